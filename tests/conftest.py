@@ -1,0 +1,45 @@
+"""What every test starts from: one thread, no screen, no network, known generators."""
+
+from __future__ import annotations
+
+import os
+import random
+
+# Before anything imports torch, SDL or a hub client: they read these once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import hypothesis
+import numpy as np
+import pytest
+
+# No deadline: the machine may be busy. CI tries the same examples every time, so that a push is never unlucky;
+# at home they are new ones on each run.
+hypothesis.settings.register_profile("here", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("here")
+
+
+@pytest.fixture(autouse=True)
+def _known_generators() -> None:
+    """Seed the global generators, so that no test depends on the ones before it."""
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the legacy generator is the one that libraries draw from
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """One torch thread: small models on few cores lose more to threads than they win."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed."""
+    return np.random.default_rng(0)
