@@ -1,0 +1,68 @@
+"""Every exception that the package raises on purpose.
+
+Each message names the field, the rule, the value received and, where there are
+some, the choices. The command line prints it alone and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VLMRewardsError(Exception):
+    """Base class: catch this to catch everything that the package raises itself."""
+
+
+class InvalidInputError(VLMRewardsError, ValueError):
+    """An argument or a setting breaks a rule; nothing has been started."""
+
+
+class UnknownNameError(InvalidInputError):
+    """A task, encoder or preset of that name does not exist."""
+
+
+class WeightsNotFoundError(VLMRewardsError, OSError):
+    """Weights were asked for and cannot be had; nothing was initialised at random."""
+
+
+class CheckpointError(VLMRewardsError):
+    """A file or folder that should hold a model or a run does not."""
+
+
+class MissingExtraError(VLMRewardsError, ImportError):
+    """An optional dependency is needed; the message names the extra to install."""
+
+
+class UnlabelledSampleError(VLMRewardsError, RuntimeError):
+    """A replay buffer was sampled while a row had no reward yet."""
+
+
+class WorkerError(VLMRewardsError, RuntimeError):
+    """A simulator worker raised or died; the message carries its own traceback."""
+
+
+class LabellerError(VLMRewardsError, RuntimeError):
+    """The background embedding of frames failed; the cause is chained."""
+
+
+def unknown_name(kind: str, value: object, choices: Iterable[str]) -> UnknownNameError:
+    """Build the error for a name that is not among ``choices``, nearest names first.
+
+    Args:
+        kind: What the name names, such as ``"task"``.
+        value: The name received.
+        choices: The names that exist.
+
+    Returns:
+        The exception, to be raised by the caller.
+    """
+    known = sorted(choices)
+    near = difflib.get_close_matches(str(value), known, n=5, cutoff=0.4)
+    if near:
+        hint = "Did you mean " + " or ".join(repr(name) for name in near) + "?"
+    elif len(known) <= 20:
+        hint = "Choices: " + ", ".join(known) + "."
+    else:
+        hint = f"There are {len(known)} choices; none is close."
+    return UnknownNameError(f"unknown {kind} {value!r}. {hint}")

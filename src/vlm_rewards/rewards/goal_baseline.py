@@ -1,0 +1,171 @@
+"""Equations 2 and 3 of the paper as pure functions of unit embeddings.
+
+Eq. 2 is the cosine similarity of picture and goal. Eq. 3 first pulls the
+picture towards the line L through baseline and goal, so that what the baseline
+sentence already says about every picture counts less.
+
+Everything is computed in float64 and returned as float32. Embeddings are
+normalised again inside: a row in float16 is a unit vector to three decimals
+only, and ``alpha = 0`` gives back eq. 2 for exact unit vectors alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, SupportsFloat
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vlm_rewards.arrays import Embedding, Rewards
+from vlm_rewards.errors import InvalidInputError
+
+_NORM_TOLERANCE = 1e-3
+"""How far a norm may be from 1: the rounding of half precision, not a forgotten normalisation."""
+
+_SMALLEST_DIRECTION = 1e-5
+"""Shortest ``goal - baseline`` that has a direction, well above the rounding of float32 unit vectors."""
+
+
+def goal_reward(images: ArrayLike, goal: ArrayLike) -> Rewards:
+    """Cosine similarity of pictures and goal (eq. 2).
+
+    Args:
+        images: Unit embeddings of the pictures, ``[n d]``.
+        goal: Unit embedding of the goal prompt, ``[d]``.
+
+    Returns:
+        float32 ``[n]`` in [-1, 1].
+
+    Raises:
+        InvalidInputError: A shape, a norm or a value breaks these rules.
+    """
+    goal_vector = _unit_vector(goal, "goal")
+    picture_rows = _unit_rows(images, "images", dim=goal_vector.size)
+    return (picture_rows @ goal_vector).astype(np.float32)
+
+
+def goal_baseline_reward(images: ArrayLike, goal: ArrayLike, baseline: ArrayLike, alpha: SupportsFloat) -> Rewards:
+    """Goal-baseline regularised similarity (eq. 3).
+
+    With ``d = goal - baseline`` and ``v = x - goal``, the matrix of eq. 3 keeps
+    the part of ``v`` along ``d`` and shrinks the rest by ``1 - alpha``. Hence
+
+        reward = 1 - 1/2 (along + (1 - alpha)^2 (|v|^2 - along)),   along = (d.v)^2 / (d.d)
+
+    which takes two dot products a picture and never a ``d x d`` matrix.
+
+    Args:
+        images: Unit embeddings of the pictures, ``[n d]``.
+        goal: Unit embedding of the goal prompt, ``[d]``.
+        baseline: Unit embedding of the baseline prompt, ``[d]``; not the goal's.
+        alpha: Strength in [0, 1]. 0 is eq. 2; 1 keeps only what lies along ``goal - baseline``.
+
+    Returns:
+        float32 ``[n]`` in [-1, 1].
+
+    Raises:
+        InvalidInputError: A shape, a norm, a value or alpha breaks these rules,
+            or goal and baseline coincide, so that no line runs through them.
+    """
+    strength = check_alpha(alpha)
+    goal_vector = _unit_vector(goal, "goal")
+    direction = goal_vector - _unit_vector(baseline, "baseline", dim=goal_vector.size)
+    check_direction(direction)
+    picture_rows = _unit_rows(images, "images", dim=goal_vector.size)
+    squared_distance = 2.0 - 2.0 * (picture_rows @ goal_vector)
+    along = (picture_rows @ direction - goal_vector @ direction) ** 2 / (direction @ direction)
+    return (1.0 - 0.5 * (along + (1.0 - strength) ** 2 * (squared_distance - along))).astype(np.float32)
+
+
+def mean_prompt(embeddings: ArrayLike) -> Embedding:
+    """Average the embeddings of several wordings of one prompt, then normalise again.
+
+    Without the second normalisation the identities behind eq. 3 break and the
+    reward shifts with the number of wordings.
+
+    Args:
+        embeddings: Unit embeddings, ``[k d]`` with ``k >= 1``.
+
+    Returns:
+        float32 ``[d]``, unit norm.
+
+    Raises:
+        InvalidInputError: No row, a row that is not a unit vector, or rows that cancel out.
+    """
+    rows = _unit_rows(embeddings, "embeddings")
+    if len(rows) == 0:
+        raise InvalidInputError("embeddings must hold at least one prompt, got shape " + repr(rows.shape) + ".")
+    mean = rows.mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    if length < _NORM_TOLERANCE:
+        raise InvalidInputError(f"the {len(rows)} prompts cancel out: their mean has norm {length:.2g}.")
+    return (mean / length).astype(np.float32)
+
+
+def check_alpha(alpha: SupportsFloat) -> float:
+    """Return alpha as a float.
+
+    Raises:
+        InvalidInputError: It is not a number in [0, 1].
+    """
+    if isinstance(alpha, (bool, np.bool_, str, bytes)):
+        raise InvalidInputError(f"alpha must be a number in [0, 1], got {alpha!r}.")
+    try:
+        value = float(alpha)
+    except (TypeError, ValueError):
+        raise InvalidInputError(f"alpha must be a number in [0, 1], got {alpha!r}.") from None
+    if not 0.0 <= value <= 1.0:  # NaN fails this comparison as well
+        raise InvalidInputError(f"alpha must be in [0, 1], got {value!r}.")
+    return value
+
+
+def check_direction(direction: NDArray[np.float64]) -> None:
+    """Refuse a goal and a baseline that coincide.
+
+    Args:
+        direction: ``goal - baseline``, ``[d]``.
+
+    Raises:
+        InvalidInputError: It is too short to have a direction.
+    """
+    length = float(np.linalg.norm(direction))
+    if length < _SMALLEST_DIRECTION:
+        raise InvalidInputError(
+            "goal and baseline must differ: eq. 3 needs the line through their embeddings, which are "
+            f"{length:.2g} apart. Choose another baseline, or none for the plain similarity (eq. 2)."
+        )
+
+
+def _unit_vector(value: ArrayLike, field: str, dim: int | None = None) -> NDArray[np.float64]:
+    vector = _real_array(value, field)
+    if vector.ndim != 1:
+        hint = " Use mean_prompt for several wordings." if vector.ndim == 2 else ""
+        raise InvalidInputError(f"{field} must be one embedding of shape [d], got shape {vector.shape}.{hint}")
+    return _unit_rows(vector[None], field, dim)[0]
+
+
+def _unit_rows(value: ArrayLike, field: str, dim: int | None = None) -> NDArray[np.float64]:
+    rows = _real_array(value, field)
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        hint = f" Use {field}[None] for one." if rows.ndim == 1 else ""
+        raise InvalidInputError(f"{field} must be embeddings of shape [n d], got shape {rows.shape}.{hint}")
+    if dim is not None and rows.shape[1] != dim:
+        raise InvalidInputError(f"{field} must have the goal's dimension {dim}, got {rows.shape[1]}.")
+    if not np.isfinite(rows).all():
+        raise InvalidInputError(f"{field} must be finite, got NaN or infinity.")
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    off = np.abs(norms - 1.0)
+    if off.max(initial=0.0) > _NORM_TOLERANCE:
+        worst = float(norms[off.argmax(), 0])
+        raise InvalidInputError(f"{field} must have unit norm (within {_NORM_TOLERANCE:g}), got a norm of {worst:.6g}.")
+    return rows / norms
+
+
+def _real_array(value: ArrayLike, field: str) -> NDArray[np.float64]:
+    try:
+        array: NDArray[Any] = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(f"{field} must be an array of real numbers: {error}") from error
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise InvalidInputError(f"{field} must be an array of real numbers, got dtype {array.dtype}.")
+    return array.astype(np.float64)
