@@ -1,0 +1,103 @@
+"""Pictures of any Gymnasium environment, square and of the size that is asked for."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+import gymnasium as gym
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from vlm_rewards.arrays import Frame
+from vlm_rewards.envs.canvas import check_size
+from vlm_rewards.errors import InvalidInputError
+
+BAR_COLOUR = 127
+"""Grey of the bars beside or above a picture that is not square: about what encoders subtract as the mean."""
+
+
+class Photographer:
+    """Takes square pictures of an environment.
+
+    A picture that already has the right size is passed through. Any other is
+    letterboxed: resized with antialiasing so that all of it is seen in its own
+    proportions, and centred between grey bars.
+
+    Args:
+        env: Made with ``render_mode="rgb_array"``.
+        size: Side of the pictures in pixels, at least 32.
+
+    Raises:
+        InvalidInputError: The environment renders something else, or the size is too small.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], size: int) -> None:
+        self.env = env
+        self.size = check_size(size)
+        if env.render_mode != "rgb_array":
+            raise InvalidInputError(
+                f'render_mode of the environment must be "rgb_array", got {env.render_mode!r}: '
+                f'make it with gymnasium.make({_id(env)}, render_mode="rgb_array").'
+            )
+
+    def photograph(self) -> Frame:
+        """Picture of the environment's present state.
+
+        Returns:
+            The picture, uint8 ``[size size 3]``.
+
+        Raises:
+            InvalidInputError: ``env.render()`` returned something other than a uint8 ``[h w 3]`` array.
+        """
+        picture = self.env.render()
+        if not _is_picture(picture):
+            raise InvalidInputError(
+                f"render() of {_id(self.env)} must return a uint8 array [height width 3], got {_describe(picture)}."
+            )
+        return letterbox(picture, self.size)
+
+
+def letterbox(picture: Frame, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """Fit a picture into a square, neither squashed nor cropped.
+
+    Args:
+        picture: uint8 ``[h w 3]``.
+        size: Side of the square in pixels.
+
+    Returns:
+        The square, uint8 ``[size size 3]``; the picture itself if it has that size already.
+    """
+    height, width = picture.shape[:2]
+    if height == width == size:
+        return picture
+    scale = size / max(height, width)
+    fitted = max(1, round(width * scale)), max(1, round(height * scale))
+    resized = Image.fromarray(np.ascontiguousarray(picture)).resize(fitted, Image.Resampling.BICUBIC)
+    square = np.full((size, size, 3), BAR_COLOUR, dtype=np.uint8)
+    left, top = (size - fitted[0]) // 2, (size - fitted[1]) // 2
+    square[top : top + fitted[1], left : left + fitted[0]] = np.asarray(resized)
+    return square
+
+
+def _is_picture(value: object) -> TypeGuard[np.ndarray]:
+    return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.shape[2:] == (3,) and value.size > 0
+
+
+def _describe(value: object) -> str:
+    """What came instead of a picture, with the likely cause."""
+    if value is None:
+        return "None (has it been reset, and does it support rgb_array?)"
+    if not isinstance(value, np.ndarray):
+        return f"a {type(value).__name__}"
+    text = f"an array of {value.dtype} {list(value.shape)}"
+    if value.ndim == 3 and value.shape[2] == 4:
+        return text + " (drop the alpha channel)"
+    if value.dtype != np.uint8:
+        return text + " (scale it to 0..255 and convert it to uint8)"
+    return text
+
+
+def _id(env: gym.Env[Any, Any]) -> str:
+    """The environment's id in quotes, or the name of its class."""
+    return repr(env.spec.id) if env.spec is not None else type(env.unwrapped).__name__

@@ -1,0 +1,144 @@
+"""What a task is, and the registry of tasks that users extend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import gymnasium as gym
+import numpy as np
+
+from vlm_rewards.arrays import Frame
+from vlm_rewards.errors import InvalidInputError, unknown_name
+
+SimulatorFactory: TypeAlias = Callable[[int], gym.Env[Any, Any]]
+"""Builds a simulator that renders ``rgb_array`` for pictures of the given side in pixels.
+
+It has no time limit and does not terminate early; `Task.make` adds the horizon.
+"""
+
+Criterion: TypeAlias = Callable[[gym.Env[Any, Any]], bool]
+"""Says of an unwrapped simulator whether its *present* state fulfils the task."""
+
+EpisodeRule: TypeAlias = Callable[[np.ndarray], bool]
+"""Says of the criterion's values (bool ``[steps]``) whether the episode succeeded."""
+
+Policy: TypeAlias = Callable[[Any], Any]
+"""Observation to action, the one-line rule that a task is compared with."""
+
+
+@runtime_checkable
+class StateCaptioner(Protocol):
+    """Makes captioned pictures of a task's states, for `vlm-rewards finetune`."""
+
+    def sample(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a state (float64 ``[k]``) that covers what policies can visit."""
+        ...
+
+    def draw(self, state: np.ndarray, size: int) -> Frame:
+        """Picture of the state, exactly as the simulator would render it: uint8 ``[size size 3]``."""
+        ...
+
+    def caption(self, state: np.ndarray, rng: np.random.Generator) -> str:
+        """One true sentence about the state, with random wording."""
+        ...
+
+
+def every_step(steps: np.ndarray) -> bool:
+    """Episode rule: the criterion holds on every step."""
+    return bool(steps.size > 0 and steps.all())
+
+
+def any_step(steps: np.ndarray) -> bool:
+    """Episode rule: the criterion holds on at least one step."""
+    return bool(steps.any())
+
+
+def half_of_steps(steps: np.ndarray) -> bool:
+    """Episode rule: the criterion holds on at least half of the steps (the paper's rule)."""
+    return bool(steps.size > 0 and steps.mean() >= 0.5)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A sentence, a simulator and a way to tell success.
+
+    The criterion judges; it is never seen by the learner.
+    """
+
+    name: str
+    """Name in the registry and on the command line."""
+    goal: str
+    """What the state should look like."""
+    baseline: str
+    """What any state looks like; sharpens the goal (eq. 3)."""
+    simulator: SimulatorFactory
+    """Builds the simulator for a picture size. Must be importable or picklable by value."""
+    horizon: int
+    """Steps after which an episode is truncated."""
+    criterion: Criterion | None = None
+    """Whether the present state fulfils the task; None where nobody can say."""
+    episode_rule: EpisodeRule = every_step
+    """How the criterion's steps add up to a successful episode."""
+    criterion_text: str = ""
+    """The criterion and the rule in words, for reports."""
+    camera: str = "side"
+    """Which view is drawn, for reports."""
+    rule: Policy | None = None
+    """A one-line hand-written policy to compare with; None where there is none."""
+    captioner: StateCaptioner | None = None
+    """Makes captioned pictures for `vlm-rewards finetune`; None where there is none."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Anything else worth writing to the record (JSON-able)."""
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
+            raise InvalidInputError(f"task name must be letters, digits, '-' and '_', got {self.name!r}.")
+        if not isinstance(self.horizon, int) or self.horizon < 1:
+            raise InvalidInputError(
+                f"horizon of task {self.name!r} must be an int of at least 1, got {self.horizon!r}."
+            )
+        for prompt_field in ("goal", "baseline"):
+            value = getattr(self, prompt_field)
+            if not isinstance(value, str) or not value.strip():
+                raise InvalidInputError(f"{prompt_field} of task {self.name!r} must be a sentence, got {value!r}.")
+
+
+_REGISTRY: dict[str, Task] = {}
+
+
+def register_task(task: Task, *, replace: bool = False) -> Task:
+    """Add a task to the registry.
+
+    Args:
+        task: The task.
+        replace: Whether a task of the same name may be replaced.
+
+    Returns:
+        The task, so that the call can be an assignment.
+
+    Raises:
+        InvalidInputError: A task of that name exists and ``replace`` is False.
+    """
+    if task.name in _REGISTRY and not replace:
+        raise InvalidInputError(f"task {task.name!r} is already registered; pass replace=True to replace it.")
+    _REGISTRY[task.name] = task
+    return task
+
+
+def get_task(name: str) -> Task:
+    """Look a task up by name.
+
+    Raises:
+        UnknownNameError: No such task; the message names the nearest ones.
+    """
+    try:
+        return _REGISTRY[name]
+    except KeyError:
+        raise unknown_name("task", name, _REGISTRY) from None
+
+
+def list_tasks() -> list[str]:
+    """Names of all registered tasks, sorted."""
+    return sorted(_REGISTRY)
