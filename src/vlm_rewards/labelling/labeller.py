@@ -1,0 +1,147 @@
+"""Scores pictures in the background while the simulators step."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from vlm_rewards.errors import InvalidInputError, LabellerError
+from vlm_rewards.simulation.ring import FrameRing, StepGate
+
+
+@runtime_checkable
+class FrameReward(Protocol):
+    """Anything that scores pictures; `VLMReward` is one."""
+
+    def __call__(self, frames: np.ndarray, /) -> np.ndarray:
+        """Score pictures.
+
+        Args:
+            frames: uint8 ``[n h w 3]``, RGB.
+
+        Returns:
+            Finite rewards ``[n]``.
+        """
+        ...
+
+
+class Labeller:
+    """A thread that turns the pictures of vector steps into rewards.
+
+    Chunks are cut by vector step, never by arrival time: pictures embedded in
+    batches of another shape differ in the last bits, so this is what makes runs
+    with equal seeds equal. A chunk's pictures are copied out of the ring and
+    their slots released before the (slow) scoring, so the simulators go on.
+
+    Args:
+        reward: Scores pictures.
+        ring: Where the pictures are.
+        gate: Tells the simulators which slots have been read.
+        first_step: The first vector step that will be submitted.
+        chunk_steps: Vector steps in a chunk, at most ``ring.slots - 1``.
+
+    Raises:
+        InvalidInputError: ``chunk_steps`` is out of range.
+    """
+
+    def __init__(self, reward: FrameReward, ring: FrameRing, gate: StepGate, first_step: int, chunk_steps: int) -> None:
+        if not 1 <= chunk_steps < ring.slots:
+            raise InvalidInputError(
+                f"chunk_steps must be from 1 to {ring.slots - 1} (the ring has {ring.slots} slots and one is being "
+                f"written), got {chunk_steps}."
+            )
+        self._reward = reward
+        self._ring = ring
+        self._gate = gate
+        self._chunk_steps = chunk_steps
+        self._chunk_start = first_step
+        self._next_step = first_step
+        self._results: list[np.ndarray] = []
+        self._results_start = first_step
+        self._failure: BaseException | None = None
+        self._work: queue.SimpleQueue[range | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._outstanding = 0
+        gate.hold(first_step)
+        self._thread = threading.Thread(target=self._run, name="vlm-rewards-labeller", daemon=True)
+        self._thread.start()
+
+    def submit(self, step: int) -> None:
+        """Say that the pictures of a vector step are in the ring.
+
+        Args:
+            step: Must follow the step submitted before.
+
+        Raises:
+            LabellerError: Scoring failed; the cause is chained.
+        """
+        if step != self._next_step:
+            raise InvalidInputError(f"vector step {self._next_step} must be submitted next, got {step}.")
+        self._next_step += 1
+        if self._next_step - self._chunk_start == self._chunk_steps:
+            self._cut()
+        self._check()
+
+    def drain(self) -> tuple[int, np.ndarray]:
+        """Wait until everything submitted has its reward.
+
+        Returns:
+            The first vector step that had not been drained before, and float32
+            rewards ``[steps simulators]`` from that step on.
+
+        Raises:
+            LabellerError: Scoring failed; the cause is chained.
+        """
+        if self._next_step > self._chunk_start:
+            self._cut()
+        for _ in range(self._outstanding):
+            self._idle.acquire()
+        self._outstanding = 0
+        self._check()
+        start, results = self._results_start, self._results
+        self._results, self._results_start = [], self._next_step
+        simulators = self._ring.shape[1]
+        rewards = np.concatenate(results) if results else np.empty(0, dtype=np.float32)
+        return start, rewards.reshape(-1, simulators)
+
+    def close(self) -> None:
+        """Stop the thread and let the simulators run without a reader. Safe to call twice."""
+        self._work.put(None)
+        self._thread.join()
+        self._gate.open()
+
+    def _cut(self) -> None:
+        self._work.put(range(self._chunk_start, self._next_step))
+        self._chunk_start = self._next_step
+        self._outstanding += 1
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise LabellerError(f"scoring pictures failed: {self._failure!r}") from self._failure
+
+    def _run(self) -> None:
+        while (steps := self._work.get()) is not None:
+            try:
+                if self._failure is None:
+                    self._score(steps)
+            except BaseException as error:
+                self._failure = error
+                failure = LabellerError(f"scoring pictures failed: {error!r}")
+                failure.__cause__ = error
+                self._gate.fail(failure)
+            finally:
+                self._idle.release()
+
+    def _score(self, steps: range) -> None:
+        frames = self._ring.copy_steps(steps)
+        self._gate.release(steps.stop)
+        rewards = np.asarray(self._reward(frames), dtype=np.float32)
+        if rewards.shape != (len(frames),) or not np.isfinite(rewards).all():
+            raise InvalidInputError(
+                f"a reward must return {len(frames)} finite numbers for {len(frames)} pictures, "
+                f"got shape {rewards.shape} with {int(np.sum(~np.isfinite(rewards)))} not finite."
+            )
+        self._results.append(rewards)

@@ -1,0 +1,144 @@
+"""A replay buffer whose rewards arrive later than its transitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
+
+from vlm_rewards.errors import InvalidInputError, UnlabelledSampleError
+
+
+class LabelledReplayBuffer(ReplayBuffer):
+    """Stable-Baselines3's replay buffer, with rewards filled in by frame ticket.
+
+    A transition is stored without a reward and its row is *pending*. `fill`
+    delivers rewards for tickets; `sample` refuses to work while a row is
+    pending. A row that is overwritten before its reward arrives loses its
+    claim to it, so wrap-around needs no special care.
+
+    Pass it as ``replay_buffer_class`` and add `LabelRewards` as a callback.
+
+    Args:
+        buffer_size: Transitions over all simulators.
+        observation_space: Box or Discrete.
+        action_space: Box or Discrete.
+        device: Where samples go.
+        n_envs: Simulators.
+        optimize_memory_usage: Must be False.
+        handle_timeout_termination: Must be True: a time limit is no termination.
+
+    Raises:
+        InvalidInputError: An option that would store wrong transitions was chosen.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: torch.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+    ) -> None:
+        if optimize_memory_usage:
+            raise InvalidInputError(
+                "optimize_memory_usage must be False: it keeps no separate next observation, so the last one of a "
+                "truncated episode would be the next episode's first."
+            )
+        if not handle_timeout_termination:
+            raise InvalidInputError(
+                "handle_timeout_termination must be True: otherwise time limits would count as terminations."
+            )
+        super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
+        shape = (self.buffer_size, self.n_envs)
+        self.tickets = np.full(shape, -1, dtype=np.int64)
+        self.pending = np.zeros(shape, dtype=bool)
+        self._rows: dict[int, tuple[int, int]] = {}
+        self._newest_ticket = -1
+
+    @property
+    def pending_count(self) -> int:
+        """Rows that have no reward yet."""
+        return len(self._rows)
+
+    def add(
+        self,
+        obs: np.ndarray,
+        next_obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        done: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Store transitions without their rewards; ``reward`` is ignored.
+
+        Raises:
+            InvalidInputError: An info has no ``frame_ticket``.
+        """
+        try:
+            tickets = [int(info["frame_ticket"]) for info in infos]
+        except KeyError:
+            raise InvalidInputError(
+                "LabelledReplayBuffer needs infos with 'frame_ticket': use it with PhotographedVecEnv."
+            ) from None
+        row = self.pos
+        super().add(obs, next_obs, action, np.zeros_like(reward), done, infos)
+        for column, ticket in enumerate(tickets):
+            if self.pending[row, column]:
+                del self._rows[int(self.tickets[row, column])]
+            self._rows[ticket] = (row, column)
+        self.tickets[row] = tickets
+        self.pending[row] = True
+        self._newest_ticket = max(self._newest_ticket, *tickets)
+
+    def fill(self, tickets: np.ndarray, rewards: np.ndarray) -> int:
+        """Deliver rewards.
+
+        Args:
+            tickets: int ``[n]``, each of a transition that has been added.
+            rewards: float ``[n]``, finite.
+
+        Returns:
+            How many rows were filled; the others have been overwritten meanwhile.
+
+        Raises:
+            InvalidInputError: Shapes differ, a reward is not finite, or a ticket
+                was never added.
+        """
+        tickets, rewards = np.asarray(tickets), np.asarray(rewards)
+        if tickets.shape != rewards.shape or tickets.ndim != 1:
+            raise InvalidInputError(
+                f"tickets and rewards must be vectors of one length, got {tickets.shape}, {rewards.shape}."
+            )
+        if not np.isfinite(rewards).all():
+            raise InvalidInputError("rewards must be finite.")
+        if tickets.size and tickets.max() > self._newest_ticket:
+            raise InvalidInputError(f"ticket {tickets.max()} has not been added (newest: {self._newest_ticket}).")
+        filled = 0
+        for ticket, reward in zip(tickets.tolist(), rewards.tolist(), strict=True):
+            place = self._rows.pop(ticket, None)
+            if place is not None:
+                self.rewards[place] = reward
+                self.pending[place] = False
+                filled += 1
+        return filled
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
+        """Sample a minibatch.
+
+        Raises:
+            UnlabelledSampleError: A row has no reward yet.
+        """
+        if self._rows:
+            raise UnlabelledSampleError(
+                f"{len(self._rows)} transitions have no reward yet. Pass callback=LabelRewards(reward) to learn(), "
+                "or call fill() before sampling."
+            )
+        return super().sample(batch_size, env)

@@ -1,0 +1,35 @@
+"""What parent and workers send each other.
+
+They have a module of their own because the worker's is ``__main__`` in its
+process, and what is pickled there could not be found here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a worker needs to know before it starts; sent over its connection."""
+
+    factories: bytes
+    """Pickled list of callables without arguments, one a simulator."""
+    first: int
+    """Index of this worker's first simulator among all."""
+    ring_shape: tuple[int, int, int]
+    """Slots, simulators, picture side."""
+
+
+@dataclass(frozen=True)
+class StepReply:
+    """What a worker says after a step of its ``k`` simulators."""
+
+    observations: np.ndarray
+    """``[k ...]``; of the next episode where one has ended."""
+    dones: np.ndarray
+    """bool ``[k]``"""
+    infos: list[dict[str, Any]]

@@ -1,0 +1,150 @@
+"""Starts worker processes, talks to them, and reports how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cloudpickle
+import gymnasium as gym
+
+from vlm_rewards.errors import WorkerError
+from vlm_rewards.simulation.ring import FrameRing
+from vlm_rewards.simulation.messages import WorkerSetup
+
+_CLOSE_SECONDS = 2.0
+
+
+class _Worker:
+    """One process and the connection to it."""
+
+    def __init__(self, ring: FrameRing) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "vlm_rewards.simulation.worker", str(theirs.fileno()), str(ring.descriptor)]
+            self.process = subprocess.Popen(
+                command,
+                pass_fds=(theirs.fileno(), ring.descriptor),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                process_group=0,  # Ctrl-C in a terminal goes to a whole group; the parent decides
+            )
+        self.connection = Connection(ours.detach())
+
+    def receive(self) -> Any:
+        """Wait for a reply.
+
+        Raises:
+            WorkerError: The worker raised (its traceback is in the message) or died.
+        """
+        try:
+            succeeded, result = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            raise WorkerError(self._obituary()) from None
+        if not succeeded:
+            raise WorkerError(f"a simulator raised in worker process {self.process.pid}:\n\n{result}")
+        return result
+
+    def send(self, method: str, *arguments: Any) -> None:
+        try:
+            self.connection.send((method, arguments))
+        except (BrokenPipeError, ConnectionResetError):
+            self.receive()  # prefers the worker's last words to our broken pipe
+            raise WorkerError(self._obituary()) from None
+
+    def _obituary(self) -> str:
+        try:
+            code = self.process.wait(timeout=_CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return f"worker process {self.process.pid} closed its connection but is still alive."
+        how = f"with exit code {code}" if code >= 0 else f"by signal {signal.Signals(-code).name}"
+        return (
+            f"worker process {self.process.pid} died {how} while it hosted simulators. "
+            "What it wrote to standard error, if anything, is above."
+        )
+
+
+class WorkerPool:
+    """Simulators spread over processes, several in each.
+
+    Args:
+        factories: Callables without arguments that build one simulator each.
+        processes: How many processes; at most one a simulator is started.
+        ring: Where the pictures go, with one column a simulator.
+
+    Raises:
+        WorkerError: A simulator could not be built.
+    """
+
+    def __init__(self, factories: Sequence[Callable[[], gym.Env[Any, Any]]], processes: int, ring: FrameRing) -> None:
+        count = min(processes, len(factories))
+        bounds = [len(factories) * index // count for index in range(count + 1)]
+        self.shares = [range(low, high) for low, high in zip(bounds, bounds[1:], strict=False)]
+        self._workers = [_Worker(ring) for _ in range(count)]
+        self._finalizer = weakref.finalize(self, _end, self._workers)
+        try:
+            for worker, share in zip(self._workers, self.shares, strict=True):
+                pickled = cloudpickle.dumps([factories[index] for index in share])
+                worker.send("setup", WorkerSetup(pickled, share.start, ring.shape[:3]))
+            self.spaces: tuple[gym.Space[Any], gym.Space[Any]] = self.receive_all()[0]
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pids(self) -> list[int]:
+        """Process identifiers of the workers."""
+        return [worker.process.pid for worker in self._workers]
+
+    def send_all(self, method: str, *arguments: Any) -> None:
+        """Send every worker the same request."""
+        for worker in self._workers:
+            worker.send(method, *arguments)
+
+    def send_shares(self, method: str, first: Any, rows: Any) -> None:
+        """Send every worker a request with its own simulators' part of ``rows``."""
+        for worker, share in zip(self._workers, self.shares, strict=True):
+            worker.send(method, first, rows[share.start : share.stop])
+
+    def receive_all(self) -> list[Any]:
+        """Wait for every worker's reply, in order.
+
+        Raises:
+            WorkerError: A worker raised or died; the pool is closed then.
+        """
+        try:
+            return [worker.receive() for worker in self._workers]
+        except WorkerError:
+            self.close()
+            raise
+
+    def ask(self, simulator: int, method: str, *arguments: Any) -> Any:
+        """Ask about one simulator and wait for the answer."""
+        for worker, share in zip(self._workers, self.shares, strict=True):
+            if simulator in share:
+                worker.send(method, simulator - share.start, *arguments)
+                return worker.receive()
+        raise IndexError(simulator)
+
+    def close(self) -> None:
+        """End all workers: politely, then by force. Safe to call twice."""
+        self._finalizer()
+
+
+def _end(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.connection.close()  # a worker ends when its connection does
+    deadline = time.monotonic() + _CLOSE_SECONDS
+    for worker in workers:
+        try:
+            worker.process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            worker.process.wait()

@@ -1,0 +1,155 @@
+"""Shared memory for the pictures in flight, of a fixed size whatever a run's length."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from vlm_rewards.errors import InvalidInputError
+
+_SHARED_MEMORY = Path("/dev/shm")
+_HEADROOM_BYTES = 32 * 2**20  # other programs use /dev/shm too
+
+
+class FrameRing:
+    """``slots x simulators x height x width x 3`` bytes that several processes see.
+
+    The memory has no name in any file system (it is an unlinked file that the
+    workers inherit), so that nothing is left behind however a run ends. It lies
+    in ``/dev/shm`` where that has room, in the folder for temporary files
+    otherwise.
+
+    Args:
+        slots: How many vector steps fit before the oldest is overwritten.
+        simulators: Simulators that write one picture each a vector step.
+        size: Side of the square pictures in pixels.
+        descriptor: File descriptor of a ring that another process made; None
+            makes a new one.
+
+    Attributes:
+        frames: uint8 ``[slots simulators size size 3]``.
+        descriptor: What a worker needs to map the same memory.
+    """
+
+    def __init__(self, slots: int, simulators: int, size: int, *, descriptor: int | None = None) -> None:
+        self.shape = (slots, simulators, size, size, 3)
+        if min(self.shape) < 1:
+            raise InvalidInputError(f"slots, simulators and size must be at least 1, got {self.shape[:3]}.")
+        self.nbytes = int(np.prod(self.shape, dtype=np.int64))
+        self._file: IO[bytes] | None = None
+        if descriptor is None:
+            self._file = _reserve(self.nbytes)
+            descriptor = self._file.fileno()
+        self.descriptor = descriptor
+        self._map = mmap.mmap(descriptor, self.nbytes)
+        self.frames = np.frombuffer(self._map, dtype=np.uint8).reshape(self.shape)
+
+    @property
+    def slots(self) -> int:
+        """How many vector steps fit."""
+        return self.shape[0]
+
+    def copy_steps(self, steps: range) -> np.ndarray:
+        """Copy the pictures of some vector steps.
+
+        Args:
+            steps: Indices of vector steps, counted from the run's first.
+
+        Returns:
+            uint8 ``[len(steps) * simulators, size, size, 3]``, step by step.
+        """
+        rows = np.fromiter((step % self.slots for step in steps), dtype=np.intp)
+        return self.frames[rows].reshape(-1, *self.shape[2:])
+
+    def close(self) -> None:
+        """Unmap the memory; arrays that still refer to it keep it alive until they go."""
+        self.frames = np.empty((0, *self.shape[1:]), dtype=np.uint8)
+        with contextlib.suppress(BufferError):
+            self._map.close()
+        if self._file is not None:
+            self._file.close()
+
+
+def _reserve(nbytes: int) -> IO[bytes]:
+    """Reserve the bytes now: writing to a sparse file on a full disk would be a bus error later."""
+    folders = [Path(tempfile.gettempdir())]
+    if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK):
+        stats = os.statvfs(_SHARED_MEMORY)
+        if stats.f_bavail * stats.f_frsize > nbytes + _HEADROOM_BYTES:
+            folders.insert(0, _SHARED_MEMORY)
+    problems: list[str] = []
+    for folder in folders:
+        file = tempfile.TemporaryFile(dir=folder)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, nbytes)
+            else:  # macOS has none; writing zeros reserves as well
+                file.write(bytes(nbytes))
+                file.flush()
+        except OSError as error:
+            file.close()
+            problems.append(f"{folder}: {error.strerror}")
+            continue
+        return file
+    raise InvalidInputError(
+        f"the frames in flight need {nbytes / 2**20:.0f} MiB (slots x simulators x height x width x 3), "
+        f"which could not be had ({'; '.join(problems)}). Use fewer simulators, fewer slots or smaller pictures."
+    )
+
+
+class StepGate:
+    """Keeps simulators from overwriting pictures that have not been read.
+
+    Open (no reader) until `hold` is called. Safe between threads.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._condition = threading.Condition()
+        self._released: int | None = None
+        self._failure: BaseException | None = None
+
+    def hold(self, from_step: int) -> None:
+        """From this vector step on, a slot is overwritten only after `release`."""
+        with self._condition:
+            self._released = from_step
+            self._failure = None
+
+    def release(self, up_to_step: int) -> None:
+        """All pictures of steps before ``up_to_step`` have been read."""
+        with self._condition:
+            if self._released is not None:
+                self._released = max(self._released, up_to_step)
+            self._condition.notify_all()
+
+    def open(self) -> None:
+        """Nobody reads any more."""
+        with self._condition:
+            self._released = None
+            self._condition.notify_all()
+
+    def fail(self, cause: BaseException) -> None:
+        """The reader failed: wake whoever waits for it."""
+        with self._condition:
+            self._failure = cause
+            self._condition.notify_all()
+
+    def wait_for(self, step: int) -> None:
+        """Block until the slot of ``step`` may be written.
+
+        Raises:
+            Whatever the reader failed with.
+        """
+        with self._condition:
+            self._condition.wait_for(
+                lambda: self._failure is not None or self._released is None or step < self._released + self._slots
+            )
+            if self._failure is not None:
+                raise self._failure

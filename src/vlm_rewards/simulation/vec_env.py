@@ -1,0 +1,204 @@
+"""Stable-Baselines3's vector environment over photographed simulators."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
+
+from vlm_rewards.envs import Task, make_task_env
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.simulation.pool import WorkerPool
+from vlm_rewards.simulation.ring import FrameRing, StepGate
+from vlm_rewards.simulation.seeding import check_seed
+from vlm_rewards.simulation.messages import StepReply
+
+_DEFAULT_FRAMES_IN_FLIGHT = 1024
+
+
+class PhotographedVecEnv(VecEnv):
+    """Steps simulators in worker processes and photographs every state they reach.
+
+    The picture of a step shows the state that the step led to; at the end of an
+    episode it is taken before the reset. The rewards that this environment
+    returns are zeros: the simulator's own reward is for the log alone, as
+    ``info["true_reward"]``. Every info carries ``frame_ticket`` (int), the
+    number of the picture among all of this environment's, from which
+    `LabelledReplayBuffer` knows which row a reward belongs to. Where an episode
+    has ended, ``terminal_observation``, ``TimeLimit.truncated`` and, where the
+    task has a criterion, ``is_success`` are set.
+
+    Args:
+        task: A task, or callables without arguments that build one simulator
+            each (a Gymnasium environment with ``render_mode="rgb_array"`` whose
+            episodes end by themselves).
+        n_envs: Simulators; taken from the callables where those are given.
+        image_size: Side of the square pictures in pixels: the encoder's
+            ``image_size``.
+        seed: Seeds every episode of every simulator, in ``[0, 2**32)``.
+        n_workers: Processes; default: as many as there are cores, at most one a
+            simulator. The results do not depend on it.
+        slots: Vector steps whose pictures fit into memory; default: about 1,024
+            pictures. Memory is ``slots * n_envs * image_size**2 * 3`` bytes.
+
+    Raises:
+        InvalidInputError: An argument is out of range, or the observation or
+            action space is not supported.
+        WorkerError: A simulator could not be built, raised, or its process died.
+    """
+
+    def __init__(
+        self,
+        task: Task | Sequence[Callable[[], gym.Env[Any, Any]]],
+        n_envs: int | None = None,
+        *,
+        image_size: int = 96,
+        seed: int = 0,
+        n_workers: int | None = None,
+        slots: int | None = None,
+    ) -> None:
+        factories = _factories(task, n_envs, image_size)
+        count = len(factories)
+        slots = max(4, -(-_DEFAULT_FRAMES_IN_FLIGHT // count)) if slots is None else _positive("slots", slots)
+        workers = (os.cpu_count() or 1) if n_workers is None else _positive("n_workers", n_workers)
+        self._base_seed = check_seed(seed)
+        self._fresh_seed = True
+        self.ring = FrameRing(slots, count, image_size)
+        self.gate = StepGate(slots)
+        self.steps_taken = 0
+        try:
+            self._pool = WorkerPool(factories, workers, self.ring)
+        except BaseException:
+            self.ring.close()
+            raise
+        observation_space, action_space = self._pool.spaces
+        try:
+            _check_spaces(observation_space, action_space)
+        except InvalidInputError:
+            self.close()
+            raise
+        super().__init__(count, observation_space, action_space)
+        self.render_mode = "rgb_array"
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process identifiers of the workers, for monitoring."""
+        return self._pool.pids
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Start all episodes anew from this seed at the next reset."""
+        if seed is not None:
+            self._base_seed = check_seed(seed)
+        self._fresh_seed = True
+        return [self._base_seed] * self.num_envs
+
+    def reset(self) -> np.ndarray:
+        """Reset all simulators: observations ``[n_envs ...]``."""
+        self._pool.send_all("reset", self._base_seed if self._fresh_seed else None)
+        self._fresh_seed = False
+        return np.concatenate(self._pool.receive_all())
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Send actions ``[n_envs ...]`` to the workers, once there is room for the pictures."""
+        self.gate.wait_for(self.steps_taken)
+        self._pool.send_shares("step", self.steps_taken % self.ring.slots, actions)
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Wait for all simulators.
+
+        Returns:
+            Observations ``[n_envs ...]``, zeros float32 ``[n_envs]``, dones bool
+            ``[n_envs]`` and the infos.
+        """
+        replies: list[StepReply] = self._pool.receive_all()
+        infos = [info for reply in replies for info in reply.infos]
+        first_ticket = self.steps_taken * self.num_envs
+        for index, info in enumerate(infos):
+            info["frame_ticket"] = first_ticket + index
+        self.steps_taken += 1
+        return (
+            np.concatenate([reply.observations for reply in replies]),
+            np.zeros(self.num_envs, dtype=np.float32),
+            np.concatenate([reply.dones for reply in replies]),
+            infos,
+        )
+
+    def last_frames(self) -> np.ndarray:
+        """Copy of the pictures of the last step: uint8 ``[n_envs size size 3]``.
+
+        Raises:
+            InvalidInputError: No step has been taken yet.
+        """
+        if self.steps_taken == 0:
+            raise InvalidInputError("there is no picture before the first step.")
+        return self.ring.copy_steps(range(self.steps_taken - 1, self.steps_taken))
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """The pictures of the last step, for `VecEnv.render`."""
+        return list(self.last_frames())
+
+    def close(self) -> None:
+        """End the worker processes and give the shared memory back. Safe to call twice."""
+        self.gate.open()
+        self._pool.close()
+        self.ring.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Read an attribute of the simulators."""
+        if attr_name == "render_mode":  # asked for by VecEnv's constructor
+            return ["rgb_array"] * self.num_envs
+        return [self._pool.ask(index, "get", attr_name) for index in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of the simulators; the value is pickled."""
+        for index in self._get_indices(indices):
+            self._pool.ask(index, "set", attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of the simulators; arguments and results are pickled."""
+        return [
+            self._pool.ask(index, "call", method_name, method_args, method_kwargs) for index in self._get_indices(indices)
+        ]
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None) -> list[bool]:
+        """Whether the simulators are wrapped: not told across processes, so False."""
+        return [False] * len(list(self._get_indices(indices)))
+
+
+def _positive(field: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InvalidInputError(f"{field} must be an int of at least 1, got {value!r}.")
+    return int(value)
+
+
+def _factories(
+    task: Task | Sequence[Callable[[], gym.Env[Any, Any]]], n_envs: int | None, image_size: int
+) -> list[Callable[[], gym.Env[Any, Any]]]:
+    if isinstance(task, Task):
+        return [functools.partial(make_task_env, task, image_size)] * _positive("n_envs", 1 if n_envs is None else n_envs)
+    factories = list(task)
+    if not factories or not all(callable(factory) for factory in factories):
+        raise InvalidInputError(f"task must be a Task or a sequence of callables that build simulators, got {task!r}.")
+    if n_envs is not None and n_envs != len(factories):
+        raise InvalidInputError(f"n_envs must be left out or equal the {len(factories)} callables, got {n_envs!r}.")
+    return factories
+
+
+def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+    supported = (gym.spaces.Box, gym.spaces.Discrete)
+    for field, space in (("observation", observation_space), ("action", action_space)):
+        if not isinstance(space, supported):
+            raise InvalidInputError(
+                f"the {field} space must be Box or Discrete, got {space!r}. "
+                "Wrap the simulator first, e.g. in gymnasium.wrappers.FlattenObservation."
+            )
+    if isinstance(action_space, gym.spaces.Box) and not np.isfinite([action_space.low, action_space.high]).all():
+        raise InvalidInputError(f"the action space must be bounded, got {action_space!r}.")

@@ -1,0 +1,132 @@
+"""A process that hosts simulators and photographs every state.
+
+It is started as ``python -m vlm_rewards.simulation.worker`` and never imports
+torch: that would cost hundreds of megabytes a process, and a process that draws
+with EGL and then imports parts of torch crashes.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from vlm_rewards.envs.headless import configure_headless
+from vlm_rewards.envs.photographer import Photographer
+from vlm_rewards.simulation.messages import StepReply, WorkerSetup
+from vlm_rewards.simulation.ring import FrameRing
+from vlm_rewards.simulation.seeding import episode_seed
+
+
+class _Host:
+    """Steps, photographs, resets."""
+
+    def __init__(self, setup: WorkerSetup, ring: FrameRing) -> None:
+        factories: list[Callable[[], gym.Env[Any, Any]]] = pickle.loads(setup.factories)
+        self.envs = [factory() for factory in factories]
+        self.photographers = [Photographer(env, ring.shape[2]) for env in self.envs]
+        self.ring = ring
+        self.first = setup.first
+        self.seed = 0
+        self.episodes = [0] * len(self.envs)
+
+    def reset(self, seed: int | None) -> np.ndarray:
+        if seed is not None:
+            self.seed = seed
+            self.episodes = [0] * len(self.envs)
+        return np.stack([self._reset_one(index) for index in range(len(self.envs))])
+
+    def step(self, slot: int, actions: np.ndarray) -> StepReply:
+        observations, dones, infos = [], [], []
+        for index, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
+            observation, reward, terminated, truncated, info = env.step(action)
+            # Before any reset: the picture belongs to the state that this step led to.
+            self.ring.frames[slot, self.first + index] = self.photographers[index].photograph()
+            reply = {key: info[key] for key in ("criterion", "is_success") if key in info}
+            reply["true_reward"] = float(info.get("true_reward", reward))
+            done = bool(terminated or truncated)
+            if done:
+                reply["terminal_observation"] = observation
+                reply["TimeLimit.truncated"] = bool(truncated and not terminated)
+                observation = self._reset_one(index)
+            observations.append(observation)
+            dones.append(done)
+            infos.append(reply)
+        return StepReply(np.stack(observations), np.asarray(dones, dtype=bool), infos)
+
+    def call(self, index: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self.envs[index].get_wrapper_attr(name)(*args, **kwargs)
+
+    def get(self, index: int, name: str) -> Any:
+        return self.envs[index].get_wrapper_attr(name)
+
+    def set(self, index: int, name: str, value: Any) -> None:
+        self.envs[index].set_wrapper_attr(name, value)
+
+    def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any]]:
+        return self.envs[0].observation_space, self.envs[0].action_space
+
+    def close(self) -> None:
+        for env in self.envs:
+            env.close()
+
+    def _reset_one(self, index: int) -> Any:
+        # An episode depends on (seed, simulator, episode) alone, not on who hosts it.
+        seed = episode_seed(self.seed, self.first + index, self.episodes[index])
+        self.episodes[index] += 1
+        observation, _ = self.envs[index].reset(seed=seed)
+        return observation
+
+
+def serve(connection: Connection, descriptor: int) -> None:
+    """Answer requests until the connection closes.
+
+    Every request is ``(method, arguments)``; every reply is ``(True, result)``
+    or ``(False, traceback as text)``. When the parent dies the connection
+    closes, and so does this process: no orphans.
+    """
+    host: _Host | None = None
+    try:
+        while True:
+            method, arguments = connection.recv()
+            try:
+                if method == "setup":
+                    setup: WorkerSetup = arguments[0]
+                    host = _Host(setup, FrameRing(*setup.ring_shape, descriptor=descriptor))
+                    result = host.spaces()
+                elif host is None:
+                    raise RuntimeError(f"{method!r} before 'setup'")
+                else:
+                    result = getattr(host, method)(*arguments)
+            except Exception:
+                connection.send((False, traceback.format_exc()))
+                return
+            connection.send((True, result))
+            if method == "close":
+                return
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def main() -> None:
+    """Entry point of the process: two inherited file descriptors as arguments."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    faulthandler.enable()
+    configure_headless()
+    connection_descriptor, ring_descriptor = (int(argument) for argument in sys.argv[1:3])
+    serve(Connection(connection_descriptor), ring_descriptor)
+    sys.stdout.flush()
+    os._exit(0)  # simulators' graphics libraries may hang or crash in their own clean-up
+
+
+if __name__ == "__main__":
+    main()
