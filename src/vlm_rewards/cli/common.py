@@ -1,0 +1,38 @@
+"""What several verbs need: the reward of a configuration, a result on the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vlm_rewards.encoders import load_encoder
+from vlm_rewards.rewards import VLMReward
+from vlm_rewards.training.config import TrainConfig
+
+IN_DOMAIN_NOTE = (
+    "the bundled encoder was trained on pictures of these very simulators: it is in-domain, not zero-shot. "
+    "See its MODEL_CARD.md, and --encoder for a pretrained CLIP."
+)
+
+
+def load_reward(config: TrainConfig, console: Console) -> VLMReward:
+    """Load the encoder of a configuration and embed its sentences."""
+    encoder = load_encoder(config.encoder, device=config.device, dtype=config.dtype)
+    if encoder.describe().get("in_domain"):
+        console.print(f"[dim]note: {IN_DOMAIN_NOTE}[/]")
+    return VLMReward(encoder, goal=config.goal, baseline=config.baseline, alpha=config.alpha)
+
+
+def print_evaluation(console: Console, evaluation: dict[str, Any], *, heading: str) -> None:
+    """Print an evaluation as a small table."""
+    table = Table(title=heading, title_justify="left", show_header=False, box=None)
+    table.add_row("episodes", str(evaluation["episodes"]))
+    if evaluation.get("success_rate") is not None:
+        low, high = evaluation["success_interval_95"]
+        rate = f"{evaluation['success_rate']:.1%} (95 % interval {low:.1%} to {high:.1%})"
+        table.add_row("success rate", rate)
+    table.add_row("VLM return", f"{evaluation['vlm_return']:.2f} ± {evaluation['vlm_return_std']:.2f}")
+    table.add_row("true return", f"{evaluation['true_return']:.2f} ± {evaluation['true_return_std']:.2f}")
+    console.print(table)

@@ -1,0 +1,92 @@
+"""Joins what training and evaluation must not know of each other: a run's policy and its evaluation."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+
+from vlm_rewards.cli.common import load_reward
+from vlm_rewards.envs import Task, get_task
+from vlm_rewards.evaluation.rollouts import PolicyEvaluator, rollout_frames
+from vlm_rewards.reporting.videos import write_video
+from vlm_rewards.rewards import VLMReward
+from vlm_rewards.simulation import PhotographedVecEnv
+from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.runner import Evaluate
+from vlm_rewards.training.snapshots import PolicyFunction, best_snapshot, load_policy
+
+_VIDEO_SIZE = 256
+_VIDEO_EPISODES = 2
+_VIDEO_FPS = 30
+_SIMULATORS = 16
+
+
+@contextlib.contextmanager
+def selection_evaluator(task: Task, reward: VLMReward, config: TrainConfig) -> Iterator[Evaluate]:
+    """Keep simulators open in which a run's snapshots are compared by VLM return."""
+    simulators = min(config.selection_episodes, _SIMULATORS)
+    with PolicyEvaluator(
+        task, reward, image_size=reward.encoder.image_size, n_envs=simulators, n_workers=config.n_workers
+    ) as evaluator:
+
+        def evaluate(policy: PolicyFunction, *, episodes: int, seed: int) -> dict[str, Any]:
+            return evaluator.run(policy, episodes=episodes, seed=seed).to_dict()
+
+        yield evaluate
+
+
+def evaluate_run(
+    run: RunFolder,
+    config: TrainConfig,
+    *,
+    episodes: int,
+    seed: int,
+    video: bool,
+    console: Console,
+    snapshot: str | None = None,
+) -> dict[str, Any]:
+    """Evaluate a snapshot of a run with deterministic actions.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        episodes: How many episodes.
+        seed: Seeds them; neither training nor selection has used it.
+        video: Whether to record a video too.
+        console: Where notes go.
+        snapshot: File name of the snapshot; None is the best by VLM return.
+
+    Returns:
+        The evaluation's summary, ``snapshot``, and ``video`` (path relative to
+        the run, or None).
+    """
+    task = get_task(config.task)
+    reward = load_reward(config, Console(quiet=True))
+    chosen = snapshot or best_snapshot(run).path
+    simulators = min(episodes, _SIMULATORS)
+    with (
+        console.status(f"evaluating {chosen} over {episodes} episodes"),
+        PolicyEvaluator(task, reward, image_size=reward.encoder.image_size, n_envs=simulators) as evaluator,
+    ):
+        policy = load_policy(run, config, evaluator.venv, chosen)
+        summary = evaluator.run(policy, episodes=episodes, seed=seed).to_dict()
+    summary["snapshot"] = chosen
+    summary["video"] = record_video(run, config, task, chosen, seed) if video else None
+    return summary
+
+
+def record_video(run: RunFolder, config: TrainConfig, task: Task, snapshot: str, seed: int) -> str:
+    """Write a video of a snapshot; returns its path relative to the run."""
+    path = run.videos / f"{snapshot.removesuffix('.safetensors')}.mp4"
+    venv = PhotographedVecEnv(task, 1, image_size=_VIDEO_SIZE)
+    try:
+        policy = load_policy(run, config, venv, snapshot)
+    finally:
+        venv.close()
+    frames = rollout_frames(policy, task, episodes=_VIDEO_EPISODES, seed=seed, image_size=_VIDEO_SIZE)
+    write_video(frames, path, _VIDEO_FPS)
+    return str(path.relative_to(run.path))

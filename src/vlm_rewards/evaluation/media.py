@@ -1,0 +1,172 @@
+"""Reads pictures and videos from files, a frame at a time."""
+
+from __future__ import annotations
+
+import re
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, cast
+
+import imageio_ffmpeg
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vlm_rewards.arrays import Frame
+from vlm_rewards.errors import InvalidInputError
+
+PICTURE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""Files that are taken from a folder. A file that is named is looked into, whatever its suffix."""
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
+"""Files that are read by ffmpeg, which would take a text file for a picture of its letters."""
+
+_ANIMATIONS = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
+"""Formats whose further pictures are moments. Those of a TIFF are pages, those of an MPO other lenses."""
+
+_DEFAULT_DELAY_S = 0.1
+"""How long browsers show a frame that asks for no time at all."""
+
+PathLike: TypeAlias = str | Path
+
+
+class TimedFrame(NamedTuple):
+    """One picture of a file."""
+
+    index: int | None
+    """Place in the video; None for a picture."""
+    time_s: float | None
+    """Seconds since the video's start; None for a picture."""
+    pixels: Frame
+    """uint8 ``[h w 3]``, RGB."""
+
+
+def expand_paths(paths: Sequence[PathLike]) -> list[Path]:
+    """Check that files exist, and put a folder's pictures in its place.
+
+    Args:
+        paths: Files and folders.
+
+    Returns:
+        Files, in the order given; a folder's are sorted as people count (2 before 10).
+
+    Raises:
+        InvalidInputError: There is no path, one does not exist, or a folder holds no picture.
+    """
+    if not paths:
+        raise InvalidInputError("paths must name at least one picture, video or folder, got none.")
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files += _pictures_in(path)
+        elif path.is_file():
+            files.append(path)
+        else:
+            hint = " No file matched the pattern." if set(path.name) & set("*?[") else ""
+            raise InvalidInputError(f"paths must exist, there is no {str(path)!r}.{hint}")
+    return files
+
+
+def read_frames(path: Path) -> Iterator[TimedFrame]:
+    """Read a picture, or the frames of a video or animation one after another.
+
+    Pictures are turned upright (EXIF), made RGB and, where they are transparent,
+    laid on white. Videos come at a constant rate, as players show them.
+
+    Args:
+        path: An existing file.
+
+    Yields:
+        The picture, or each frame with its time.
+
+    Raises:
+        InvalidInputError: The file is neither, is damaged, or is empty.
+    """
+    return _video_frames(path) if path.suffix.lower() in VIDEO_SUFFIXES else _picture_frames(path)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
+    if not files:
+        raise InvalidInputError(
+            f"folder {str(folder)!r} holds no picture; a picture's name ends in {', '.join(sorted(PICTURE_SUFFIXES))}."
+        )
+    return sorted(files, key=lambda file: [(int(n or -1), text) for text, n in re.findall(r"(\D*)(\d*)", file.name)])
+
+
+def _picture_frames(path: Path) -> Iterator[TimedFrame]:
+    try:
+        with Image.open(path) as image:
+            if getattr(image, "is_animated", False) and image.format in _ANIMATIONS:
+                yield from _animation_frames(image)
+            else:
+                yield TimedFrame(None, None, _to_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError:
+        raise InvalidInputError(
+            f"{str(path)!r} is no picture that can be read. Videos are known by their suffix: "
+            f"{', '.join(sorted(VIDEO_SUFFIXES))}."
+        ) from None
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:  # what Pillow raises for damage
+        raise InvalidInputError(f"picture {str(path)!r} cannot be read: {error}") from error
+
+
+def _animation_frames(image: Image.Image) -> Iterator[TimedFrame]:
+    seconds = 0.0
+    for index in range(image.n_frames):  # pyright: ignore[reportAttributeAccessIssue] - animated formats have it
+        image.seek(index)
+        yield TimedFrame(index, seconds, _to_rgb(image))
+        seconds += image.info.get("duration", 0) / 1000 or _DEFAULT_DELAY_S
+
+
+def _to_rgb(image: Image.Image) -> Frame:
+    if image.mode == "F":
+        raise OSError("its pixels are floating-point numbers of unknown range; save it with 8 or 16 bits.")
+    if image.mode.startswith("I"):
+        return _from_16_bit(np.asarray(image))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return np.array(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"))
+    return np.array(image.convert("RGB"))
+
+
+def _from_16_bit(grey: np.ndarray) -> Frame:
+    """Greyscale of 16 bits to RGB of 8; Pillow's own conversion clips at 255 and leaves a white picture."""
+    if int(grey.min()) < 0 or int(grey.max()) > 65535:
+        raise OSError("its pixels are 32-bit integers of unknown range; save it with 8 or 16 bits.")
+    eight = np.rint(grey.astype(np.float64) / 257.0).astype(np.uint8)
+    return np.repeat(eight[:, :, None], 3, axis=2)
+
+
+def _video_frames(path: Path) -> Iterator[TimedFrame]:
+    # Absolute, so that no name is taken for an option or a protocol.
+    read: Callable[..., Generator[Any, None, None]] = imageio_ffmpeg.read_frames
+    stream = read(str(path.resolve()), pix_fmt="rgb24")
+    count = 0
+    try:
+        facts = cast(dict[str, Any], _quietly(lambda: next(stream)))
+        (width, height), fps = facts["size"], float(facts["fps"])
+        while (data := _quietly(lambda: next(stream, None))) is not None:
+            yield TimedFrame(count, count / fps, np.frombuffer(data, np.uint8).reshape(height, width, 3))
+            count += 1
+    except (OSError, RuntimeError, KeyError, StopIteration) as error:
+        trace = error.__traceback__  # it would keep those pipes until this error is forgotten
+        _quietly(lambda: traceback.clear_frames(trace))
+        place = f"is damaged after frame {count - 1}" if count else "cannot be read"
+        raise InvalidInputError(f"video {str(path)!r} {place}: {_last_line(error)}") from error
+    finally:
+        _quietly(stream.close)
+    if count == 0:
+        raise InvalidInputError(f"video {str(path)!r} holds no frame.")
+
+
+def _quietly(action: Callable[[], Any]) -> Any:
+    """Run a step of imageio-ffmpeg, which leaves the pipes of a process that has ended to the garbage collector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        return action()
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,172 @@
+"""Runs policies without exploration and says how they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from vlm_rewards.envs import Task
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.evaluation.statistics import wilson_interval
+from vlm_rewards.labelling import FrameReward, Labeller
+from vlm_rewards.labelling.episodes import EpisodeLedger, EpisodeSummary
+from vlm_rewards.simulation import PhotographedVecEnv
+
+PolicyFunction = Callable[[np.ndarray], np.ndarray]
+"""Observations ``[n ...]`` to actions ``[n ...]``."""
+
+_CHUNK_FRAMES = 256
+_SIMULATORS = 16
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a policy did over some episodes."""
+
+    episodes: tuple[EpisodeSummary, ...]
+    """The episodes, ordered by simulator and then by time."""
+    seed: int
+    """Seeded the episodes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able summary.
+
+        Returns:
+            ``episodes``, ``seed``, means and standard deviations of
+            ``vlm_return`` and ``true_return`` (both undiscounted sums over an
+            episode), ``episode_length``, and where the task has a criterion
+            ``successes``, ``success_rate`` and its 95 % Wilson interval.
+        """
+        vlm = [episode.vlm_return for episode in self.episodes]
+        true = [episode.true_return for episode in self.episodes]
+        summary: dict[str, Any] = {
+            "episodes": len(self.episodes),
+            "seed": self.seed,
+            "vlm_return": float(np.mean(vlm)),
+            "vlm_return_std": float(np.std(vlm)),
+            "true_return": float(np.mean(true)),
+            "true_return_std": float(np.std(true)),
+            "episode_length": float(np.mean([episode.length for episode in self.episodes])),
+            "successes": None,
+            "success_rate": None,
+            "success_interval_95": None,
+        }
+        verdicts = [episode.success for episode in self.episodes if episode.success is not None]
+        if verdicts:
+            summary["successes"] = sum(verdicts)
+            summary["success_rate"] = sum(verdicts) / len(verdicts)
+            summary["success_interval_95"] = list(wilson_interval(sum(verdicts), len(verdicts)))
+        return summary
+
+
+class PolicyEvaluator:
+    """Keeps simulators open and runs policies in them; use it in a ``with`` statement.
+
+    Args:
+        task: The task.
+        reward: Scores the pictures of every state visited.
+        image_size: Side of the pictures in pixels: the encoder's.
+        n_envs: Simulators. The episodes depend on it, as each simulator has
+            seeds of its own.
+        n_workers: Processes; default: one a core.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        reward: FrameReward,
+        *,
+        image_size: int,
+        n_envs: int = _SIMULATORS,
+        n_workers: int | None = None,
+    ) -> None:
+        self._reward = reward
+        self.venv = PhotographedVecEnv(task, n_envs, image_size=image_size, n_workers=n_workers)
+
+    def run(self, policy: PolicyFunction, *, episodes: int, seed: int) -> Evaluation:
+        """Run a policy.
+
+        Every simulator has a fixed share of the episodes, so that short ones
+        are not counted more often than long ones.
+
+        Args:
+            policy: Observations to actions.
+            episodes: How many, at least 1.
+            seed: Seeds the episodes, in ``[0, 2**32)``.
+
+        Returns:
+            The evaluation.
+
+        Raises:
+            InvalidInputError: ``episodes`` is not an int of at least 1.
+        """
+        if isinstance(episodes, bool) or not isinstance(episodes, (int, np.integer)) or episodes < 1:
+            raise InvalidInputError(f"episodes must be an int of at least 1, got {episodes!r}.")
+        venv = self.venv
+        share = np.array([len(range(index, episodes, venv.num_envs)) for index in range(venv.num_envs)])
+        venv.seed(seed)
+        observations = venv.reset()
+        chunk_steps = min(-(-_CHUNK_FRAMES // venv.num_envs), venv.ring.slots - 1)
+        labeller = Labeller(self._reward, venv.ring, venv.gate, venv.steps_taken, chunk_steps)
+        ledger = EpisodeLedger(venv.num_envs)
+        ended = np.zeros(venv.num_envs, dtype=np.int64)
+        try:
+            while (ended < share).any():
+                observations, _, dones, infos = venv.step(policy(observations))
+                ledger.observe(dones, infos)
+                labeller.submit(venv.steps_taken - 1)
+                ended += dones
+            finished = ledger.label(*labeller.drain())
+        finally:
+            labeller.close()
+        return Evaluation(_counted(finished, share), seed)
+
+    def close(self) -> None:
+        """End the simulators."""
+        self.venv.close()
+
+    def __enter__(self) -> PolicyEvaluator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def rollout_frames(
+    policy: PolicyFunction, task: Task, *, episodes: int, seed: int, image_size: int
+) -> Iterator[np.ndarray]:
+    """Photograph a policy, for a video.
+
+    Args:
+        policy: Observations to actions.
+        task: The task.
+        episodes: How many.
+        seed: Seeds the episodes.
+        image_size: Side of the pictures in pixels; need not be the encoder's.
+
+    Yields:
+        uint8 ``[image_size image_size 3]``, one picture a step.
+    """
+    venv = PhotographedVecEnv(task, 1, image_size=image_size, seed=seed)
+    try:
+        observations = venv.reset()
+        while episodes > 0:
+            observations, _, dones, _ = venv.step(policy(observations))
+            yield venv.last_frames()[0]
+            episodes -= int(dones[0])
+    finally:
+        venv.close()
+
+
+def _counted(finished: list[EpisodeSummary], share: np.ndarray) -> tuple[EpisodeSummary, ...]:
+    by_simulator: list[list[EpisodeSummary]] = [[] for _ in share]
+    for episode in finished:
+        if len(by_simulator[episode.simulator]) < share[episode.simulator]:
+            by_simulator[episode.simulator].append(episode)
+    return tuple(episode for episodes in by_simulator for episode in episodes)

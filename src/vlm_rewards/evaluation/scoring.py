@@ -1,0 +1,144 @@
+"""Scores pictures and videos in files: the logic of ``vlm-rewards score``."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlm_rewards.arrays import Frame
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.evaluation.media import PathLike, expand_paths, read_frames
+from vlm_rewards.rewards import VLMReward, goal_reward
+
+_PENDING_BYTES = 256 * 2**20
+"""Most that pictures may take up while they wait for others of their size."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a reward says about one picture or one frame."""
+
+    path: str
+    """The file."""
+    frame: int | None
+    """Place in the video, from 0; None for a picture."""
+    time_s: float | None
+    """Seconds since the video's start; None for a picture."""
+    goal_similarity: float
+    """Cosine similarity to the goal (eq. 2), in [-1, 1]."""
+    baseline_similarity: float | None
+    """Cosine similarity to the baseline, in [-1, 1]; None without one."""
+    reward: float
+    """The reward (eq. 3 with a baseline, else eq. 2), in [-1, 1]."""
+
+
+def score_paths(reward: VLMReward, paths: Sequence[PathLike], *, batch_size: int = 64) -> list[Score]:
+    """Score every picture and every frame of every video.
+
+    Pictures of one size are embedded together; each goes through the model's
+    own preprocessing. A video is streamed: at most ``batch_size`` of its frames
+    are in memory at a time, fewer if they are large.
+
+    Args:
+        reward: Scores pictures.
+        paths: Pictures, videos, animations, and folders of pictures.
+        batch_size: Most pictures to embed at once, at least 1.
+
+    Returns:
+        One score a picture or frame, in the order of ``paths``.
+
+    Raises:
+        InvalidInputError: A path does not exist or cannot be read as a picture or a video.
+    """
+    if isinstance(batch_size, bool) or batch_size < 1:
+        raise InvalidInputError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
+    files = expand_paths(paths)
+    batches = _Batches(reward, batch_size)
+    for path in files:
+        for frame in read_frames(path):
+            batches.add(str(path), frame.index, frame.time_s, frame.pixels)
+    return batches.finish()
+
+
+def frames_per_second(scores: Sequence[Score]) -> float:
+    """Mean frame rate of one video's scores, for a plot.
+
+    Raises:
+        InvalidInputError: The scores are not those of one video.
+    """
+    times = [score.time_s for score in scores if score.time_s is not None]
+    if not scores or len(times) < len(scores) or len({score.path for score in scores}) != 1:
+        raise InvalidInputError("a plot over time needs the frames of one video, got pictures or several files.")
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 1.0
+
+
+def scores_to_json(scores: Sequence[Score], reward: VLMReward) -> str:
+    """JSON text: what scored (``reward``) and what came out (``scores``)."""
+    rows = [dataclasses.asdict(score) for score in scores]
+    return json.dumps({"reward": reward.describe(), "scores": rows}, indent=2, ensure_ascii=False) + "\n"
+
+
+def scores_to_csv(scores: Sequence[Score]) -> str:
+    """CSV text with a header; a cell that does not apply is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Score)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(dataclasses.asdict(score) for score in scores)
+    return text.getvalue()
+
+
+class _Batches:
+    """Collects pictures by size, scores each batch when it is full, and keeps the order."""
+
+    def __init__(self, reward: VLMReward, batch_size: int) -> None:
+        self._reward = reward
+        self._batch_size = batch_size
+        self._origins: list[tuple[str, int | None, float | None]] = []
+        self._waiting: dict[tuple[int, ...], list[tuple[int, Frame]]] = {}
+        self._waiting_bytes = 0
+        self._values: dict[int, dict[str, Any]] = {}
+
+    def add(self, path: str, index: int | None, time_s: float | None, pixels: Frame) -> None:
+        group = self._waiting.setdefault(pixels.shape, [])
+        group.append((len(self._origins), pixels))
+        self._origins.append((path, index, time_s))
+        self._waiting_bytes += pixels.nbytes
+        if len(group) == self._batch_size:
+            self._score(pixels.shape)
+        elif self._waiting_bytes > _PENDING_BYTES:
+            self._score_all()
+
+    def finish(self) -> list[Score]:
+        self._score_all()
+        return [Score(*origin, **self._values[row]) for row, origin in enumerate(self._origins)]
+
+    def _score_all(self) -> None:
+        for shape in list(self._waiting):
+            self._score(shape)
+
+    def _score(self, shape: tuple[int, ...]) -> None:
+        group = self._waiting.pop(shape)
+        self._waiting_bytes -= sum(pixels.nbytes for _, pixels in group)
+        embeddings = self._reward.embed(np.stack([pixels for _, pixels in group]))
+        goal = goal_reward(embeddings, self._reward.goal_embedding)
+        rewards = self._reward.from_embeddings(embeddings)
+        against = self._reward.baseline_embedding
+        baseline = None if against is None else goal_reward(embeddings, against)
+        for place, (row, _) in enumerate(group):
+            self._values[row] = {
+                "goal_similarity": _shortest(goal[place]),
+                "baseline_similarity": None if baseline is None else _shortest(baseline[place]),
+                "reward": _shortest(rewards[place]),
+            }
+
+
+def _shortest(value: np.float32) -> float:
+    """The same float32 with as few digits as tell it apart: 0.25, not 0.25000000298."""
+    return float(str(value))

@@ -1,0 +1,298 @@
+"""What happens beside learning: the log, the snapshots, the progress bar, the stopwatch."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from stable_baselines3.common.callbacks import BaseCallback
+
+from vlm_rewards.labelling import LabelRewards
+from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.snapshots import PolicyFunction, Snapshot, mark_best, policy_function, save_policy
+
+METRIC_COLUMNS = (
+    "step",
+    "wall_seconds",
+    "episodes",
+    "vlm_return_mean",
+    "vlm_return_std",
+    "true_return_mean",
+    "success_rate",
+    "updates",
+    "loss",
+    "steps_per_second",
+)
+SCORE_COLUMNS = ("vlm_return", "vlm_return_std", "true_return", "success_rate")
+SNAPSHOT_COLUMNS = ("step", *SCORE_COLUMNS, "path")
+_METRIC_ROWS = 200
+
+
+class CsvLog:
+    """A CSV file that is complete after every row.
+
+    Args:
+        path: The file; an existing one is replaced.
+        columns: The header.
+    """
+
+    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+        self._file: IO[str] = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._file, columns)
+        self._writer.writeheader()
+        self._file.flush()
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a row; None becomes an empty cell."""
+        self._writer.writerow({key: "" if value is None else value for key, value in row.items()})
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Stopwatch(BaseCallback):
+    """Splits the run's wall time into stages.
+
+    Attributes:
+        seconds: ``collect_and_label`` and ``update``, in seconds; `Snapshots`
+            adds ``select``, which it takes out of the other two.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = {"collect_and_label": 0.0, "update": 0.0, "select": 0.0}
+        self._since: float | None = None
+
+    def _on_rollout_start(self) -> None:
+        self._lap("update")
+
+    def _on_rollout_end(self) -> None:
+        self._lap("collect_and_label")
+
+    def _on_training_start(self) -> None:
+        self._since = time.perf_counter()
+
+    def _on_training_end(self) -> None:
+        self._lap("update")
+
+    def _on_step(self) -> bool:
+        return True
+
+    def exclude(self, seconds: float) -> None:
+        """Count time as selection instead of what is running now."""
+        self.seconds["select"] += seconds
+        if self._since is not None:
+            self._since += seconds
+
+    def _lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        if self._since is not None:
+            self.seconds[stage] += now - self._since
+        self._since = now
+
+
+class ThreadPhases(BaseCallback):
+    """Gives torch all cores while pictures are embedded, and one thread for the updates.
+
+    A minibatch of a few hundred rows through small networks is faster on one
+    thread than on several. Must come after `LabelRewards` in the list, which
+    waits for the last pictures at the end of a rollout.
+    """
+
+    def _on_training_start(self) -> None:
+        self._all = torch.get_num_threads()
+
+    def _on_rollout_start(self) -> None:
+        torch.set_num_threads(self._all)
+
+    def _on_rollout_end(self) -> None:
+        torch.set_num_threads(1)
+
+    def _on_training_end(self) -> None:
+        self.restore()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def restore(self) -> None:
+        """Leave torch as it was found. Safe to call twice."""
+        if hasattr(self, "_all"):
+            torch.set_num_threads(self._all)
+
+
+class Metrics(BaseCallback):
+    """Writes ``metrics.csv`` and TensorBoard's log, some 200 rows a run.
+
+    Args:
+        run: Where to write.
+        labels: Where the episodes' VLM returns come from.
+        total_steps: Steps of the whole run.
+    """
+
+    def __init__(self, run: RunFolder, labels: LabelRewards, total_steps: int) -> None:
+        super().__init__()
+        self._log = CsvLog(run.metrics, METRIC_COLUMNS)
+        self._labels = labels
+        self._every = max(1, total_steps // _METRIC_ROWS)
+        self._next = 0
+        self._episodes = 0
+        self._started = time.perf_counter()
+
+    def _on_rollout_end(self) -> None:
+        self._episodes += len(self._labels.finished)
+        if self.num_timesteps >= self._next and self._labels.episodes:
+            self._next = self.num_timesteps + self._every
+            self._log.write(self._row())
+            self.logger.dump(self.num_timesteps)  # to TensorBoard
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        self._log.close()
+
+    def _row(self) -> dict[str, Any]:
+        recent = list(self._labels.episodes)
+        returns = [episode.vlm_return for episode in recent]
+        judged = [episode.success for episode in recent if episode.success is not None]
+        seconds = time.perf_counter() - self._started
+        losses = self.logger.name_to_value
+        loss = losses.get("train/loss", losses.get("train/critic_loss"))
+        return {
+            "step": self.num_timesteps,
+            "wall_seconds": round(seconds, 2),
+            "episodes": self._episodes,
+            "vlm_return_mean": float(np.mean(returns)),
+            "vlm_return_std": float(np.std(returns)),
+            "true_return_mean": float(np.mean([episode.true_return for episode in recent])),
+            "success_rate": float(np.mean(judged)) if judged else None,
+            "updates": getattr(self.model, "_n_updates", None),
+            "loss": None if loss is None else float(loss),
+            "steps_per_second": round(self.num_timesteps / seconds, 1),
+        }
+
+
+SelectionScore = Callable[[PolicyFunction], dict[str, Any]]
+"""Runs a policy on the selection episodes: ``vlm_return``, ``vlm_return_std``, ``true_return``, ``success_rate``."""
+
+
+class Snapshots(BaseCallback):
+    """Saves the policy at equal distances and keeps track of the best by VLM return.
+
+    The paper chooses the checkpoint with the highest VLM reward, never by
+    success (section 3 of its experiments); the selection episodes have seeds of
+    their own.
+
+    Args:
+        run: Where to write.
+        config: The run's settings.
+        score: Runs a policy on the selection episodes.
+        stopwatch: Told how long that took.
+
+    Attributes:
+        best: The best so far; None before the first.
+    """
+
+    def __init__(self, run: RunFolder, config: TrainConfig, score: SelectionScore, stopwatch: Stopwatch) -> None:
+        super().__init__()
+        self.best: Snapshot | None = None
+        self._run = run
+        self._score = score
+        self._stopwatch = stopwatch
+        self._log = CsvLog(run.snapshots, SNAPSHOT_COLUMNS)
+        self._due = [config.steps * (index + 1) // config.snapshots for index in range(config.snapshots)]
+        self._last = -1
+
+    def _on_rollout_start(self) -> None:
+        # Here, and not in `_on_step`, the updates that belong to the steps so far have been made.
+        if self._due and self.num_timesteps >= self._due[0]:
+            while self._due and self.num_timesteps >= self._due[0]:
+                self._due.pop(0)
+            self.take()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Save the policy as it is now, unless that has just been done, and close the log."""
+        if self._last != self.num_timesteps:
+            self.take()
+        self.close()
+
+    def close(self) -> None:
+        """Close the log. Safe to call twice."""
+        self._log.close()
+
+    def take(self) -> None:
+        """Save the policy and run it on the selection episodes."""
+        started = time.perf_counter()
+        path = f"step_{self.num_timesteps:010d}.safetensors"
+        save_policy(self.model, self._run.checkpoints / path)  # type: ignore[arg-type]
+        scores = self._score(policy_function(self.model))  # type: ignore[arg-type]
+        self._last = self.num_timesteps  # not before: Ctrl-C may end the scoring
+        self._log.write({"step": self.num_timesteps, "path": path, **scores})
+        self.logger.record("snapshot/vlm_return", scores["vlm_return"])
+        if self.best is None or scores["vlm_return"] > self.best.vlm_return:
+            self.best = Snapshot(self.num_timesteps, float(scores["vlm_return"]), path)
+            mark_best(self._run, self.best)
+        self._stopwatch.exclude(time.perf_counter() - started)
+
+
+class ProgressBar(BaseCallback):
+    """A bar with the time left and the latest returns.
+
+    Args:
+        console: Where to draw; nothing is drawn where it is no terminal.
+        total_steps: Steps of the whole run.
+        labels: Where the episodes' VLM returns come from.
+    """
+
+    def __init__(self, console: Console, total_steps: int, labels: LabelRewards) -> None:
+        super().__init__()
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.fields[note]}"),
+        )
+        self._bar = Progress(*columns, console=console, refresh_per_second=2)
+        self._labels = labels
+        self._task = self._bar.add_task("train", total=total_steps, note="")
+
+    def _on_training_start(self) -> None:
+        self._bar.start()
+
+    def _on_rollout_end(self) -> None:
+        recent = self._labels.episodes
+        note = f"VLM return {np.mean([episode.vlm_return for episode in recent]):.1f}" if recent else ""
+        self._bar.update(self._task, completed=self.num_timesteps, note=note)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the terminal as it was. Safe to call twice."""
+        self._bar.stop()

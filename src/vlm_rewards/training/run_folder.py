@@ -1,0 +1,193 @@
+"""The files of a run, and how they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vlm_rewards import __version__
+from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.training.config import TrainConfig
+
+_PACKAGES = ("torch", "open_clip_torch", "gymnasium", "stable_baselines3", "numpy", "mujoco", "timm")
+
+
+class RunFolder:
+    """Paths inside a run folder, and atomic writing.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def config(self) -> Path:
+        """The settings."""
+        return self.path / "config.json"
+
+    @property
+    def record(self) -> Path:
+        """What came out."""
+        return self.path / "record.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Training over time."""
+        return self.path / "metrics.csv"
+
+    @property
+    def snapshots(self) -> Path:
+        """The policies saved along the way and how they did."""
+        return self.path / "snapshots.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of policies."""
+        return self.path / "checkpoints"
+
+    @property
+    def videos(self) -> Path:
+        """Folder of videos."""
+        return self.path / "videos"
+
+    @property
+    def curve(self) -> Path:
+        """The learning curve."""
+        return self.path / "curve.png"
+
+    @classmethod
+    def create(cls, path: Path, config: TrainConfig, *, overwrite: bool) -> RunFolder:
+        """Make the folder and write the settings into it.
+
+        Raises:
+            InvalidInputError: The folder holds something already and
+                ``overwrite`` is False, or is not a run's, or cannot be written.
+        """
+        run = cls(path)
+        try:
+            run.check_free(overwrite=overwrite)
+            if run.config.is_file():
+                shutil.rmtree(path)
+            for folder in (run.checkpoints, run.videos):
+                folder.mkdir(parents=True, exist_ok=True)
+            run.write_json(run.config, config.to_dict())
+        except OSError as error:
+            raise InvalidInputError(f"run_dir {str(path)!r} cannot be written: {error.strerror}.") from None
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open the folder of a run that exists.
+
+        Raises:
+            InvalidInputError: There is no such run.
+        """
+        run = cls(path)
+        if not run.config.is_file():
+            raise InvalidInputError(f"run must be a folder that `vlm-rewards train` wrote, got {str(path)!r}.")
+        return run
+
+    def read_config(self) -> TrainConfig:
+        """Read the settings.
+
+        Raises:
+            CheckpointError: The file is damaged.
+        """
+        return TrainConfig.from_dict(self.read_json(self.config))
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """Read a JSON object.
+
+        Raises:
+            CheckpointError: The file is missing or damaged.
+        """
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{str(path)!r} cannot be read: {error}.") from None
+        if not isinstance(value, dict):
+            raise CheckpointError(f"{str(path)!r} must hold a JSON object, got {type(value).__name__}.")
+        return value
+
+    def write_json(self, path: Path, value: dict[str, Any]) -> None:
+        """Write a JSON file whole or not at all."""
+        write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Check that a new run may be written here, without touching anything.
+
+        Raises:
+            InvalidInputError: The folder holds something already and
+                ``overwrite`` is False, or it holds something that is no run.
+        """
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            return
+        if not self.config.is_file():
+            raise InvalidInputError(
+                f"run_dir {str(self.path)!r} is in use and holds no run; it will not be overwritten."
+            )
+        if not overwrite:
+            raise InvalidInputError(
+                f"run_dir must be new or empty, got {str(self.path)!r}. Choose another, or pass --overwrite."
+            )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit and machine, for a record."""
+    return {
+        "version": __version__,
+        "versions": {"python": platform.python_version(), **_package_versions()},
+        "commit": _commit(),
+        "machine": {
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+        },
+    }
+
+
+def _package_versions() -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _commit() -> str | None:
+    """The commit of the source, with "-dirty" where files differ; None outside of a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

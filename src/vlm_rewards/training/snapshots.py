@@ -1,0 +1,94 @@
+"""Policies as data: safetensors and JSON, nothing that is unpickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.training.algorithms import build_algorithm
+from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.run_folder import RunFolder, write_atomically
+
+PolicyFunction = Callable[[np.ndarray], np.ndarray]
+"""Observations ``[n ...]`` to deterministic actions ``[n ...]``."""
+
+BEST = "best.json"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A policy that was saved, and how it did on the selection episodes."""
+
+    step: int
+    """Environment steps taken before it was saved."""
+    vlm_return: float
+    """Mean VLM return over the selection episodes."""
+    path: str
+    """File name inside the run's ``checkpoints`` folder."""
+
+
+def save_policy(model: OffPolicyAlgorithm, path: Path) -> None:
+    """Write a policy's tensors, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.policy.state_dict().items()}
+    write_atomically(path, save(tensors))
+
+
+def policy_function(model: OffPolicyAlgorithm) -> PolicyFunction:
+    """The model's policy as a function, without exploration."""
+    return lambda observations: model.predict(observations, deterministic=True)[0]
+
+
+def mark_best(run: RunFolder, best: Snapshot) -> None:
+    """Write which snapshot is to be evaluated."""
+    value = {"step": best.step, "vlm_return": best.vlm_return, "path": best.path, "chosen_by": "vlm_return"}
+    run.write_json(run.checkpoints / BEST, value)
+
+
+def load_policy(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str | None = None) -> PolicyFunction:
+    """Load a snapshot of a run.
+
+    Args:
+        run: The run's folder.
+        config: Its settings.
+        venv: An environment with the run's observation and action spaces.
+        snapshot: File name inside ``checkpoints``; None is the best by VLM return.
+
+    Returns:
+        The policy, without exploration.
+
+    Raises:
+        InvalidInputError: There is no such snapshot.
+        CheckpointError: The file is damaged or of another network.
+    """
+    path = run.checkpoints / (snapshot or best_snapshot(run).path)
+    if not path.is_file():
+        choices = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.safetensors")))
+        raise InvalidInputError(f"snapshot {path.name!r} does not exist. Choices: {choices or 'none'}.")
+    model = build_algorithm(config.algorithm, venv, seed=config.seed, device=config.device, for_inference=True)
+    try:
+        model.policy.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise CheckpointError(f"{str(path)!r} is damaged or of another network: {error}") from None
+    return policy_function(model)
+
+
+def best_snapshot(run: RunFolder) -> Snapshot:
+    """Read which snapshot has the highest VLM return on the selection episodes.
+
+    Raises:
+        CheckpointError: The run has saved none yet.
+    """
+    try:
+        value = json.loads((run.checkpoints / BEST).read_text(encoding="utf-8"))
+        return Snapshot(int(value["step"]), float(value["vlm_return"]), str(value["path"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"run {str(run.path)!r} has no best snapshot: {error}.") from None

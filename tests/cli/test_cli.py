@@ -1,0 +1,182 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlm_rewards.cli import main
+from vlm_rewards.envs.cartpole import draw_cartpole
+from vlm_rewards.evaluation.media import read_frames
+
+GOAL = "pole vertically upright on top of the cart"
+TINY_RUN = [
+    "--steps=1200",
+    "--n-envs=3",
+    "--standardise=300",
+    "--algorithm.learning-starts=400",
+    "--algorithm.gradient-steps=8",
+    "--algorithm.net-arch",
+    "16",
+    "--snapshots=2",
+    "--selection-episodes=2",
+    "--evaluation-episodes=3",
+]
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return int(stop.value.code or 0)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert run(*arguments) == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_help_lists_the_verbs_without_loading_torch() -> None:
+    code = "import sys; from vlm_rewards.cli import _dispatch; _dispatch(['--help']); print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    for verb in ("train", "evaluate", "baselines", "score", "finetune", "tasks", "results"):
+        assert f"\n  {verb} " in result.stdout
+    assert result.stdout.endswith("False\n")
+
+
+def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    assert "usage: vlm-rewards" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "unknown command 'trian'. Did you mean 'train'"),
+        (["train", "cartpol"], "unknown task 'cartpol'. Did you mean 'cartpole'"),
+        (["train", "cartpole", "--preset", "gpu"], "unknown preset 'gpu'. Choices: cpu, paper"),
+        (["train", "cartpole", "--preset"], "--preset needs a value. Choices: cpu, paper."),
+        (["train", "--seed", "1"], "the task must come first, got '--seed'"),
+        (["train", "cartpole", "--alpha", "2"], "alpha must be a number from 0 to 1, got 2.0"),
+        (["train", "cartpole", "--seed", "-1"], "seed must be an int from 0 to 4294967295, got -1"),
+        (["train", "cartpole", "--steps", "0"], "steps must be an int of at least 1, got 0"),
+        (["train", "cartpole", "--steps", "500"], "learning_starts must be less than steps (500)"),
+        (["train", "cartpole", "--goal", "pole and cart"], "goal and baseline must differ"),
+        (["train", "cartpole", "--encoder", "ViT-B-23/openai"], "ViT-B-32"),
+        (["evaluate", "no/such/run"], "run must be a folder that `vlm-rewards train` wrote, got 'no/such/run'"),
+        (["baselines", "mountaincart"], "unknown task 'mountaincart'. Did you mean 'mountaincar'"),
+        (["score", "no.png", "--goal", "a cat"], "no.png"),
+        (["score", "--goal", "a cat"], "paths"),
+        (["results", "no/such/folder"], "records must be files or folders that exist, got 'no/such/folder'"),
+    ],
+)
+def test_bad_input_is_refused_in_words(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    if arguments[:2] == ["train", "cartpole"]:
+        arguments = [*arguments, "--run-dir", str(tmp_path / "run")]
+    text = refused(capsys, *arguments)
+    assert message.lower() in text.replace("│ ", "").replace(" │", "").lower()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_in_use_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("everything")
+    for flags in ([], ["--overwrite"]):
+        assert "holds no run" in refused(capsys, "train", "cartpole", "--run-dir", tmp_path, *flags)
+    assert (tmp_path / "thesis.tex").read_text() == "everything"
+
+
+def test_train_help_shows_the_values_of_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "cartpole", "--preset", "paper", "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "3000000" in text
+    assert "75000" in text  # learning_starts of the paper
+    assert "0.0023" in text
+
+
+def test_tasks_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("tasks", "--json") == 0
+    tasks = {task["name"]: task for task in json.loads(capsys.readouterr().out)}
+    assert {"cartpole", "mountaincar", "mountaincar-textured"} <= set(tasks)
+    assert tasks["cartpole"]["goal"] == GOAL
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    paths = []
+    for name, angle in (("upright", 0.0), ("hanging", np.pi)):
+        paths.append(tmp_path / f"{name}.png")
+        Image.fromarray(draw_cartpole(0.3, angle, 96)).save(paths[-1])
+    return paths
+
+
+def test_score_prefers_the_picture_that_fits(capsys: pytest.CaptureFixture[str], pictures: list[Path]) -> None:
+    assert run("score", *pictures, "--goal", GOAL, "--baseline", "pole and cart", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    upright, hanging = answer["scores"]
+    assert upright["reward"] > hanging["reward"] + 0.05
+    assert answer["reward"]["alpha"] == 0.5
+
+
+def test_score_as_csv_and_as_table(capsys: pytest.CaptureFixture[str], pictures: list[Path]) -> None:
+    assert run("score", *pictures, "--goal", GOAL, "--csv") == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [Path(row["path"]).stem for row in rows] == ["upright", "hanging"]
+    assert run("score", *pictures, "--goal", GOAL) == 0
+    text = capsys.readouterr().out
+    assert "in-domain, not zero-shot" in " ".join(text.split())
+    assert f"{float(rows[0]['reward']):.4f}" in text
+
+
+def test_a_run_from_the_command_line_to_the_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert run("train", "cartpole", "--run-dir", folder, "--seed", 3, *TINY_RUN) == 0
+    shown = capsys.readouterr().out
+    for name in ("record.json", "curve.png", ".mp4"):
+        assert name in shown
+    assert "too few to learn from" in " ".join(shown.split())  # the warning about so short a run
+    record = json.loads((folder / "record.json").read_text())
+    assert record["steps"] >= 1200
+    assert record["evaluation"]["episodes"] == 3
+    assert record["encoder"]["in_domain"] is True
+    assert set(record["seconds"]) == {"collect_and_label", "update", "select", "training", "evaluation"}
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+    frames = list(read_frames(folder / record["evaluation"]["video"]))
+    assert len(frames) == 400  # two episodes
+    assert np.ptp(frames[0].pixels) > 100  # it shows something
+
+    assert "run_dir must be new or empty" in refused(capsys, "train", "cartpole", "--run-dir", folder)
+
+    assert run("evaluate", folder, "--episodes", 2, "--json", "--no-video") == 0
+    first = json.loads(capsys.readouterr().out)
+    assert run("evaluate", folder, "--episodes", 2, "--json", "--no-video") == 0
+    assert json.loads(capsys.readouterr().out) == first
+    assert first["snapshot"] == record["best"]["path"]
+    assert run("evaluate", folder, "--snapshot", "none.safetensors") == 2
+    assert "Choices: step_" in capsys.readouterr().err
+
+    page = tmp_path / "results.md"
+    page.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
+    assert run("results", folder, "--out", page) == 0
+    text = page.read_text()
+    assert text.startswith("before\n<!-- results:begin -->\n| task |")
+    assert text.endswith("<!-- results:end -->\nafter\n")
+    assert "old" not in text
+    assert "| cartpole | **DQN from the sentence, seed 3** |" in text
+
+
+def test_baselines_write_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "records" / "baselines.json"
+    assert run("baselines", "cartpole", "--episodes", 2, "--out", out) == 0
+    record = json.loads(out.read_text())
+    assert list(record["policies"]) == ["random", "zero", "rule"]
+    assert record["policies"]["rule"]["success_rate"] == 1.0
+    assert record["policies"]["random"]["success_rate"] == 0.0
+    assert "rule" in capsys.readouterr().out

@@ -1,0 +1,122 @@
+"""Figures show the numbers they were given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.reporting import figures
+from vlm_rewards.reporting.figures import plot_learning_curve, plot_video_rewards
+
+METRICS = """step,wall_seconds,episodes,vlm_return_mean,vlm_return_std,true_return_mean,success_rate,updates,loss
+100,1.0,0,,,,,0,
+200,2.0,8,50,5,20,0.0,10,0.5
+300,3.0,16,60,6,120,0.25,20,0.4
+400,4.0,24,70,7,180,0.75,30,0.3
+"""
+SNAPSHOTS = """step,vlm_return,vlm_return_std,true_return,success_rate,path
+200,55,2,40,0.1,step_200.safetensors
+300,90,2,150,0.6,step_300.safetensors
+400,80,2,190,1.0,step_400.safetensors
+"""
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved, newest last."""
+    caught: list[Figure] = []
+    save = figures._save
+    monkeypatch.setattr(figures, "_save", lambda figure, out: (caught.append(figure), save(figure, out))[1])
+    return caught
+
+
+def lines(panel: Axes) -> dict[str, np.ndarray]:
+    return {str(line.get_label()): np.asarray(line.get_xydata()) for line in panel.get_lines()}
+
+
+def write_run(folder: Path, metrics: str = METRICS, snapshots: str | None = SNAPSHOTS) -> Path:
+    (folder / "metrics.csv").write_text(metrics)
+    if snapshots is not None:
+        (folder / "snapshots.csv").write_text(snapshots)
+    return folder / "metrics.csv"
+
+
+def test_learning_curve_shows_training_and_snapshots(tmp_path: Path, drawn: list[Figure]) -> None:
+    out = plot_learning_curve(write_run(tmp_path), tmp_path / "new" / "curve.png", title="costs $5 and $6")
+    with Image.open(out) as image:
+        assert image.format == "PNG"
+        assert image.size[0] == 1200
+    seen, success, true = drawn[0].axes
+    assert lines(seen)["training episodes (mean ± std)"].tolist() == [[200, 50], [300, 60], [400, 70]]
+    assert lines(success)["training episodes"].tolist() == [[200, 0], [300, 0.25], [400, 0.75]]
+    assert lines(success)["snapshots, no exploration"].tolist() == [[200, 0.1], [300, 0.6], [400, 1]]
+    assert lines(true)["snapshots, no exploration"].tolist() == [[200, 40], [300, 150], [400, 190]]
+    assert true.get_xlabel() == "environment steps"
+
+
+def test_the_star_is_at_the_highest_vlm_return_not_at_the_highest_success(tmp_path: Path, drawn: list[Figure]) -> None:
+    plot_learning_curve(write_run(tmp_path), tmp_path / "curve.png", title="t")
+    stars = [
+        [line.get_xydata()[0].tolist() for line in p.get_lines() if line.get_marker() == "*"] for p in drawn[0].axes
+    ]
+    assert stars == [[[300, 90]], [[300, 0.6]], [[300, 150]]]
+
+
+def test_it_says_what_the_learner_never_saw(tmp_path: Path, drawn: list[Figure]) -> None:
+    plot_learning_curve(write_run(tmp_path), tmp_path / "curve.png", title="t")
+    assert [panel.get_title(loc="left") for panel in drawn[0].axes] == [
+        "What the learner maximises",
+        "What the learner never saw, used to judge it only",
+        "What the learner never saw, used to judge it only",
+    ]
+
+
+def test_panels_without_numbers_are_left_out(tmp_path: Path, drawn: list[Figure]) -> None:
+    metrics = "step,vlm_return_mean,vlm_return_std,true_return_mean,success_rate\n10,1,0,,\n20,2,,,\n3"
+    plot_learning_curve(write_run(tmp_path, metrics, snapshots=None), tmp_path / "curve.png", title="t")
+    (panel,) = drawn[0].axes
+    assert lines(panel)["training episodes (mean ± std)"].tolist() == [[10, 1], [20, 2]]
+
+
+@pytest.mark.parametrize("snapshots", [None, "step,vlm_return,vlm_return_std,true_return,success_rate,path\n"])
+def test_a_run_without_a_finished_episode_still_gets_a_figure(
+    snapshots: str | None, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    header = METRICS.splitlines()[0] + "\n"
+    plot_learning_curve(write_run(tmp_path, header, snapshots), tmp_path / "curve.png", title="t")
+    assert [text.get_text() for text in drawn[0].axes[0].texts] == ["no finished episode yet"]
+
+
+def test_a_missing_or_foreign_metrics_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"metrics\.csv does not exist"):
+        plot_learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", title="t")
+    with pytest.raises(CheckpointError, match=r"must have a column 'step', its columns are \['a', 'b'\]"):
+        plot_learning_curve(write_run(tmp_path, "a,b\n1,2\n"), tmp_path / "curve.png", title="t")
+
+
+def test_video_rewards_are_drawn_over_seconds(tmp_path: Path, drawn: list[Figure]) -> None:
+    out = plot_video_rewards(
+        [0.1, 0.4, 0.2], 2, tmp_path / "v.png", goal="a cat", encoder="bundled", baseline="a photo", alpha=0.5
+    )
+    assert out.read_bytes().startswith(b"\x89PNG")
+    (panel,) = drawn[0].axes
+    first, star = panel.get_lines()
+    assert first.get_xydata().tolist() == [[0, 0.1], [0.5, 0.4], [1, 0.2]]
+    assert star.get_xydata().tolist() == [[0.5, 0.4]]
+    assert panel.texts[0].get_text() == "best: 0.400 at 0.50 s"
+    assert panel.get_xlabel() == "time in the video [s]"
+    assert drawn[0].get_suptitle() == "“a cat”\nencoder: bundled; baseline: “a photo”, alpha 0.5"
+
+
+def test_one_frame_is_enough_and_none_is_refused(tmp_path: Path) -> None:
+    assert plot_video_rewards([0.1], 25, tmp_path / "v.png", goal="a", encoder="b").is_file()
+    with pytest.raises(InvalidInputError, match=r"rewards must have shape \[n\] with n >= 1, got \(0,\)"):
+        plot_video_rewards([], 25, tmp_path / "v.png", goal="a", encoder="b")
+    with pytest.raises(InvalidInputError, match=r"fps must be positive, got 0\.0"):
+        plot_video_rewards([0.1], 0, tmp_path / "v.png", goal="a", encoder="b")
