@@ -1,0 +1,59 @@
+"""The seam between pictures or sentences and everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from vlm_rewards.arrays import Embeddings, Frames
+
+
+@runtime_checkable
+class ImageTextEncoder(Protocol):
+    """Anything that embeds pictures and sentences into one space (CLIP and its kin).
+
+    Implementations are free to be slow to build; they are built once. Both
+    methods are deterministic for equal input of equal batch shape, and safe to
+    call from a thread other than the one that built the encoder.
+    """
+
+    @property
+    def name(self) -> str:
+        """What was asked for, as it is written to records (``"bundled"``, ``"ViT-B-32/openai"``)."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square picture that the model takes natively."""
+        ...
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length ``d`` of an embedding."""
+        ...
+
+    def embed_images(self, frames: Frames) -> Embeddings:
+        """Embed pictures of any one size.
+
+        Args:
+            frames: uint8 ``[n h w 3]``, RGB.
+
+        Returns:
+            float32 ``[n d]``, unit-norm rows.
+        """
+        ...
+
+    def embed_texts(self, prompts: Sequence[str]) -> Embeddings:
+        """Embed sentences.
+
+        Args:
+            prompts: The sentences, none longer than the model's context.
+
+        Returns:
+            float32 ``[n d]``, unit-norm rows.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able facts for a run's record: name, architecture, parameters, digest of the weights."""
+        ...

@@ -1,0 +1,243 @@
+"""What the name of an encoder means, decided without touching the network."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import open_clip
+
+from vlm_rewards.errors import CheckpointError, InvalidInputError, UnknownNameError, WeightsNotFoundError, unknown_name
+
+CONFIG_FILE = "open_clip_config.json"
+HUB_PREFIX = "hf-hub:"
+FOLDER_PREFIX = "local-dir:"
+BUNDLED = "bundled"
+FORMS = (
+    "Accepted: 'bundled'; 'Architecture/tag' of open_clip, such as 'ViT-B-32/laion2b_s34b_b79k'; 'hf-hub:org/name'; "
+    "a folder, as './dir' or '/dir'; 'Architecture=/path/file.safetensors', "
+    "or 'Architecture/tag=/path/file.safetensors' for the tag's preprocessing and activation."
+)
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+# open_clip takes the first of these, so that this choice and its own are the same.
+_PREFERRED_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
+_PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an encoder comes from.
+
+    Attributes:
+        kind: ``"pretrained"``, ``"hub"``, ``"folder"``, ``"file"`` or ``"bundled"``.
+        name: What was asked for.
+        model: What open_clip calls it: an architecture, ``"hf-hub:..."`` or ``"local-dir:..."``.
+        tag: open_clip's pretrained tag, where one was given.
+        weights: The file; None while it has to be downloaded.
+        config: open_clip's ``model_cfg``; empty while it has to be downloaded.
+        preprocess: What differs from open_clip's default preprocessing.
+    """
+
+    kind: str
+    name: str
+    model: str
+    tag: str | None = None
+    weights: Path | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether everything must be found on this machine."""
+        return self.kind in ("folder", "file", "bundled")
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the weights, which may hold a tokenizer as well."""
+        return self.weights.parent if self.is_local and self.weights else None
+
+    @property
+    def pretrained_config(self) -> dict[str, Any]:
+        """open_clip's entry for the tag; empty without a tag."""
+        return dict(open_clip.get_pretrained_cfg(self.model, self.tag)) if self.tag else {}
+
+
+def parse_source(name: str | os.PathLike[str]) -> Source:
+    """Find out what is asked for; nothing is downloaded.
+
+    Args:
+        name: In one of the forms of ``load_encoder``.
+
+    Raises:
+        UnknownNameError: If it is in none of them, or there is no such architecture or tag.
+        WeightsNotFoundError: If the folder or file does not exist.
+        CheckpointError: If the folder is not one that open_clip writes.
+    """
+    if not isinstance(name, str):
+        return _folder("folder", os.fspath(name), Path(name))
+    if name == BUNDLED:
+        return _bundled()
+    if name.startswith(HUB_PREFIX):
+        return _hub(name)
+    if name.startswith(FOLDER_PREFIX):
+        return _folder("folder", name, Path(name.removeprefix(FOLDER_PREFIX)))
+    if name.startswith(("./", "../", "~")) or name in (".", "..") or Path(name).is_absolute():
+        return _folder("folder", name, Path(name))
+    if "=" in name:
+        return _file(name)
+    return _pretrained(name)
+
+
+def _hub(name: str) -> Source:
+    parts = name.removeprefix(HUB_PREFIX).split("/")
+    if len(parts) != 2 or not all(parts):
+        raise UnknownNameError(f"encoder {name!r} must be 'hf-hub:org/name'. {FORMS}")
+    return Source("hub", name, name)
+
+
+def bundled_folder() -> Path:
+    """The folder of the encoder that comes with the package."""
+    return Path(str(importlib.resources.files("vlm_rewards.encoders").joinpath(BUNDLED)))
+
+
+def _bundled() -> Source:
+    try:
+        return _folder(BUNDLED, BUNDLED, bundled_folder())
+    except WeightsNotFoundError as error:
+        raise WeightsNotFoundError(
+            f"the bundled encoder has no weights in {bundled_folder()}. Make them with `vlm-rewards finetune`, "
+            "or install a release of vlm-rewards, which contains them"
+        ) from error
+
+
+def _folder(kind: str, name: str, path: Path) -> Source:
+    folder = path.expanduser().absolute()
+    if folder.is_file():
+        raise UnknownNameError(f"encoder {name!r} is a file; say which architecture it is for. {FORMS}")
+    if not folder.is_dir():
+        raise WeightsNotFoundError(f"encoder {name!r}: there is no folder {folder}")
+    if not (folder / CONFIG_FILE).is_file():
+        raise WeightsNotFoundError(f"encoder {name!r}: {folder} has no {CONFIG_FILE}, as open_clip's folders do")
+    config = read_config(folder / CONFIG_FILE)
+    weights = _find_weights(folder)
+    return Source(kind, name, f"{FOLDER_PREFIX}{folder}", weights=weights, config=config)
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """Read the ``model_cfg`` of an ``open_clip_config.json``.
+
+    Args:
+        path: The file.
+
+    Raises:
+        CheckpointError: If it holds none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} must be JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model_cfg"), dict):
+        raise CheckpointError(f"{path} must be a JSON object with the key 'model_cfg'")
+    return content["model_cfg"]
+
+
+def _find_weights(folder: Path) -> Path:
+    for name in _PREFERRED_WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(path for suffix in (".safetensors", ".bin", ".pth") for path in folder.glob(f"*{suffix}"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise WeightsNotFoundError(f"{folder} has no weights; put open_clip_model.safetensors there")
+    raise CheckpointError(
+        f"{folder} must hold one file of weights, or one that is called {_PREFERRED_WEIGHTS[0]}; "
+        f"found {', '.join(path.name for path in found)}"
+    )
+
+
+def _file(name: str) -> Source:
+    model, _, file = name.partition("=")
+    path = Path(file).expanduser().absolute()
+    architecture, tag = _known_model(model, name) if "/" in model else (_known_architecture(model, name), None)
+    if not path.is_file():
+        raise WeightsNotFoundError(f"encoder {name!r}: there is no file {path}")
+    if path.suffix not in WEIGHT_SUFFIXES:
+        raise InvalidInputError(
+            f"encoder {name!r}: the file must end in one of {', '.join(WEIGHT_SUFFIXES)}; received {path.suffix!r}"
+        )
+    source = Source("file", name, architecture, tag, path, open_clip.get_model_config(architecture) or {})
+    preprocess = source.pretrained_config if tag else _common_preprocessing(architecture)
+    return _with_preprocessing(source, preprocess)
+
+
+def _pretrained(name: str) -> Source:
+    architecture, tag = _known_model(name, name)
+    config = open_clip.get_model_config(architecture) or {}
+    source = Source("pretrained", name, architecture, tag, config=config)
+    return _with_preprocessing(source, source.pretrained_config)
+
+
+def _with_preprocessing(source: Source, preprocess: Mapping[str, Any]) -> Source:
+    chosen = {key: preprocess[key] for key in _PREPROCESS_KEYS if preprocess.get(key) is not None}
+    return Source(source.kind, source.name, source.model, source.tag, source.weights, source.config, chosen)
+
+
+def _common_preprocessing(architecture: str) -> dict[str, Any]:
+    """What all pretrained tags of an architecture agree on: a SigLIP file is not preprocessed as a CLIP."""
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
+    if not configs:
+        return {}
+    return {key: configs[0].get(key) for key in _PREPROCESS_KEYS if len({str(c.get(key)) for c in configs}) == 1}
+
+
+def _known_model(model: str, name: str) -> tuple[str, str]:
+    """Split ``Architecture/tag`` and refuse what open_clip does not list."""
+    architecture, slash, tag = model.rpartition("/")
+    if not slash:
+        raise _no_tag(model, name)
+    architecture = _known_architecture(architecture.replace("/", "-"), name)
+    if not open_clip.is_pretrained_cfg(architecture, tag):
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
+        near = unknown_name(f"pretrained tag of {architecture}", tag, tags)
+        raise UnknownNameError(f"{near} {_list_tags(architecture)}")
+    return architecture, tag
+
+
+def _known_architecture(architecture: str, name: str) -> str:
+    models = open_clip.list_models()
+    if architecture not in models:
+        hint = f" There is a folder of that name: write './{name}'." if Path(name).is_dir() else ""
+        raise UnknownNameError(f"{unknown_name('open_clip architecture', architecture, models)}{hint} {FORMS}")
+    return architecture
+
+
+def _no_tag(model: str, name: str) -> UnknownNameError:
+    if model in open_clip.list_models():
+        return UnknownNameError(
+            f"encoder {name!r} is an architecture without weights: say which, as '{model}/tag'. {_list_tags(model)}"
+        )
+    hint = f" There is a folder of that name: write './{name}'." if Path(name).is_dir() else ""
+    return UnknownNameError(f"{unknown_name('encoder', name, [BUNDLED, *open_clip.list_models()])}{hint} {FORMS}")
+
+
+def _list_tags(architecture: str) -> str:
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if not tags:
+        return f"open_clip has no pretrained weights for it; give a file: '{architecture}=/path/file.safetensors'."
+    return f"Tags of {architecture}: {', '.join(tags)}."
