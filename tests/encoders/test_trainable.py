@@ -114,9 +114,21 @@ def test_freeze_none_freezes_nothing(tiny: TrainableModel):
     assert all(p.requires_grad for p in tiny.model.parameters())
 
 
-def test_unlocked_groups_beyond_the_tower_are_refused(tiny: TrainableModel):
-    with pytest.raises(InvalidInputError, match="unlocked_groups=99"):
-        freeze(tiny.model, "text", 99)
+@pytest.mark.parametrize(
+    ("part", "last"), [("image", "visual.trunk.classifier.weight"), ("text", "text.text_projection")]
+)
+def test_unlocked_groups_are_the_last_ones(tiny: TrainableModel, part: str, last: str):
+    freeze(tiny.model, part, 1)
+    prefix = last.split(".", maxsplit=1)[0]
+    tower = {name: p.requires_grad for name, p in tiny.model.named_parameters() if name.startswith(prefix)}
+    assert tower[last]
+    assert sum(tower.values()) < len(tower) / 2
+
+
+@pytest.mark.parametrize("part", ["image", "text"])
+def test_more_unlocked_groups_than_there_are_is_refused(tiny: TrainableModel, part: str):
+    with pytest.raises(InvalidInputError, match=f"unlocked_groups must be smaller than .* {part} tower, got 99"):
+        freeze(tiny.model, part, 99)
 
 
 def test_siglip_begins_with_its_own_temperature_and_bias():

@@ -82,13 +82,9 @@ def load_encoder(
 
 
 def _load(source: Source, device: str, dtype: str, batch_size: int | None) -> OpenCLIPEncoder:
-    if source.is_local or source.kind == "pretrained":
-        _check_config(source)
-    source = _download(source)
+    source, model, tokenizer = load_parts(source)
     digest = _digest(source.weights)
     settings: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size}
-    tokenizer = _build_tokenizer(source)
-    model = _build_model(source)
     facts = {**_facts(source), "parameters": count_parameters(model), "weights_sha256": digest}
     if resolve_dtype(dtype, resolve_device(device)) == "fp32":
         fold_batch_norms(model.eval().get_submodule("visual"))
@@ -103,6 +99,27 @@ def _load(source: Source, device: str, dtype: str, batch_size: int | None) -> Op
         )
     except (IndexError, RuntimeError) as error:
         raise CheckpointError(f"encoder {source.name!r}: its parts do not fit each other: {_brief(error)}") from error
+
+
+def load_parts(source: Source) -> tuple[Source, torch.nn.Module, Any]:
+    """Build the model that a source stands for, with its weights and its tokenizer, as open_clip has them.
+
+    Args:
+        source: From ``parse_source``.
+
+    Returns:
+        The source with its files and configuration known, the model, the tokenizer.
+
+    Raises:
+        VLMRewardsError: As ``load_encoder``.
+    """
+    if source.is_local or source.kind == "pretrained":
+        _check_config(source)
+    source = _download(source)
+    if source.weights is None or not source.weights.is_file():
+        raise WeightsNotFoundError(f"there is no file of weights {source.weights}")
+    tokenizer = _build_tokenizer(source)
+    return source, _build_model(source), tokenizer
 
 
 def _reload(portable_name: str, name: str, settings: dict[str, Any], digest: str) -> OpenCLIPEncoder:

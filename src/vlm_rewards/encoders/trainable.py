@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from open_clip.loss import ClipLoss, SigLipLoss
 from safetensors.torch import save_file
 from torch import nn
 
-from vlm_rewards.encoders.loading import load_encoder
+from vlm_rewards.encoders.loading import load_parts
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.encoders.preprocess import Preprocessing
 from vlm_rewards.encoders.sources import parse_source
@@ -106,9 +107,7 @@ def load_trainable(name: str) -> TrainableModel:
     Raises:
         VLMRewardsError: As `load_encoder`.
     """
-    source = parse_source(name)
-    encoder = load_encoder(name, device="cpu", dtype="fp32")
-    model, tokenizer = encoder._model, encoder._tokenize._tokenizer
+    source, model, tokenizer = load_parts(parse_source(name))
     config = copy.deepcopy(dict(source.config or open_clip.get_model_config(source.model) or {}))
     if source.pretrained_config.get("quick_gelu"):
         # open_clip keeps this with the tag, and a folder has none.
@@ -132,15 +131,29 @@ def freeze(model: Any, part: FrozenPart, unlocked_groups: int = 0) -> None:
     Raises:
         InvalidInputError: The tower cannot be frozen that way.
     """
+    if part == "none":
+        return
     try:
-        if part == "image":
-            model.lock_image_tower(unlocked_groups=unlocked_groups, freeze_bn_stats=True)
-        elif part == "text":
-            model.lock_text_tower(unlocked_groups, True)
+        with warnings.catch_warnings():
+            # open_clip looks for timm's helpers where they used to be.
+            warnings.simplefilter("ignore", FutureWarning)
+            _lock(model, part, unlocked_groups)
     except (AssertionError, IndexError, NotImplementedError, RuntimeError) as error:
         raise InvalidInputError(
-            f"the {part} tower cannot be frozen with unlocked_groups={unlocked_groups}: {error or type(error).__name__}"
+            f"freeze: the {part} tower of this model cannot be frozen with unlocked_groups={unlocked_groups}: "
+            f"{error or type(error).__name__}"
         ) from error
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        raise InvalidInputError(
+            f"unlocked_groups must be smaller than the number of groups of the {part} tower, got {unlocked_groups}."
+        )
+
+
+def _lock(model: Any, part: FrozenPart, unlocked_groups: int) -> None:
+    if part == "image":
+        model.lock_image_tower(unlocked_groups=unlocked_groups, freeze_bn_stats=True)
+    else:
+        model.lock_text_tower(unlocked_groups, True)
 
 
 class KnownTokens:
@@ -184,7 +197,7 @@ class KnownTokens:
         small = self._text.token_embedding.weight.detach()
         full = torch.zeros(self._size, small.shape[1])
         full[self._ids] = small
-        self._text.token_embedding = nn.Embedding(*full.shape, _weight=full)
+        self._text.token_embedding = nn.Embedding(full.shape[0], full.shape[1], _weight=full)
 
 
 def save_folder(trained: TrainableModel, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:

@@ -15,7 +15,7 @@ from vlm_rewards.errors import InvalidInputError, unknown_name
 SimulatorFactory: TypeAlias = Callable[[int], gym.Env[Any, Any]]
 """Builds a simulator that renders ``rgb_array`` for pictures of the given side in pixels.
 
-It has no time limit and does not terminate early; `Task.make` adds the horizon.
+It has no time limit and does not terminate early; `make_task_env` adds the horizon.
 """
 
 Criterion: TypeAlias = Callable[[gym.Env[Any, Any]], bool]

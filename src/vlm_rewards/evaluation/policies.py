@@ -30,7 +30,7 @@ def baseline_policy(
         Observations ``[n ...]`` to actions ``[n ...]``.
 
     Raises:
-        InvalidInputError: The task has no rule.
+        InvalidInputError: The task has no rule, or its action space no zero.
         UnknownNameError: There is no such policy.
     """
     if name == "random":
@@ -39,6 +39,8 @@ def baseline_policy(
         return lambda observations: np.stack([np.asarray(space.sample()) for _ in observations])
     if name == "zero":
         zero = np.zeros(action_space.shape or (), dtype=action_space.dtype)
+        if not action_space.contains(zero):
+            raise InvalidInputError(f"there is no zero action in {action_space!r}.")
         return lambda observations: np.stack([zero] * len(observations))
     if name == "rule":
         rule = task.rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -116,7 +116,7 @@ class PolicyEvaluator:
         ended = np.zeros(venv.num_envs, dtype=np.int64)
         try:
             while (ended < share).any():
-                observations, _, dones, infos = venv.step(policy(observations))
+                observations, _, dones, infos = venv.step(policy(cast("np.ndarray", observations)))
                 ledger.observe(dones, infos)
                 labeller.submit(venv.steps_taken - 1)
                 ended += dones
@@ -157,7 +157,7 @@ def rollout_frames(
     try:
         observations = venv.reset()
         while episodes > 0:
-            observations, _, dones, _ = venv.step(policy(observations))
+            observations, _, dones, _ = venv.step(policy(cast("np.ndarray", observations)))
             yield venv.last_frames()[0]
             episodes -= int(dones[0])
     finally:

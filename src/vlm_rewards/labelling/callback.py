@@ -64,6 +64,7 @@ class LabelRewards(BaseCallback):
         self._labeller: Labeller | None = None
 
     def _on_training_start(self) -> None:
+        self.stop()  # an exception may have ended the last call of learn()
         self._venv = _photographed(self.training_env)
         self._buffer = self._check_model()
         self._ledger = EpisodeLedger(self._venv.num_envs)
@@ -90,6 +91,7 @@ class LabelRewards(BaseCallback):
             self.logger.record("rollout/success_rate", float(np.mean(judged)))
 
     def _on_training_end(self) -> None:
+        self._deliver()  # another callback may have ended a rollout early; learn() may be called again
         self.stop()
 
     def stop(self) -> None:
@@ -118,7 +120,10 @@ class LabelRewards(BaseCallback):
                 return  # these rows stay pending: nothing may be learned from them yet
             self.standardiser.fit(np.concatenate([rewards for _, rewards in self._waiting]))
         for tickets, rewards in self._waiting:
-            self._buffer.fill(tickets, self.standardiser.apply(rewards) if self.standardiser.fitted else rewards)
+            # A step on which a callback ended the run is labelled but never stored.
+            stored = tickets <= self._buffer.newest_ticket
+            delivered = self.standardiser.apply(rewards) if self.standardiser.fitted else rewards
+            self._buffer.fill(tickets[stored], delivered[stored])
         self._waiting = []
 
     def _check_model(self) -> LabelledReplayBuffer:

@@ -62,6 +62,7 @@ class Labeller:
         self._results: list[np.ndarray] = []
         self._results_start = first_step
         self._failure: BaseException | None = None
+        self._closed = False
         self._work: queue.SimpleQueue[range | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._outstanding = 0
@@ -80,10 +81,10 @@ class Labeller:
         """
         if step != self._next_step:
             raise InvalidInputError(f"vector step {self._next_step} must be submitted next, got {step}.")
+        self._check()
         self._next_step += 1
         if self._next_step - self._chunk_start == self._chunk_steps:
             self._cut()
-        self._check()
 
     def drain(self) -> tuple[int, np.ndarray]:
         """Wait until everything submitted has its reward.
@@ -95,11 +96,12 @@ class Labeller:
         Raises:
             LabellerError: Scoring failed; the cause is chained.
         """
+        self._check()
         if self._next_step > self._chunk_start:
             self._cut()
-        for _ in range(self._outstanding):
+        while self._outstanding:
             self._idle.acquire()
-        self._outstanding = 0
+            self._outstanding -= 1
         self._check()
         start, results = self._results_start, self._results
         self._results, self._results_start = [], self._next_step
@@ -108,7 +110,11 @@ class Labeller:
         return start, rewards.reshape(-1, simulators)
 
     def close(self) -> None:
-        """Stop the thread and let the simulators run without a reader. Safe to call twice."""
+        """Stop the thread and let the simulators run without a reader. Safe to call twice.
+
+        What has not been scored yet stays so.
+        """
+        self._closed = True
         self._work.put(None)
         self._thread.join()
         self._gate.open()
@@ -119,13 +125,15 @@ class Labeller:
         self._outstanding += 1
 
     def _check(self) -> None:
+        if self._closed:
+            raise LabellerError("the labeller has been closed.")
         if self._failure is not None:
             raise LabellerError(f"scoring pictures failed: {self._failure!r}") from self._failure
 
     def _run(self) -> None:
         while (steps := self._work.get()) is not None:
             try:
-                if self._failure is None:
+                if self._failure is None and not self._closed:
                     self._score(steps)
             except BaseException as error:
                 self._failure = error

@@ -68,6 +68,11 @@ class LabelledReplayBuffer(ReplayBuffer):
         """Rows that have no reward yet."""
         return len(self._rows)
 
+    @property
+    def newest_ticket(self) -> int:
+        """The ticket added last; -1 before the first."""
+        return self._newest_ticket
+
     def add(
         self,
         obs: np.ndarray,

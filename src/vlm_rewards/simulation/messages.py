@@ -25,6 +25,14 @@ class WorkerSetup:
 
 
 @dataclass(frozen=True)
+class MissingAttribute:
+    """What a worker says when it is asked for an attribute that its simulator does not have."""
+
+    message: str
+    """Of the AttributeError."""
+
+
+@dataclass(frozen=True)
 class StepReply:
     """What a worker says after a step of its ``k`` simulators."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -9,7 +11,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -17,8 +19,8 @@ import cloudpickle
 import gymnasium as gym
 
 from vlm_rewards.errors import WorkerError
+from vlm_rewards.simulation.messages import MissingAttribute, WorkerSetup
 from vlm_rewards.simulation.ring import FrameRing
-from vlm_rewards.simulation.messages import WorkerSetup
 
 _CLOSE_SECONDS = 2.0
 
@@ -29,14 +31,15 @@ class _Worker:
     def __init__(self, ring: FrameRing) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "vlm_rewards.simulation.worker", str(theirs.fileno()), str(ring.descriptor)]
+            descriptors = theirs.fileno(), ring.descriptor
             self.process = subprocess.Popen(
-                command,
-                pass_fds=(theirs.fileno(), ring.descriptor),
+                [sys.executable, "-m", "vlm_rewards.simulation.worker", *map(str, descriptors)],
+                pass_fds=descriptors,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 process_group=0,  # Ctrl-C in a terminal goes to a whole group; the parent decides
             )
         self.connection = Connection(ours.detach())
+        self.replies_due = 0
 
     def receive(self) -> Any:
         """Wait for a reply.
@@ -48,13 +51,17 @@ class _Worker:
             succeeded, result = self.connection.recv()
         except (EOFError, ConnectionResetError):
             raise WorkerError(self._obituary()) from None
+        self.replies_due -= 1
         if not succeeded:
             raise WorkerError(f"a simulator raised in worker process {self.process.pid}:\n\n{result}")
         return result
 
     def send(self, method: str, *arguments: Any) -> None:
+        if self.connection.closed:
+            raise WorkerError("the simulators have been closed; make a new environment.")
         try:
             self.connection.send((method, arguments))
+            self.replies_due += 1
         except (BrokenPipeError, ConnectionResetError):
             self.receive()  # prefers the worker's last words to our broken pipe
             raise WorkerError(self._obituary()) from None
@@ -86,14 +93,16 @@ class WorkerPool:
     def __init__(self, factories: Sequence[Callable[[], gym.Env[Any, Any]]], processes: int, ring: FrameRing) -> None:
         count = min(processes, len(factories))
         bounds = [len(factories) * index // count for index in range(count + 1)]
-        self.shares = [range(low, high) for low, high in zip(bounds, bounds[1:], strict=False)]
-        self._workers = [_Worker(ring) for _ in range(count)]
+        self.shares = [range(low, high) for low, high in itertools.pairwise(bounds)]
+        self._workers: list[_Worker] = []
         self._finalizer = weakref.finalize(self, _end, self._workers)
         try:
+            for _ in range(count):  # all are started before any is waited for
+                self._workers.append(_Worker(ring))
             for worker, share in zip(self._workers, self.shares, strict=True):
                 pickled = cloudpickle.dumps([factories[index] for index in share])
                 worker.send("setup", WorkerSetup(pickled, share.start, ring.shape[:3]))
-            self.spaces: tuple[gym.Space[Any], gym.Space[Any]] = self.receive_all()[0]
+            self.spaces: list[tuple[gym.Space[Any], gym.Space[Any]]] = self.receive_all()
         except BaseException:
             self.close()
             raise
@@ -104,14 +113,26 @@ class WorkerPool:
         return [worker.process.pid for worker in self._workers]
 
     def send_all(self, method: str, *arguments: Any) -> None:
-        """Send every worker the same request."""
-        for worker in self._workers:
-            worker.send(method, *arguments)
+        """Send every worker the same request.
+
+        Raises:
+            WorkerError: As of `receive_all`, or the last request was interrupted.
+        """
+        self._check_idle()
+        with self._closing_on_failure():
+            for worker in self._workers:
+                worker.send(method, *arguments)
 
     def send_shares(self, method: str, first: Any, rows: Any) -> None:
-        """Send every worker a request with its own simulators' part of ``rows``."""
-        for worker, share in zip(self._workers, self.shares, strict=True):
-            worker.send(method, first, rows[share.start : share.stop])
+        """Send every worker a request with its own simulators' part of ``rows``.
+
+        Raises:
+            WorkerError: As of `receive_all`, or the last request was interrupted.
+        """
+        self._check_idle()
+        with self._closing_on_failure():
+            for worker, share in zip(self._workers, self.shares, strict=True):
+                worker.send(method, first, rows[share.start : share.stop])
 
     def receive_all(self) -> list[Any]:
         """Wait for every worker's reply, in order.
@@ -119,23 +140,50 @@ class WorkerPool:
         Raises:
             WorkerError: A worker raised or died; the pool is closed then.
         """
-        try:
+        with self._closing_on_failure():
             return [worker.receive() for worker in self._workers]
-        except WorkerError:
-            self.close()
-            raise
+
+    def discard_replies(self) -> None:
+        """Throw away what an interrupted request (Ctrl-C while waiting) has left behind.
+
+        Otherwise every later reply would be taken for the answer to the request after its own.
+        """
+        with self._closing_on_failure():
+            for worker in self._workers:
+                while worker.replies_due and not worker.connection.closed:
+                    worker.receive()
 
     def ask(self, simulator: int, method: str, *arguments: Any) -> Any:
-        """Ask about one simulator and wait for the answer."""
-        for worker, share in zip(self._workers, self.shares, strict=True):
-            if simulator in share:
-                worker.send(method, simulator - share.start, *arguments)
-                return worker.receive()
-        raise IndexError(simulator)
+        """Ask about one simulator and wait for the answer.
+
+        Raises:
+            AttributeError: ``method`` is ``"get"`` and there is no such attribute.
+            WorkerError: As of `receive_all`, or the last request was interrupted.
+        """
+        self._check_idle()
+        index = next(index for index, share in enumerate(self.shares) if simulator in share)
+        with self._closing_on_failure():
+            self._workers[index].send(method, simulator - self.shares[index].start, *arguments)
+            answer = self._workers[index].receive()
+        if isinstance(answer, MissingAttribute):
+            raise AttributeError(answer.message)
+        return answer
 
     def close(self) -> None:
         """End all workers: politely, then by force. Safe to call twice."""
         self._finalizer()
+
+    def _check_idle(self) -> None:
+        if any(worker.replies_due and not worker.connection.closed for worker in self._workers):
+            raise WorkerError("the last request was interrupted before its reply came; call reset() first.")
+
+    @contextlib.contextmanager
+    def _closing_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except WorkerError:
+            self.close()
+            raise
 
 
 def _end(workers: list[_Worker]) -> None:

@@ -86,22 +86,28 @@ def _reserve(nbytes: int) -> IO[bytes]:
             folders.insert(0, _SHARED_MEMORY)
     problems: list[str] = []
     for folder in folders:
-        file = tempfile.TemporaryFile(dir=folder)
         try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, nbytes)
-            else:  # macOS has none; writing zeros reserves as well
-                file.write(bytes(nbytes))
-                file.flush()
+            return _reserve_in(folder, nbytes)
         except OSError as error:
-            file.close()
             problems.append(f"{folder}: {error.strerror}")
-            continue
-        return file
     raise InvalidInputError(
         f"the frames in flight need {nbytes / 2**20:.0f} MiB (slots x simulators x height x width x 3), "
         f"which could not be had ({'; '.join(problems)}). Use fewer simulators, fewer slots or smaller pictures."
     )
+
+
+def _reserve_in(folder: Path, nbytes: int) -> IO[bytes]:
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - stays open as long as the ring
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, nbytes)
+        else:  # macOS has none; writing zeros reserves as well
+            file.write(bytes(nbytes))
+            file.flush()
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 class StepGate:
@@ -130,9 +136,10 @@ class StepGate:
             self._condition.notify_all()
 
     def open(self) -> None:
-        """Nobody reads any more."""
+        """Nobody reads any more; a reader's failure is forgotten with it."""
         with self._condition:
             self._released = None
+            self._failure = None
             self._condition.notify_all()
 
     def fail(self, cause: BaseException) -> None:

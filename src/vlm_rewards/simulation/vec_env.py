@@ -13,11 +13,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from vlm_rewards.envs import Task, make_task_env
+from vlm_rewards.envs.canvas import check_size
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.simulation.messages import StepReply
 from vlm_rewards.simulation.pool import WorkerPool
 from vlm_rewards.simulation.ring import FrameRing, StepGate
 from vlm_rewards.simulation.seeding import check_seed
-from vlm_rewards.simulation.messages import StepReply
+from vlm_rewards.simulation.worker import check_same_spaces
 
 _DEFAULT_FRAMES_IN_FLIGHT = 1024
 
@@ -44,8 +46,9 @@ class PhotographedVecEnv(VecEnv):
         seed: Seeds every episode of every simulator, in ``[0, 2**32)``.
         n_workers: Processes; default: as many as there are cores, at most one a
             simulator. The results do not depend on it.
-        slots: Vector steps whose pictures fit into memory; default: about 1,024
-            pictures. Memory is ``slots * n_envs * image_size**2 * 3`` bytes.
+        slots: Vector steps whose pictures fit into memory, at least 2 (one is
+            written while another is read); default: about 1,024 pictures.
+            Memory is ``slots * n_envs * image_size**2 * 3`` bytes.
 
     Raises:
         InvalidInputError: An argument is out of range, or the observation or
@@ -63,10 +66,11 @@ class PhotographedVecEnv(VecEnv):
         n_workers: int | None = None,
         slots: int | None = None,
     ) -> None:
+        image_size = check_size(image_size)
         factories = _factories(task, n_envs, image_size)
         count = len(factories)
-        slots = max(4, -(-_DEFAULT_FRAMES_IN_FLIGHT // count)) if slots is None else _positive("slots", slots)
-        workers = (os.cpu_count() or 1) if n_workers is None else _positive("n_workers", n_workers)
+        slots = max(4, -(-_DEFAULT_FRAMES_IN_FLIGHT // count)) if slots is None else _at_least(2, "slots", slots)
+        workers = (os.cpu_count() or 1) if n_workers is None else _at_least(1, "n_workers", n_workers)
         self._base_seed = check_seed(seed)
         self._fresh_seed = True
         self.ring = FrameRing(slots, count, image_size)
@@ -77,8 +81,9 @@ class PhotographedVecEnv(VecEnv):
         except BaseException:
             self.ring.close()
             raise
-        observation_space, action_space = self._pool.spaces
+        observation_space, action_space = self._pool.spaces[0]
         try:
+            check_same_spaces(self._pool.spaces)
             _check_spaces(observation_space, action_space)
         except InvalidInputError:
             self.close()
@@ -100,6 +105,7 @@ class PhotographedVecEnv(VecEnv):
 
     def reset(self) -> np.ndarray:
         """Reset all simulators: observations ``[n_envs ...]``."""
+        self._pool.discard_replies()
         self._pool.send_all("reset", self._base_seed if self._fresh_seed else None)
         self._fresh_seed = False
         return np.concatenate(self._pool.receive_all())
@@ -165,17 +171,20 @@ class PhotographedVecEnv(VecEnv):
     ) -> list[Any]:
         """Call a method of the simulators; arguments and results are pickled."""
         return [
-            self._pool.ask(index, "call", method_name, method_args, method_kwargs) for index in self._get_indices(indices)
+            self._pool.ask(index, "call", method_name, method_args, method_kwargs)
+            for index in self._get_indices(indices)
         ]
 
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None) -> list[bool]:
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
         """Whether the simulators are wrapped: not told across processes, so False."""
         return [False] * len(list(self._get_indices(indices)))
 
 
-def _positive(field: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InvalidInputError(f"{field} must be an int of at least 1, got {value!r}.")
+def _at_least(least: int, field: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InvalidInputError(f"{field} must be an int of at least {least}, got {value!r}.")
     return int(value)
 
 
@@ -183,7 +192,8 @@ def _factories(
     task: Task | Sequence[Callable[[], gym.Env[Any, Any]]], n_envs: int | None, image_size: int
 ) -> list[Callable[[], gym.Env[Any, Any]]]:
     if isinstance(task, Task):
-        return [functools.partial(make_task_env, task, image_size)] * _positive("n_envs", 1 if n_envs is None else n_envs)
+        n_envs = 1 if n_envs is None else n_envs
+        return [functools.partial(make_task_env, task, image_size)] * _at_least(1, "n_envs", n_envs)
     factories = list(task)
     if not factories or not all(callable(factory) for factory in factories):
         raise InvalidInputError(f"task must be a Task or a sequence of callables that build simulators, got {task!r}.")

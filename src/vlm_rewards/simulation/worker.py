@@ -7,13 +7,14 @@ with EGL and then imports parts of torch crashes.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,9 +23,12 @@ import numpy as np
 
 from vlm_rewards.envs.headless import configure_headless
 from vlm_rewards.envs.photographer import Photographer
-from vlm_rewards.simulation.messages import StepReply, WorkerSetup
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.simulation.messages import MissingAttribute, StepReply, WorkerSetup
 from vlm_rewards.simulation.ring import FrameRing
 from vlm_rewards.simulation.seeding import episode_seed
+
+_CLOSE_SECONDS = 1
 
 
 class _Host:
@@ -55,7 +59,8 @@ class _Host:
             reply["true_reward"] = float(info.get("true_reward", reward))
             done = bool(terminated or truncated)
             if done:
-                reply["terminal_observation"] = observation
+                # A copy: some simulators hand out the same array every time, and the reset would change it.
+                reply["terminal_observation"] = np.array(observation)
                 reply["TimeLimit.truncated"] = bool(truncated and not terminated)
                 observation = self._reset_one(index)
             observations.append(observation)
@@ -67,17 +72,23 @@ class _Host:
         return self.envs[index].get_wrapper_attr(name)(*args, **kwargs)
 
     def get(self, index: int, name: str) -> Any:
-        return self.envs[index].get_wrapper_attr(name)
+        try:
+            return self.envs[index].get_wrapper_attr(name)
+        except AttributeError as error:
+            return MissingAttribute(str(error))
 
     def set(self, index: int, name: str, value: Any) -> None:
         self.envs[index].set_wrapper_attr(name, value)
 
     def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any]]:
-        return self.envs[0].observation_space, self.envs[0].action_space
+        spaces = [(env.observation_space, env.action_space) for env in self.envs]
+        check_same_spaces(spaces)
+        return spaces[0]
 
     def close(self) -> None:
         for env in self.envs:
-            env.close()
+            with contextlib.suppress(Exception):
+                env.close()
 
     def _reset_one(self, index: int) -> Any:
         # An episode depends on (seed, simulator, episode) alone, not on who hosts it.
@@ -85,6 +96,19 @@ class _Host:
         self.episodes[index] += 1
         observation, _ = self.envs[index].reset(seed=seed)
         return observation
+
+
+def check_same_spaces(spaces: Sequence[tuple[gym.Space[Any], gym.Space[Any]]]) -> None:
+    """Check that simulators which are to step together have the same spaces.
+
+    Raises:
+        InvalidInputError: They have not.
+    """
+    for own in spaces[1:]:
+        if own != spaces[0]:
+            raise InvalidInputError(
+                f"all simulators must have the same observation and action spaces, got {spaces[0]} and {own}."
+            )
 
 
 def serve(connection: Connection, descriptor: int) -> None:
@@ -107,14 +131,18 @@ def serve(connection: Connection, descriptor: int) -> None:
                     raise RuntimeError(f"{method!r} before 'setup'")
                 else:
                     result = getattr(host, method)(*arguments)
-            except Exception:
+                connection.send((True, result))
+            except (BrokenPipeError, ConnectionResetError):
+                raise
+            except Exception:  # the simulator's, or a result that cannot be pickled
                 connection.send((False, traceback.format_exc()))
-                return
-            connection.send((True, result))
-            if method == "close":
                 return
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+    finally:
+        if host is not None:
+            signal.alarm(_CLOSE_SECONDS)  # ends the process where a simulator's clean-up hangs
+            host.close()
 
 
 def main() -> None:

@@ -128,7 +128,7 @@ def counting_label(observations: np.ndarray) -> np.ndarray:
         float32 ``[...]`` in [0, 1).
     """
     exact = np.asarray(observations, dtype=np.float64)
-    return (exact[..., 0] + exact[..., 1] / _EPISODES).astype(np.float32)
+    return np.asarray(exact[..., 0] + exact[..., 1] / _EPISODES, dtype=np.float32)
 
 
 class DelayedReward:

@@ -102,18 +102,21 @@ class Stopwatch(BaseCallback):
 
 
 class ThreadPhases(BaseCallback):
-    """Gives torch all cores while pictures are embedded, and one thread for the updates.
+    """Gives torch half of the cores while pictures are embedded, and one thread for the updates.
 
-    A minibatch of a few hundred rows through small networks is faster on one
-    thread than on several. Must come after `LabelRewards` in the list, which
-    waits for the last pictures at the end of a rollout.
+    Threads of torch that compete with simulators for the same cores wait for
+    each other and are slower than one thread. A minibatch of a few hundred rows
+    through small networks is faster on one thread in any case. Must come after
+    `LabelRewards` in the list, which waits for the last pictures at the end of
+    a rollout.
     """
 
     def _on_training_start(self) -> None:
         self._all = torch.get_num_threads()
+        self._embedding = max(1, self._all // 2)
 
     def _on_rollout_start(self) -> None:
-        torch.set_num_threads(self._all)
+        torch.set_num_threads(self._embedding)
 
     def _on_rollout_end(self) -> None:
         torch.set_num_threads(1)

@@ -15,10 +15,10 @@ POLE_WORDINGS = (
     Wording(
         within(0, 3, 9),
         ("perfectly vertical", "exactly upright", "perfectly balanced", "dead straight up", "precisely vertical"),
-        1.5,
+        2.5,
     ),
     Wording(
-        within(0, 9, 30),
+        within(0, 8, 30),
         (
             "upright",
             "vertical",
@@ -75,7 +75,7 @@ POLE_WORDINGS = (
         (
             "leaning far to the {side}",
             "tilted steeply to the {side}",
-            "falling to the {side}",
+            "leaning heavily to the {side}",
             "about to fall to the {side}",
             "toppling over",
             "strongly tilted",
@@ -104,7 +104,6 @@ POLE_WORDINGS = (
             "hanging down to the {side}",
             "fallen to the {side}",
             "pointing down to the {side}",
-            "sagging",
         ),
         2.0,
     ),
@@ -141,7 +140,7 @@ RELATION_WORDINGS = (
         ("below the cart", "beneath the cart", "under the cart", "lower than the cart", "underneath the cart"),
         2.0,
     ),
-    Wording(above((-1, 0)), ("on a cart", "on the cart", "attached to the cart", "of the cart"), 0.5),
+    Wording(above((-1, 0)), ("on a cart", "on the cart", "attached to the cart", "joined to the cart"), 0.5),
 )
 """What is said of where the pole is, by its angle."""
 
@@ -218,34 +217,52 @@ class CartPoleCaptioner:
         return Axis("pole angle", "degrees from upright", degrees, np.stack([place, angle], axis=-1), marks)
 
     def _sentence(self, position: float, degrees: float, rng: np.random.Generator) -> str | None:
-        kind = rng.random()
-        if kind < 0.06:
+        if rng.random() < 0.06:
             return pick(_PREFIXES[:5], rng) + pick(_GENERIC, rng)
-        if kind < 0.16:
-            place = _cart(position, rng)
-            return place and f"{pick(_PREFIXES, rng)}{pick(_CARTS, rng)} {pick(('', 'is '), rng)}{place}"
-        if kind < 0.26:
+        if rng.random() < place_share(position):
+            return _with_place(position, degrees, rng)
+        if rng.random() < 0.12:
             relation = say([(w, abs(degrees)) for w in RELATION_WORDINGS], rng)
             return relation and f"{pick(_POLES, rng)} {pick(('', 'is '), rng)}{relation}"
-        return _about_pole(position, degrees, rng)
+        return _without_place(degrees, rng)
 
 
-def _about_pole(position: float, degrees: float, rng: np.random.Generator) -> str | None:
-    """A sentence about the pole's angle, mostly with something about the cart."""
+def place_share(position: float) -> float:
+    """Share of captions that say where the cart is: people mention a place the more, the more unusual it is.
+
+    Args:
+        position: Of the cart, in metres.
+
+    Returns:
+        From 0.1 in the middle of the track to 0.8 at its ends.
+    """
+    far = min(1.0, max(0.0, (abs(position) - 0.4) / (TRACK_LIMIT - 0.4)))
+    return 0.1 + 0.7 * far
+
+
+def _without_place(degrees: float, rng: np.random.Generator) -> str | None:
+    """A sentence about the pole's angle alone, or with what it is to the cart."""
     pole = _pole(degrees, rng)
     relation = say([(w, abs(degrees)) for w in RELATION_WORDINGS], rng)
-    place = _cart(position, rng)
     if pole is None or relation is None:
         return None
-    subject = f"{pick(_POLES, rng)} {pick(('', 'is '), rng)}{pole}"
+    subject = f"{pick(_PREFIXES, rng)}{pick(_POLES, rng)} {pick(('', 'is '), rng)}{pole}"
+    return subject if rng.random() < 0.45 else f"{subject} {relation}"
+
+
+def _with_place(position: float, degrees: float, rng: np.random.Generator) -> str | None:
+    """A sentence about where the cart is, mostly with something about the pole."""
+    place = _cart(position, rng)
+    pole = _pole(degrees, rng)
+    relation = say([(w, abs(degrees)) for w in RELATION_WORDINGS], rng)
+    if place is None or pole is None or relation is None:
+        return None
     kind = rng.random()
-    if kind < 0.3:
-        return pick(_PREFIXES, rng) + subject
-    if kind < 0.65 or place is None:
-        return f"{pick(_PREFIXES, rng)}{subject} {relation}"
+    if kind < 0.25:
+        return f"{pick(_PREFIXES, rng)}{pick(_CARTS, rng)} {pick(('', 'is '), rng)}{place}"
+    if kind < 0.6:
+        return f"{pick(_POLES, rng)} {pick(('', 'is '), rng)}{pole} {relation}, and the cart is {place}"
     if kind < 0.8:
-        return f"{subject} {relation}, and the cart is {place}"
-    if kind < 0.9:
         return f"{pick(_CARTS, rng)} {place} with {pick(('its', 'the', 'a'), rng)} pole {pole}"
     return f"{pick(_CARTS, rng)} {place}, {pick(_POLES, rng)} {pole}"
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from vlm_rewards.arrays import Frame
-from vlm_rewards.envs.captions.grammar import Axis, Wording, above, accept, between, pick, say, within
+from vlm_rewards.envs.captions.grammar import Axis, Wording, above, accept, below, between, pick, say, within
 from vlm_rewards.envs.mountain_car_drawing import GOAL_POSITION, draw_mountain_car
 
 LEFT_END, RIGHT_END = -1.2, 0.6
@@ -39,6 +39,15 @@ VALLEY_WORDINGS = (
         within(VALLEY, 0.3, 0.5),
         ("low down", "near the bottom of the valley", "close to the valley floor", "far below the peak"),
     ),
+    Wording(
+        below((-0.7, 0.1)),
+        (
+            "far from the peak",
+            "a long way from the summit",
+            "far away from the top of the mountain",
+            "far from the top",
+        ),
+    ),
 )
 """What is said of the car near the valley's floor, by position."""
 
@@ -68,6 +77,7 @@ SLOPE_WORDINGS = (
 """What is said of the car between valley and summit, by its height above the valley (0 to 1)."""
 
 LEFT_WORDINGS = (
+    Wording(above((0.02, 0.3)), ("on the left side of the valley", "on the left", "on the slope without a flag")),
     Wording(
         between((0.5, 0.62), (2, 2)), ("high up on the left slope", "far up the left hillside", "high on the left")
     ),
@@ -77,7 +87,7 @@ LEFT_WORDINGS = (
             "at the left edge of the picture",
             "at the far left",
             "at the left end of the road",
-            "on the left side, turned away from the flag",
+            "at the left side of the picture",
         ),
         2.0,
     ),
@@ -86,13 +96,30 @@ LEFT_WORDINGS = (
 
 RIGHT_WORDINGS = (
     Wording(
+        above((0.05, 0.75)),
+        (
+            "up towards the peak",
+            "on the way up to the peak",
+            "up on the mountain",
+            "above the valley, on the side where the peak is",
+            "up towards the summit",
+            "on the right, above the valley",
+        ),
+        1.3,
+    ),
+    Wording(
+        above((0.45, 0.97)),
+        ("near the peak", "close to the peak", "near the summit", "not far from the top of the mountain"),
+        1.3,
+    ),
+    Wording(
         between((0.55, 0.72), (0.88, 0.97)),
         (
             "high up on the right slope",
             "near the top of the right slope",
             "not far below the peak",
             "on the upper part of the right slope",
-            "climbing towards the summit",
+            "well above the valley, on the right",
         ),
         1.5,
     ),
@@ -156,11 +183,20 @@ FLAG_WORDINGS = (
         ),
         4.0,
     ),
-    Wording(between((0.03, 0.1), (0.2, 0.35)), ("near the {flag}", "close to the {flag}", "not far from the {flag}")),
+    Wording(
+        below((0.12, 0.6)),
+        ("near the {flag}", "close to the {flag}", "not far from the {flag}", "in the neighbourhood of the {flag}"),
+        1.5,
+    ),
+    Wording(
+        below((0.35, 1.0)),
+        ("on the side of the {flag}", "on the same slope as the {flag}", "up towards the {flag}"),
+        1.3,
+    ),
     Wording(between((0.09, 0.15), (0.25, 0.45)), ("just below the {flag}", "a short way below the {flag}")),
     Wording(
         between((0.25, 0.4), (0.9, 1.2)),
-        ("some way from the {flag}", "below the {flag}", "lower than the {flag}", "on its way to the {flag}"),
+        ("some way from the {flag}", "below the {flag}", "lower than the {flag}", "at some distance from the {flag}"),
     ),
     Wording(above((0.6, 0.95)), ("far from the {flag}", "a long way from the {flag}", "far below the {flag}"), 2.0),
     Wording(above((1.2, 1.55)), ("very far from the {flag}", "on the side opposite the {flag}"), 2.0),
@@ -176,7 +212,7 @@ _TEXTURED_LOOK = (
     "under a blue sky",
     "in a mountain landscape",
     "on a cloudy day",
-    "with snow on the peaks",
+    "with snow on the hills",
     "with clouds above",
     "in the snowy mountains",
     "in a colourful scene",

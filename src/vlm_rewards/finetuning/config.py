@@ -1,0 +1,106 @@
+"""The settings of a fine-tuning; each docstring is the help text of its option."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from vlm_rewards.errors import InvalidInputError
+
+Freeze = Literal["none", "image", "text"]
+Loss = Literal["clip", "siglip"]
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Train an encoder on captioned pictures of simulators. The defaults make the bundled encoder."""
+
+    tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured")
+    """Tasks whose states are drawn and captioned."""
+    model: str = "tiny"
+    """"tiny" for the bundled encoder's architecture from scratch, or any encoder that can be loaded, to go on from."""
+    out: Path = Path("runs/finetuned")
+    """Folder for the model, its model card and the training record."""
+    overwrite: bool = False
+    """Whether files of an earlier run in that folder may be replaced."""
+    seed: int = 0
+    """Seed of states, captions, weights and order."""
+    steps: int = 1000
+    """Gradient steps."""
+    pictures_per_task: int = 32
+    """Pictures of each task in a batch."""
+    captions_per_picture: int = 2
+    """Captions that are drawn for each picture of a batch."""
+    states_per_task: int = 12_000
+    """States that are drawn of each task before training starts; every visit draws new captions."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW, reached after the warm-up, from where it falls to zero as a cosine."""
+    warmup_steps: int = 50
+    """Steps over which the learning rate rises from zero."""
+    weight_decay: float = 0.02
+    """Weight decay of matrices and convolutions; biases, normalisations and token embeddings have none."""
+    loss: Loss = "clip"
+    """open_clip's loss: "clip" (softmax over the batch) or "siglip" (sigmoid of every pair)."""
+    within_task: float = 0.7
+    """Weight of the loss among pictures of one task; the rest is the loss over the whole batch, which tells tasks
+    apart."""
+    freeze: Freeze = "none"
+    """Tower that is kept as it is, batch normalisation included."""
+    unlocked_groups: int = 0
+    """How many of the frozen tower's last layer groups are trained nevertheless."""
+    held_out_states: int = 512
+    """States of each task that are kept for the evaluation at the end."""
+    device: str = "auto"
+    """"auto" (CUDA where there is one, else the CPU), "cpu", "cuda", ..."""
+
+    threads: int = 1
+    """Threads that torch computes with on the CPU. The weights depend on it in their last bits; the bundled encoder's
+    towers are so small that more than one hardly helps."""
+
+    def __post_init__(self) -> None:
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise InvalidInputError(f"tasks must name at least one task, each once, got {self.tasks!r}.")
+        for name, least in _LEAST.items():
+            _whole(name, getattr(self, name), least)
+        _between("learning_rate", self.learning_rate, 0.0, 1.0, open_low=True)
+        _between("weight_decay", self.weight_decay, 0.0, 1.0)
+        _between("within_task", self.within_task, 0.0, 1.0)
+        _one_of("loss", self.loss, get_args(Loss))
+        _one_of("freeze", self.freeze, get_args(Freeze))
+        if self.model == "tiny" and self.freeze != "none":
+            raise InvalidInputError(f"freeze must be 'none' for a model from scratch ('tiny'), got {self.freeze!r}.")
+        if self.freeze == "none" and self.unlocked_groups:
+            raise InvalidInputError(
+                f"unlocked_groups needs a frozen tower, got {self.unlocked_groups} with freeze='none'."
+            )
+
+
+_LEAST = {
+    "seed": 0,
+    "steps": 1,
+    "pictures_per_task": 2,
+    "captions_per_picture": 1,
+    "states_per_task": 2,
+    "warmup_steps": 0,
+    "unlocked_groups": 0,
+    "held_out_states": 2,
+    "threads": 1,
+}
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidInputError(f"{name} must be an int of at least {least}, got {value!r}.")
+
+
+def _between(name: str, value: Any, low: float, high: float, *, open_low: bool = False) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not low <= value <= high or (open_low and value == low):
+        raise InvalidInputError(f"{name} must be a number in {'(' if open_low else '['}{low}, {high}], got {value!r}.")
+
+
+def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InvalidInputError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")

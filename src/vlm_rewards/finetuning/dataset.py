@@ -1,0 +1,117 @@
+"""States of simulators as pictures, and captions for them, from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from vlm_rewards.arrays import Frames
+from vlm_rewards.envs.tasks import StateCaptioner, Task, get_task
+from vlm_rewards.errors import InvalidInputError
+
+
+def captioned_tasks(names: Sequence[str]) -> list[Task]:
+    """Look tasks up that can make captions.
+
+    Args:
+        names: Names in the registry.
+
+    Raises:
+        UnknownNameError: There is no such task.
+        InvalidInputError: A task has no captioner.
+    """
+    tasks = [get_task(name) for name in names]
+    for task in tasks:
+        if task.captioner is None:
+            raise InvalidInputError(
+                f"tasks: {task.name!r} has no captioner; give its Task one (envs.tasks.StateCaptioner) to train on it."
+            )
+    return tasks
+
+
+@dataclass(frozen=True)
+class CaptionedStates:
+    """States of one task with their pictures; captions are drawn when they are needed."""
+
+    captioner: StateCaptioner
+    """Writes the captions."""
+    states: np.ndarray
+    """float64 ``[n k]``."""
+    pictures: Frames
+    """uint8 ``[n size size 3]``."""
+
+    @classmethod
+    def draw(
+        cls,
+        captioner: StateCaptioner,
+        count: int,
+        size: int,
+        rng: np.random.Generator,
+        advance: Callable[[], object] = lambda: None,
+    ) -> CaptionedStates:
+        """Sample and draw states.
+
+        Args:
+            captioner: Of the task.
+            count: How many.
+            size: Side of the pictures in pixels.
+            rng: Draws the states.
+            advance: Called after each picture, for a progress bar.
+        """
+        states = np.stack([captioner.sample(rng) for _ in range(count)])
+        pictures = np.empty((count, size, size, 3), np.uint8)
+        for picture, state in zip(pictures, states, strict=True):
+            picture[:] = captioner.draw(state, size)
+            advance()
+        return cls(captioner, states, pictures)
+
+    def captions(self, rows: np.ndarray, rng: np.random.Generator) -> list[str]:
+        """A fresh caption for each of the rows."""
+        return [self.captioner.caption(self.states[row], rng) for row in rows]
+
+
+class Jitter:
+    """Mild photometric and geometric noise, so that no weight hangs on a single pixel.
+
+    Pictures are never mirrored or turned: left, right and every angle mean something.
+
+    Args:
+        generator: Draws the noise; on the CPU, so that results do not depend on the device.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Jitter pictures, each in its own way.
+
+        Args:
+            pixels: float32 ``[n 3 h w]``, 0 to 255.
+
+        Returns:
+            float32 of the same shape, 0 to 255.
+        """
+        n = len(pixels)
+        brightness, contrast = self._spread(n, 12.0), 1 + self._spread(n, 0.1)
+        noise = torch.randn(n, 1, *pixels.shape[2:], generator=self._generator) * 3 * self._uniform(n)
+        moved = self._move(pixels)
+        return ((moved - 128) * contrast + 128 + brightness + noise.to(pixels.device)).clamp_(0, 255)
+
+    def _move(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Shift by up to a pixel and a half of 96, and scale by up to 2 %; edges are repeated."""
+        n = len(pixels)
+        maps = torch.zeros(n, 2, 3)
+        maps[:, 0, 0] = maps[:, 1, 1] = 1 + self._spread(n, 0.02).flatten()
+        maps[:, 0, 2], maps[:, 1, 2] = self._spread(n, 0.03).flatten(), self._spread(n, 0.03).flatten()
+        grid = functional.affine_grid(maps.to(pixels.device), list(pixels.shape), align_corners=False)
+        return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+    def _uniform(self, n: int) -> torch.Tensor:
+        return torch.rand(n, 1, 1, 1, generator=self._generator)
+
+    def _spread(self, n: int, half_width: float) -> torch.Tensor:
+        return (2 * self._uniform(n) - 1) * half_width

@@ -1,0 +1,186 @@
+"""`run_finetune`: from settings to a folder with a model, its card and its record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vlm_rewards.encoders.openclip import resolve_device
+from vlm_rewards.encoders.trainable import TINY, TrainableModel, build_tiny, freeze, load_trainable, save_folder
+from vlm_rewards.envs.tasks import Task
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.finetuning.card import model_card
+from vlm_rewards.finetuning.config import FinetuneConfig
+from vlm_rewards.finetuning.dataset import CaptionedStates, captioned_tasks
+from vlm_rewards.finetuning.landscape import landscape, retrieval
+from vlm_rewards.finetuning.record import describe_machine, describe_versions, source_commit
+from vlm_rewards.finetuning.trainer import Trainer
+
+RECORD = "training_record.json"
+CARD = "MODEL_CARD.md"
+
+
+def run_finetune(config: FinetuneConfig, *, console: Console | None = None) -> Path:
+    """Train an encoder on captioned pictures of simulators, and save it.
+
+    Args:
+        config: Settings.
+        console: Where progress is shown; nowhere if None.
+
+    Returns:
+        The folder, which `load_encoder` takes: ``open_clip_config.json``,
+        ``open_clip_model.safetensors``, ``MODEL_CARD.md`` and ``training_record.json``.
+
+    Raises:
+        InvalidInputError: A setting breaks a rule; nothing has been started.
+    """
+    tasks = captioned_tasks(config.tasks)
+    device = resolve_device(config.device)
+    folder = _prepare_folder(config)
+    with _reproducible(config), _progress(console) as progress:
+        record, trained = _train(config, tasks, device, progress)
+    save_folder(trained, folder)
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(model_card(record, tasks), encoding="utf-8")
+    return folder
+
+
+def _train(
+    config: FinetuneConfig, tasks: list[Task], device: torch.device, progress: Progress
+) -> tuple[dict[str, Any], TrainableModel]:
+    """Draw, train and evaluate; the record and the model."""
+    started = time.perf_counter()
+    trained = _model(config)
+    facts = _describe(config, trained, device)
+    data, held_out = _draw_states(config, tasks, trained.preprocessing.height, progress)
+    drawn = time.perf_counter()
+    trainer = Trainer(config, trained, data, device)
+    bar = progress.add_task("training", total=config.steps, note="")
+    trainer.run(lambda loss: progress.update(bar, advance=1, note=f"loss {loss:.3f}"))
+    finished = time.perf_counter()
+    record = {
+        "command": command_line(config),
+        **facts,
+        "seconds": {"drawing": round(drawn - started, 1), "training": round(finished - drawn, 1)},
+        "loss": _curve(trainer.losses),
+        "logit_scale": round(float(trained.model.logit_scale.detach().exp()), 3),
+        "evaluation": _evaluate(config, trained, tasks, held_out),
+    }
+    return record, trained
+
+
+@contextmanager
+def _reproducible(config: FinetuneConfig) -> Iterator[None]:
+    """Torch's own generator and threads as the settings say, and as they were afterwards."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        torch.set_num_threads(config.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _prepare_folder(config: FinetuneConfig) -> Path:
+    folder = Path(config.out)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInputError(f"out must be a folder, got the file {str(folder)!r}.")
+    if folder.is_dir() and any(folder.iterdir()) and not config.overwrite:
+        raise InvalidInputError(f"out: the folder {str(folder)!r} is not empty; pass overwrite=True to write into it.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _model(config: FinetuneConfig) -> TrainableModel:
+    if config.model == TINY:
+        return build_tiny(config.loss)
+    trained = load_trainable(config.model)
+    freeze(trained.model, config.freeze, config.unlocked_groups)
+    return trained
+
+
+def _draw_states(
+    config: FinetuneConfig, tasks: list[Task], size: int, progress: Progress
+) -> tuple[list[CaptionedStates], list[CaptionedStates]]:
+    """States to train on, and others to evaluate on, of each task."""
+    sets: tuple[list[CaptionedStates], list[CaptionedStates]] = ([], [])
+    bar = progress.add_task(
+        "drawing states", total=len(tasks) * (config.states_per_task + config.held_out_states), note=""
+    )
+    for number, task in enumerate(tasks):
+        for kind, count in enumerate((config.states_per_task, config.held_out_states)):
+            rng = np.random.default_rng([config.seed, 0, number, kind])
+            if task.captioner is not None:
+                drawn = CaptionedStates.draw(task.captioner, count, size, rng, lambda: progress.advance(bar))
+                sets[kind].append(drawn)
+    return sets
+
+
+def _evaluate(
+    config: FinetuneConfig, trained: TrainableModel, tasks: list[Task], held_out: list[CaptionedStates]
+) -> dict[str, Any]:
+    encoder = trained.encoder()
+    report: dict[str, Any] = {}
+    for task, states in zip(tasks, held_out, strict=True):
+        rng = np.random.default_rng([config.seed, 3])
+        report[task.name] = {"retrieval": retrieval(encoder, states, rng), "landscape": landscape(encoder, task)}
+    return report
+
+
+def _describe(config: FinetuneConfig, trained: TrainableModel, device: torch.device) -> dict[str, Any]:
+    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(config).items()}
+    settings = {key: value for key, value in settings.items() if key not in ("out", "overwrite")}
+    return {
+        "config": settings,
+        "parameters": {
+            "image_tower": sum(p.numel() for p in trained.model.visual.parameters()),
+            "all": sum(p.numel() for p in trained.model.parameters()),
+        },
+        "device": device.type,
+        "machine": describe_machine(),
+        "versions": describe_versions(),
+        "commit": source_commit(),
+    }
+
+
+def _curve(losses: list[float], points: int = 40) -> dict[str, list[float]]:
+    """The loss as means over equal stretches of the training."""
+    parts = np.array_split(np.asarray(losses), min(points, len(losses)))
+    ends = np.cumsum([len(part) for part in parts])
+    return {"step": ends.tolist(), "mean": [round(float(part.mean()), 4) for part in parts]}
+
+
+@contextmanager
+def _progress(console: Console | None) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    quiet = Console(quiet=True) if console is None else console
+    with Progress(*columns, console=quiet, disable=console is None) as progress:
+        yield progress
+
+
+def command_line(config: FinetuneConfig) -> str:
+    """The command that makes the same model again, with the settings that are not defaults."""
+    words = ["vlm-rewards finetune"]
+    for setting in dataclasses.fields(FinetuneConfig):
+        value = getattr(config, setting.name)
+        if setting.name not in ("overwrite", "out") and value != setting.default:
+            shown = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words.append(f"--{setting.name.replace('_', '-')} {shown}")
+    return " ".join([*words, "--out FOLDER"])
