@@ -27,7 +27,7 @@ class FinetuneConfig:
     """Whether files of an earlier run in that folder may be replaced."""
     seed: int = 0
     """Seed of states, captions, weights and order."""
-    steps: int = 1000
+    steps: int = 1500
     """Gradient steps."""
     pictures_per_task: int = 32
     """Pictures of each task in a batch."""
