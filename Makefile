@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: $(STAMP) ## Train CartPole from one sentence and film it
-	$(BIN)/vlm-rewards train cartpole --seed $(SEED) --run-dir $(RUN_DIR) --overwrite
+	$(BIN)/vlm-rewards train cartpole --preset cpu --seed $(SEED) --run-dir $(RUN_DIR) --overwrite
 
 test: $(STAMP) ## Run the tests
 	$(ONE_THREAD) $(BIN)/python -m pytest $(ARGS)

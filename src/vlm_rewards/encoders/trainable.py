@@ -173,7 +173,6 @@ class KnownTokens:
         self._text: Any = model.text
         self._ids = torch.tensor(sorted({0, *tokens}), dtype=torch.long)
         self._size, width = self._text.token_embedding.weight.shape
-        self._mask = self._text.attn_mask
         rows = self._text.token_embedding.weight.detach()[self._ids].clone()
         rows[0] = 0
         self._text.token_embedding = nn.Embedding(len(self._ids), width, padding_idx=0, _weight=rows)
@@ -186,15 +185,16 @@ class KnownTokens:
     @contextmanager
     def short_context(self, length: int) -> Iterator[None]:
         """Let the text tower take sequences of this length, which saves the work spent on padding."""
-        self._text.attn_mask = self._mask[:length, :length]
+        mask = self._text.attn_mask
+        self._text.attn_mask = mask[:length, :length]
         try:
             yield
         finally:
-            self._text.attn_mask = self._mask
+            self._text.attn_mask = mask
 
     def restore(self) -> None:
         """Put the full table back, with rows of zeros for what was never seen."""
-        small = self._text.token_embedding.weight.detach()
+        small = self._text.token_embedding.weight.detach().cpu()
         full = torch.zeros(self._size, small.shape[1])
         full[self._ids] = small
         self._text.token_embedding = nn.Embedding(full.shape[0], full.shape[1], _weight=full)

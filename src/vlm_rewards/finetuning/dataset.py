@@ -99,7 +99,8 @@ class Jitter:
         brightness, contrast = self._spread(n, 12.0), 1 + self._spread(n, 0.1)
         noise = torch.randn(n, 1, *pixels.shape[2:], generator=self._generator) * 3 * self._uniform(n)
         moved = self._move(pixels)
-        return ((moved - 128) * contrast + 128 + brightness + noise.to(pixels.device)).clamp_(0, 255)
+        brightness, contrast, noise = (part.to(pixels.device) for part in (brightness, contrast, noise))
+        return ((moved - 128) * contrast + 128 + brightness + noise).clamp_(0, 255)
 
     def _move(self, pixels: torch.Tensor) -> torch.Tensor:
         """Shift by up to a pixel and a half of 96, and scale by up to 2 %; edges are repeated."""

@@ -139,10 +139,8 @@ def _evaluate(
 
 
 def _describe(config: FinetuneConfig, trained: TrainableModel, device: torch.device) -> dict[str, Any]:
-    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(config).items()}
-    settings = {key: value for key, value in settings.items() if key not in ("out", "overwrite")}
     return {
-        "config": settings,
+        "config": settings_of(config),
         "parameters": {
             "image_tower": sum(p.numel() for p in trained.model.visual.parameters()),
             "all": sum(p.numel() for p in trained.model.parameters()),
@@ -173,6 +171,12 @@ def _progress(console: Console | None) -> Iterator[Progress]:
     quiet = Console(quiet=True) if console is None else console
     with Progress(*columns, console=quiet, disable=console is None) as progress:
         yield progress
+
+
+def settings_of(config: FinetuneConfig) -> dict[str, Any]:
+    """The settings that decide the weights, as they are written to the record."""
+    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(config).items()}
+    return {key: value for key, value in settings.items() if key not in ("out", "overwrite")}
 
 
 def command_line(config: FinetuneConfig) -> str:

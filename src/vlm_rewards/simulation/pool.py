@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -60,11 +61,20 @@ class _Worker:
         if self.connection.closed:
             raise WorkerError("the simulators have been closed; make a new environment.")
         try:
+            self.replies_due += 1  # first: an interruption in between must err on the safe side
             self.connection.send((method, arguments))
-            self.replies_due += 1
         except (BrokenPipeError, ConnectionResetError):
             self.receive()  # prefers the worker's last words to our broken pipe
             raise WorkerError(self._obituary()) from None
+
+    def discard_replies(self) -> None:
+        token = uuid.uuid4().hex
+        self.send("echo", token)
+        while True:  # whatever else was due comes before the echo
+            reply = self.receive()
+            if isinstance(reply, str) and reply == token:
+                self.replies_due = 0
+                return
 
     def _obituary(self) -> str:
         try:
@@ -150,8 +160,8 @@ class WorkerPool:
         """
         with self._closing_on_failure():
             for worker in self._workers:
-                while worker.replies_due and not worker.connection.closed:
-                    worker.receive()
+                if worker.replies_due and not worker.connection.closed:
+                    worker.discard_replies()
 
     def ask(self, simulator: int, method: str, *arguments: Any) -> Any:
         """Ask about one simulator and wait for the answer.

@@ -68,6 +68,9 @@ class _Host:
             infos.append(reply)
         return StepReply(np.stack(observations), np.asarray(dones, dtype=bool), infos)
 
+    def echo(self, token: str) -> str:
+        return token
+
     def call(self, index: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.envs[index].get_wrapper_attr(name)(*args, **kwargs)
 

@@ -100,7 +100,7 @@ class ScaledObservations(BaseFeaturesExtractor):
     """
 
     centre: torch.Tensor
-    half: torch.Tensor
+    half_range: torch.Tensor
 
     def __init__(self, observation_space: gym.Space[Any]) -> None:
         if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
@@ -112,11 +112,11 @@ class ScaledObservations(BaseFeaturesExtractor):
         centre = np.where(bounded, (low + high) / 2, 0.0)
         half = np.where(bounded, (high - low) / 2, 1.0)
         self.register_buffer("centre", torch.as_tensor(centre, dtype=torch.float32))
-        self.register_buffer("half", torch.as_tensor(half, dtype=torch.float32))
+        self.register_buffer("half_range", torch.as_tensor(half, dtype=torch.float32))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Scale observations ``[n k]``."""
-        return (observations - self.centre) / self.half
+        return (observations - self.centre) / self.half_range
 
 
 def _entropy_coefficient(algorithm: SACConfig) -> str | float:

@@ -1,0 +1,36 @@
+"""Make the pictures of README and docs from a run: python docs/make_pictures.py runs/demo.
+
+The curve is the run's own; the animation is its video, every fourth frame; the plot is what `vlm-rewards score --plot`
+draws for that video.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from itertools import islice
+from pathlib import Path
+
+import imageio.v3 as iio
+
+from vlm_rewards.cli import main as vlm_rewards
+from vlm_rewards.reporting.videos import write_gif
+
+PICTURES = Path(__file__).parent / "img"
+
+
+def main(run: Path) -> None:
+    """Write docs/img/TASK-{curve.png,agent.gif,reward.png}."""
+    PICTURES.mkdir(exist_ok=True)
+    record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+    video = run / record["evaluation"]["video"]
+    name = str(PICTURES / record["task"])
+    shutil.copy(run / "curve.png", f"{name}-curve.png")
+    write_gif((frame[::2, ::2] for frame in islice(iio.imiter(video), 0, 200, 4)), f"{name}-agent.gif", fps=10)
+    prompts = ["--goal", record["goal"], "--baseline", record["baseline"], "--alpha", str(record["alpha"])]
+    vlm_rewards(["score", str(video), *prompts, "--csv", "--plot", f"{name}-reward.png"])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
