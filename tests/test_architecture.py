@@ -15,7 +15,7 @@ import vlm_rewards
 
 ROOT = Path(vlm_rewards.__file__).parent
 LAYERS = [
-    {"errors", "arrays"},
+    {"errors", "arrays", "provenance"},
     {"encoders", "rewards", "envs"},
     {"simulation"},
     {"labelling"},

@@ -23,7 +23,7 @@ SUMMARY = {
     "vlm_return_std": 0.5,
 }
 MACHINE = {"processor": "A processor", "cores": 2}
-ENCODER = {"name": "bundled", "in_domain": True, "sha256": "0123456789abcdef"}
+ENCODER = {"name": "bundled", "in_domain": True, "weights_sha256": "0123456789abcdef"}
 RUN: dict[str, Any] = {
     "task": "cartpole",
     "seed": 1,
@@ -56,8 +56,6 @@ def test_rows_are_what_the_records_say(tmp_path: Path) -> None:
     lines = results_table(read_records([tmp_path])).splitlines()
     baseline = "| cartpole | random actions | 0/100 | 0.0% to 3.7% | 199.2 ± 1.2 | 140.13 ± 0.50 | - | - | `abc` |"
     assert lines[2] == baseline
-        lines[2] == "| cartpole | random actions | 0/100 | 0.0% to 3.7% | 199.2 ± 1.2 | 140.13 ± 0.50 | - | - | `abc` |"
-    )
     assert lines[3].startswith("| cartpole | **DQN from the sentence, seed 1** | 97/100 | 91.5% to 99.0% |")
     assert lines[3].endswith("| 60,160 | 170 | `abc` |")
     assert "bundled (in-domain, not zero-shot; weights 0123456789ab)" in "\n".join(lines)

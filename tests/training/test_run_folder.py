@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.training import TrainConfig
 from vlm_rewards.training import run_folder as run_folder_module
-from vlm_rewards.training.run_folder import RunFolder, provenance, write_atomically
+from vlm_rewards.training.run_folder import RunFolder, write_atomically
 
 Make = Callable[..., TrainConfig]
 
@@ -105,12 +104,3 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
-
-
-def test_provenance_says_what_ran_where() -> None:
-    facts = json.loads(json.dumps(provenance()))
-    assert facts["version"]
-    assert {"python", "torch", "gymnasium", "stable_baselines3", "numpy"} <= set(facts["versions"])
-    assert facts["machine"]["cores"] == os.cpu_count()
-    assert facts["machine"]["processor"]
-    assert "commit" in facts

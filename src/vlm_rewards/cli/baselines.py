@@ -14,9 +14,10 @@ from vlm_rewards.cli.common import load_reward, print_evaluation
 from vlm_rewards.envs import get_task
 from vlm_rewards.evaluation.policies import BASELINES, baseline_policy
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator
+from vlm_rewards.provenance import provenance
 from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.presets import preset
-from vlm_rewards.training.run_folder import provenance, write_atomically
+from vlm_rewards.training.run_folder import write_atomically
 
 
 @dataclass(frozen=True)

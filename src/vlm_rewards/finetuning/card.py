@@ -94,7 +94,7 @@ def _training(config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
         "seed": config["seed"],
         "loss, first and last fortieth": f"{loss[0]:.3f}, {loss[-1]:.3f}",
         "seconds": f"{seconds['drawing']:g} drawing, {seconds['training']:g} training",
-        "machine": f"{machine['processor']}, {machine['cores']} cores, {machine['torch_threads']} thread(s) used, "
+        "machine": f"{machine['processor']}, {machine['cores']} cores, {record['config']['threads']} thread(s) used, "
         f"device {record['device']}",
         "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
         "commit": record["commit"],

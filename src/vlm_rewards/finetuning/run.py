@@ -23,8 +23,8 @@ from vlm_rewards.finetuning.card import model_card
 from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.finetuning.dataset import CaptionedStates, captioned_tasks
 from vlm_rewards.finetuning.landscape import landscape, retrieval
-from vlm_rewards.finetuning.record import describe_machine, describe_versions, source_commit
 from vlm_rewards.finetuning.trainer import Trainer
+from vlm_rewards.provenance import provenance
 
 RECORD = "training_record.json"
 CARD = "MODEL_CARD.md"
@@ -146,9 +146,7 @@ def _describe(config: FinetuneConfig, trained: TrainableModel, device: torch.dev
             "all": sum(p.numel() for p in trained.model.parameters()),
         },
         "device": device.type,
-        "machine": describe_machine(),
-        "versions": describe_versions(),
-        "commit": source_commit(),
+        **provenance(),
     }
 
 

@@ -96,7 +96,7 @@ def _footnotes(records: Sequence[dict[str, Any]]) -> str:
 
 def _encoder_note(encoder: dict[str, Any]) -> str:
     kind = "in-domain, not zero-shot" if encoder.get("in_domain") else "as named"
-    digest = str(encoder.get("sha256", ""))[:12]
+    digest = str(encoder.get("weights_sha256", ""))[:12]
     return f"{encoder.get('name')} ({kind}; weights {digest})"
 
 

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vlm_rewards import __version__
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.training.config import TrainConfig
-
-_PACKAGES = ("torch", "open_clip_torch", "gymnasium", "stable_baselines3", "numpy", "mujoco", "timm")
 
 
 class RunFolder:
@@ -148,46 +142,3 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def provenance() -> dict[str, Any]:
-    """Versions, commit and machine, for a record."""
-    return {
-        "version": __version__,
-        "versions": {"python": platform.python_version(), **_package_versions()},
-        "commit": _commit(),
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-        },
-    }
-
-
-def _package_versions() -> dict[str, str]:
-    versions: dict[str, str] = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def _commit() -> str | None:
-    """The commit of the source, with "-dirty" where files differ; None outside of a checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

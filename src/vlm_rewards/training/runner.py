@@ -16,13 +16,14 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from vlm_rewards.envs import Task, get_task
 from vlm_rewards.labelling import LabelRewards
+from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards import VLMReward
 from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.callbacks import SCORE_COLUMNS, Metrics, ProgressBar, Snapshots, Stopwatch, ThreadPhases
 from vlm_rewards.training.config import TrainConfig, update_budget
-from vlm_rewards.training.run_folder import RunFolder, provenance
+from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.snapshots import PolicyFunction, Snapshot
 
 _NEVER = 10**9  # rollouts between Stable-Baselines3's own log lines; we log at the end of each rollout

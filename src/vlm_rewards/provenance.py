@@ -1,0 +1,74 @@
+"""Where a number comes from: versions, commit and machine, for every record."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vlm_rewards import __version__
+
+_PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "gymnasium", "stable_baselines3", "numpy", "pillow")
+
+
+def provenance() -> dict[str, Any]:
+    """Describe what ran and on what.
+
+    Returns:
+        ``version`` of this package, ``versions`` of what results depend on,
+        ``commit`` (see `source_commit`) and ``machine`` (kind of processor,
+        cores, accelerator; nothing that names the host). JSON-able.
+    """
+    return {
+        "version": __version__,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "commit": source_commit(),
+        "machine": _machine(),
+    }
+
+
+def source_commit() -> str | None:
+    """Commit of this package's source, ``-dirty`` behind it where files differ; None outside of a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).resolve().parent, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+    }
+    torch = sys.modules.get("torch")  # not imported for this: a record without torch needs no accelerator
+    if torch is not None and torch.cuda.is_available():
+        facts["accelerator"] = torch.cuda.get_device_name()
+    return facts
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
