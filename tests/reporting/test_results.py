@@ -25,6 +25,7 @@ SUMMARY = {
 MACHINE = {"processor": "A processor", "cores": 2}
 ENCODER = {"name": "bundled", "in_domain": True, "weights_sha256": "0123456789abcdef"}
 RUN: dict[str, Any] = {
+    "command": "vlm-rewards train cartpole --seed 1",
     "task": "cartpole",
     "seed": 1,
     "encoder": ENCODER,
@@ -58,6 +59,7 @@ def test_rows_are_what_the_records_say(tmp_path: Path) -> None:
     assert lines[2] == baseline
     assert lines[3].startswith("| cartpole | **DQN from the sentence, seed 1** | 97/100 | 91.5% to 99.0% |")
     assert lines[3].endswith("| 60,160 | 170 | `abc` |")
+    assert "$ vlm-rewards train cartpole --seed 1" in lines
     assert "bundled (in-domain, not zero-shot; weights 0123456789ab)" in "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from vlm_rewards.cli.common import load_reward, print_evaluation
+from vlm_rewards.cli.common import command_line, load_reward, print_evaluation
 from vlm_rewards.envs import get_task
 from vlm_rewards.evaluation.policies import BASELINES, baseline_policy
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
     """Evaluate the baseline policies of a task."""
     chosen = tyro.cli(_Arguments, prog="vlm-rewards baselines", args=arguments)
     console = Console(quiet=chosen.json)
-    record = _record(chosen, console)
+    record = {"command": command_line("baselines", arguments), **_record(chosen, console)}
     text = json.dumps(record, indent=2) + "\n"
     if chosen.out is not None:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
@@ -55,8 +56,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _record(chosen: _Arguments, console: Console) -> dict[str, Any]:
-    import dataclasses
-
     task = get_task(chosen.task)
     config = preset(chosen.task)
     if chosen.encoder is not None:

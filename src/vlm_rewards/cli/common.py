@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +17,11 @@ IN_DOMAIN_NOTE = (
     "the bundled encoder was trained on pictures of these very simulators: it is in-domain, not zero-shot. "
     "See its MODEL_CARD.md, and --encoder for a pretrained CLIP."
 )
+
+
+def command_line(verb: str, arguments: Sequence[str]) -> str:
+    """The command as it was typed, for a record."""
+    return shlex.join(["vlm-rewards", verb, *arguments])
 
 
 def load_reward(config: TrainConfig, console: Console) -> VLMReward:

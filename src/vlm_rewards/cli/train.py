@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from vlm_rewards.cli.common import load_reward, print_evaluation
+from vlm_rewards.cli.common import command_line, load_reward, print_evaluation
 from vlm_rewards.cli.judge_run import evaluate_run, selection_evaluator
 from vlm_rewards.envs import get_task, list_tasks
 from vlm_rewards.errors import InvalidInputError
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         default=start,
         args=rest,
     )
-    return _run(chosen)
+    return _run(chosen, command_line("train", arguments))
 
 
 def _split(arguments: list[str]) -> tuple[str | None, str, list[str]]:
@@ -86,7 +86,7 @@ def default_preset() -> str:
     return "paper" if torch.cuda.is_available() else "cpu"
 
 
-def _run(chosen: _Arguments) -> int:
+def _run(chosen: _Arguments, command: str) -> int:
     console = Console()
     config = chosen.config
     run_dir = chosen.run_dir or Path("runs") / f"{config.task}-{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -94,7 +94,7 @@ def _run(chosen: _Arguments) -> int:
     reward = load_reward(config, console)
     _announce(console, config, run_dir)
     with selection_evaluator(get_task(config.task), reward, config) as evaluate:
-        outcome = train(config, run_dir, reward, evaluate, overwrite=chosen.overwrite, console=console)
+        outcome = train(config, run_dir, reward, evaluate, overwrite=chosen.overwrite, console=console, command=command)
     if outcome.interrupted:
         console.print(f"interrupted after {outcome.record['steps']:,} steps; what was learned is in {run_dir}")
         return 130

@@ -90,6 +90,12 @@ def _footnotes(records: Sequence[dict[str, Any]]) -> str:
             "Machine: " + "; ".join(machines) + ".",
             "Actions are deterministic; the snapshot was chosen by VLM return on seeds of its own.",
             "",
+            "Commands:",
+            "",
+            "```console",
+            *(f"$ {record['command']}" for record in records if record.get("command")),
+            "```",
+            "",
         ]
     )
 

@@ -64,6 +64,7 @@ def train(
     *,
     overwrite: bool = False,
     console: Console | None = None,
+    command: str | None = None,
 ) -> TrainingOutcome:
     """Train a policy with a VLM reward.
 
@@ -74,6 +75,7 @@ def train(
         evaluate: Runs a policy on the selection episodes.
         overwrite: Whether a run in ``run_dir`` may be replaced.
         console: Where the progress bar and warnings go; None is nowhere.
+        command: The command line that asked for this, for the record.
 
     Returns:
         The outcome. Ctrl-C ends a run early with a snapshot, and is not raised.
@@ -96,7 +98,7 @@ def train(
         model.set_logger(configure(str(run.path / "tensorboard"), ["tensorboard"]))
         session = _Session(config, run, reward, evaluate, console)
         interrupted = session.learn(model)
-    record = _record(config, reward, session, started, interrupted, model.num_timesteps)
+    record = {"command": command, **_record(config, reward, session, started, interrupted, model.num_timesteps)}
     run.write_json(run.record, record)
     return TrainingOutcome(run, session.snapshots.best, record, interrupted)
 
