@@ -46,6 +46,9 @@ class LabellerError(VLMRewardsError, RuntimeError):
     """The background embedding of frames failed; the cause is chained."""
 
 
+_FEW_CHOICES = 12
+
+
 def unknown_name(kind: str, value: object, choices: Iterable[str]) -> UnknownNameError:
     """Build the error for a name that is not among ``choices``, nearest names first.
 
@@ -59,10 +62,10 @@ def unknown_name(kind: str, value: object, choices: Iterable[str]) -> UnknownNam
     """
     known = sorted(choices)
     near = difflib.get_close_matches(str(value), known, n=5, cutoff=0.4)
-    if near:
-        hint = "Did you mean " + " or ".join(repr(name) for name in near) + "?"
-    elif len(known) <= 20:
-        hint = "Choices: " + ", ".join(known) + "."
-    else:
-        hint = f"There are {len(known)} choices; none is close."
+    hints = ["Did you mean " + " or ".join(repr(name) for name in near) + "?"] if near else []
+    if len(known) <= _FEW_CHOICES:
+        hints.append("Choices: " + ", ".join(known) + ".")
+    elif not near:
+        hints.append(f"There are {len(known)} choices; none is close.")
+    hint = " ".join(hints)
     return UnknownNameError(f"unknown {kind} {value!r}. {hint}")

@@ -14,7 +14,7 @@ from rich.console import Console
 from vlm_rewards.cli.common import command_line, load_reward, print_evaluation
 from vlm_rewards.envs import get_task
 from vlm_rewards.evaluation.policies import BASELINES, baseline_policy
-from vlm_rewards.evaluation.rollouts import PolicyEvaluator
+from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator
 from vlm_rewards.provenance import provenance
 from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.presets import preset
@@ -63,7 +63,8 @@ def _record(chosen: _Arguments, console: Console) -> dict[str, Any]:
     reward = load_reward(config, console)
     seed = derive_seed(chosen.seed, "evaluate")
     policies: dict[str, Any] = {}
-    with PolicyEvaluator(task, reward, image_size=reward.encoder.image_size) as evaluator:
+    simulators = min(chosen.episodes, SIMULATORS)
+    with PolicyEvaluator(task, reward, image_size=reward.encoder.image_size, n_envs=simulators) as evaluator:
         for name in BASELINES:
             if name == "rule" and task.rule is None:
                 continue

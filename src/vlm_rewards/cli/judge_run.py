@@ -10,7 +10,7 @@ from rich.console import Console
 
 from vlm_rewards.cli.common import load_reward
 from vlm_rewards.envs import Task, get_task
-from vlm_rewards.evaluation.rollouts import PolicyEvaluator, rollout_frames
+from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator, rollout_frames
 from vlm_rewards.reporting.videos import write_video
 from vlm_rewards.rewards import VLMReward
 from vlm_rewards.simulation import PhotographedVecEnv
@@ -22,13 +22,12 @@ from vlm_rewards.training.snapshots import PolicyFunction, best_snapshot, load_p
 _VIDEO_SIZE = 256
 _VIDEO_EPISODES = 2
 _VIDEO_FPS = 30
-_SIMULATORS = 16
 
 
 @contextlib.contextmanager
 def selection_evaluator(task: Task, reward: VLMReward, config: TrainConfig) -> Iterator[Evaluate]:
     """Keep simulators open in which a run's snapshots are compared by VLM return."""
-    simulators = min(config.selection_episodes, _SIMULATORS)
+    simulators = min(config.selection_episodes, SIMULATORS)
     with PolicyEvaluator(
         task, reward, image_size=reward.encoder.image_size, n_envs=simulators, n_workers=config.n_workers
     ) as evaluator:
@@ -67,7 +66,7 @@ def evaluate_run(
     task = get_task(config.task)
     reward = load_reward(config, Console(quiet=True))
     chosen = snapshot or best_snapshot(run).path
-    simulators = min(episodes, _SIMULATORS)
+    simulators = min(episodes, SIMULATORS)
     with (
         console.status(f"evaluating {chosen} over {episodes} episodes"),
         PolicyEvaluator(task, reward, image_size=reward.encoder.image_size, n_envs=simulators) as evaluator,

@@ -65,7 +65,7 @@ def _split(arguments: list[str]) -> tuple[str | None, str, list[str]]:
     while pending:
         argument = pending.pop(0)
         if argument == "--preset":
-            if not pending:
+            if not pending or pending[0].startswith("-"):
                 raise InvalidInputError(f"--preset needs a value. Choices: {', '.join(PRESETS)}.")
             preset_name = pending.pop(0)
         elif argument.startswith("--preset="):

@@ -1,3 +1,4 @@
+# pyright: reportUnnecessaryIsInstance=false
 """What a task is, and the registry of tasks that users extend."""
 
 from __future__ import annotations
@@ -89,13 +90,13 @@ class Task:
     """A one-line hand-written policy to compare with; None where there is none."""
     captioner: StateCaptioner | None = None
     """Makes captioned pictures for `vlm-rewards finetune`; None where there is none."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Anything else worth writing to the record (JSON-able)."""
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
             raise InvalidInputError(f"task name must be letters, digits, '-' and '_', got {self.name!r}.")
-        if not isinstance(self.horizon, int) or self.horizon < 1:
+        if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
             raise InvalidInputError(
                 f"horizon of task {self.name!r} must be an int of at least 1, got {self.horizon!r}."
             )

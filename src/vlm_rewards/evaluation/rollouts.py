@@ -20,7 +20,8 @@ PolicyFunction = Callable[[np.ndarray], np.ndarray]
 """Observations ``[n ...]`` to actions ``[n ...]``."""
 
 _CHUNK_FRAMES = 256
-_SIMULATORS = 16
+SIMULATORS = 16
+"""How many run side by side in an evaluation, unless there are fewer episodes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class PolicyEvaluator:
         reward: FrameReward,
         *,
         image_size: int,
-        n_envs: int = _SIMULATORS,
+        n_envs: int = SIMULATORS,
         n_workers: int | None = None,
     ) -> None:
         self._reward = reward
