@@ -32,15 +32,20 @@ def provenance() -> dict[str, Any]:
 
 
 def source_commit() -> str | None:
-    """Commit of this package's source, ``-dirty`` behind it where files differ; None outside of a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    """Commit of this package's source, ``-dirty`` behind it where its files differ; None outside of a checkout."""
     try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).resolve().parent, capture_output=True, text=True, check=True, timeout=10
-        )
+        # An installed copy may lie, ignored, in somebody else's checkout.
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        dirty = "-dirty" if _git("status", "--porcelain", "--", ".") else ""
+        return _git("rev-parse", "--short=12", "HEAD") + dirty
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+
+
+def _git(*words: str) -> str:
+    here = Path(__file__).resolve().parent
+    done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
 
 
 def _versions() -> dict[str, str]:

@@ -56,8 +56,8 @@ def test_area_and_centre_do_not_depend_on_place_and_angle(x, y, angle):
     weights = ink(frame)
     rows, columns = np.mgrid[:40, :40] + 0.5
     assert weights.sum() == pytest.approx(12 * 3, rel=0.12)  # Pillow's polygons include their outline
-    assert (weights * columns).sum() / weights.sum() == pytest.approx(x, abs=0.05)
-    assert (weights * rows).sum() / weights.sum() == pytest.approx(y, abs=0.05)
+    assert (weights * columns).sum() / weights.sum() == pytest.approx(x, abs=0.08)
+    assert (weights * rows).sum() / weights.sum() == pytest.approx(y, abs=0.08)
 
 
 def test_angles_are_counter_clockwise():

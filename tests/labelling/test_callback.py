@@ -258,10 +258,13 @@ def test_a_reward_that_raises_ends_learning_and_another_can_follow(simulators: M
     assert time.monotonic() - started < 20
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     labels.reward = counting_reward
-    with pytest.raises(UnlabelledSampleError):
-        model.learn(700, callback=labels)  # the rows of the failed run never got a reward
+    with pytest.raises(InvalidInputError, match="left without a reward when the last learn"):
+        model.learn(700, callback=labels)
     labels.stop()
     labels.stop()
+    model.replay_buffer.reset()
+    model.learn(200, callback=labels)
+    check_every_row("dqn", model.replay_buffer)
     fresh = build("dqn", simulators("dqn", 7, 2, 5))
     fresh.learn(200, callback=labels)
     check_every_row("dqn", fresh.replay_buffer)

@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from vlm_rewards.cli.common import command_line, load_reward, print_evaluation
+from vlm_rewards.cli.common import check_count, command_line, load_reward, print_evaluation
 from vlm_rewards.envs import get_task
 from vlm_rewards.evaluation.policies import BASELINES, baseline_policy
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator
@@ -43,10 +43,13 @@ def main(arguments: list[str]) -> int:
     """Evaluate the baseline policies of a task."""
     chosen = tyro.cli(_Arguments, prog="vlm-rewards baselines", args=arguments)
     console = Console(quiet=chosen.json)
+    check_count("episodes", chosen.episodes)
+    get_task(chosen.task)
+    if chosen.out is not None:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
     record = {"command": command_line("baselines", arguments), **_record(chosen, console)}
     text = json.dumps(record, indent=2) + "\n"
     if chosen.out is not None:
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(chosen.out, text.encode())
     if chosen.json:
         print(text, end="")
@@ -63,6 +66,7 @@ def _record(chosen: _Arguments, console: Console) -> dict[str, Any]:
     reward = load_reward(config, console)
     seed = derive_seed(chosen.seed, "evaluate")
     policies: dict[str, Any] = {}
+    source = provenance()
     simulators = min(chosen.episodes, SIMULATORS)
     with PolicyEvaluator(task, reward, image_size=reward.encoder.image_size, n_envs=simulators) as evaluator:
         for name in BASELINES:
@@ -80,5 +84,5 @@ def _record(chosen: _Arguments, console: Console) -> dict[str, Any]:
         "encoder": reward.encoder.describe(),
         "seed": chosen.seed,
         "policies": policies,
-        **provenance(),
+        **source,
     }

@@ -8,8 +8,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from vlm_rewards.encoders import load_encoder
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards import VLMReward
 from vlm_rewards.training.config import TrainConfig
 
@@ -24,6 +26,16 @@ def command_line(verb: str, arguments: Sequence[str]) -> str:
     return shlex.join(["vlm-rewards", verb, *arguments])
 
 
+def check_count(name: str, value: int) -> None:
+    """Check an option before anything is loaded.
+
+    Raises:
+        InvalidInputError: It is less than 1.
+    """
+    if value < 1:
+        raise InvalidInputError(f"{name} must be an int of at least 1, got {value!r}.")
+
+
 def load_reward(config: TrainConfig, console: Console) -> VLMReward:
     """Load the encoder of a configuration and embed its sentences."""
     encoder = load_encoder(config.encoder, device=config.device, dtype=config.dtype)
@@ -34,7 +46,7 @@ def load_reward(config: TrainConfig, console: Console) -> VLMReward:
 
 def print_evaluation(console: Console, evaluation: dict[str, Any], *, heading: str) -> None:
     """Print an evaluation as a small table."""
-    table = Table(title=heading, title_justify="left", show_header=False, box=None)
+    table = Table(title=Text(heading), title_justify="left", show_header=False, box=None)
     table.add_row("episodes", str(evaluation["episodes"]))
     if evaluation.get("success_rate") is not None:
         low, high = evaluation["success_interval_95"]

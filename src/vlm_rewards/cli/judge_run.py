@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.console import Console
 
-from vlm_rewards.cli.common import load_reward
 from vlm_rewards.envs import Task, get_task
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator, rollout_frames
 from vlm_rewards.reporting.videos import write_video
@@ -41,10 +40,10 @@ def selection_evaluator(task: Task, reward: VLMReward, config: TrainConfig) -> I
 def evaluate_run(
     run: RunFolder,
     config: TrainConfig,
+    reward: VLMReward,
     *,
     episodes: int,
     seed: int,
-    video: bool,
     console: Console,
     snapshot: str | None = None,
 ) -> dict[str, Any]:
@@ -53,34 +52,32 @@ def evaluate_run(
     Args:
         run: The run.
         config: Its settings.
+        reward: Scores the pictures of the states visited.
         episodes: How many episodes.
         seed: Seeds them; neither training nor selection has used it.
-        video: Whether to record a video too.
         console: Where notes go.
         snapshot: File name of the snapshot; None is the best by VLM return.
 
     Returns:
-        The evaluation's summary, ``snapshot``, and ``video`` (path relative to
-        the run, or None).
+        The evaluation's summary, ``snapshot``, and ``video`` (None as yet).
     """
-    task = get_task(config.task)
-    reward = load_reward(config, Console(quiet=True))
     chosen = snapshot or best_snapshot(run).path
-    simulators = min(episodes, SIMULATORS)
+    size, simulators = reward.encoder.image_size, min(episodes, SIMULATORS)
     with (
         console.status(f"evaluating {chosen} over {episodes} episodes"),
-        PolicyEvaluator(task, reward, image_size=reward.encoder.image_size, n_envs=simulators) as evaluator,
+        PolicyEvaluator(
+            get_task(config.task), reward, image_size=size, n_envs=simulators, n_workers=config.n_workers
+        ) as evaluator,
     ):
         policy = load_policy(run, config, evaluator.venv, chosen)
         summary = evaluator.run(policy, episodes=episodes, seed=seed).to_dict()
-    summary["snapshot"] = chosen
-    summary["video"] = record_video(run, config, task, chosen, seed) if video else None
-    return summary
+    return {**summary, "snapshot": chosen, "video": None}
 
 
-def record_video(run: RunFolder, config: TrainConfig, task: Task, snapshot: str, seed: int) -> str:
-    """Write a video of a snapshot; returns its path relative to the run."""
-    path = run.videos / f"{snapshot.removesuffix('.safetensors')}.mp4"
+def record_video(run: RunFolder, config: TrainConfig, snapshot: str, seed: int) -> str:
+    """Write a video of the first episodes of a snapshot; returns its path relative to the run."""
+    path = run.videos / f"{snapshot.removesuffix('.safetensors')}-seed-{seed}.mp4"
+    task = get_task(config.task)
     venv = PhotographedVecEnv(task, 1, image_size=_VIDEO_SIZE)
     try:
         policy = load_policy(run, config, venv, snapshot)

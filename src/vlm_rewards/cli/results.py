@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.results import read_records, results_table
 from vlm_rewards.training.run_folder import write_atomically
 
@@ -39,7 +40,9 @@ def _placed(path: Path, table: str) -> str:
     if not path.is_file():
         return table
     text = path.read_text(encoding="utf-8")
+    if _BEGIN not in text and _END not in text and text.startswith("| task |"):
+        return table  # an earlier table
     if text.count(_BEGIN) != 1 or text.count(_END) != 1:
-        return table
+        raise InvalidInputError(f"out must be a new file, a table, or have the lines {_BEGIN} and {_END}, each once.")
     before, rest = text.split(_BEGIN)
     return f"{before}{_BEGIN}\n{table}{_END}{rest.split(_END)[1]}"

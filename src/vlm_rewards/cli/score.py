@@ -7,14 +7,17 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from vlm_rewards.cli.common import IN_DOMAIN_NOTE
+from vlm_rewards.cli.common import IN_DOMAIN_NOTE, check_count
 from vlm_rewards.encoders import load_encoder
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.evaluation.media import expand_paths
 from vlm_rewards.evaluation.scoring import Score, frames_per_second, score_paths, scores_to_csv, scores_to_json
 from vlm_rewards.reporting.figures import plot_video_rewards
 from vlm_rewards.rewards import VLMReward
+from vlm_rewards.rewards.goal_baseline import check_alpha
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ def main(arguments: list[str]) -> int:
         raise InvalidInputError("choose one of --json and --csv.")
     if not chosen.paths:
         raise InvalidInputError("paths must name at least one picture or video.")
+    check_count("batch_size", chosen.batch_size)
+    check_alpha(chosen.alpha)
+    files = expand_paths(chosen.paths)
+    if chosen.plot is not None and len(files) != 1:
+        raise InvalidInputError(f"plot needs exactly one video, got {len(files)} files.")
     console = Console(quiet=chosen.json or chosen.csv)
     encoder = load_encoder(chosen.encoder, device=chosen.device, dtype=chosen.dtype)
     if encoder.describe().get("in_domain"):
@@ -89,7 +97,7 @@ def _table(scores: list[Score]) -> Table:
     columns += ["baseline . x"] if with_baseline else []
     table = Table(*columns, "reward")
     for score in scores:
-        row = [score.path]
+        row = [escape(score.path)]
         if with_frames:
             row += ["" if score.frame is None else str(score.frame)]
             row += ["" if score.time_s is None else f"{score.time_s:.2f}"]

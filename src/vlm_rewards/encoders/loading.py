@@ -144,7 +144,8 @@ def _facts(source: Source) -> dict[str, Any]:
         "source": source.kind,
         "architecture": source.model if source.kind in ("pretrained", "file") else _architecture(source.config),
         "pretrained_tag": source.tag,
-        "in_domain": True if source.kind == "bundled" else None,
+        # `vlm-rewards finetune` leaves its record beside the weights.
+        "in_domain": True if source.folder and (source.folder / "training_record.json").is_file() else None,
     }
 
 

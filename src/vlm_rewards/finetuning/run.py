@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vlm_rewards.encoders.openclip import resolve_device
+from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.encoders.trainable import TINY, TrainableModel, build_tiny, freeze, load_trainable, save_folder
 from vlm_rewards.envs.tasks import Task
 from vlm_rewards.errors import InvalidInputError
@@ -46,6 +47,8 @@ def run_finetune(config: FinetuneConfig, *, console: Console | None = None) -> P
     """
     tasks = captioned_tasks(config.tasks)
     device = resolve_device(config.device)
+    if config.model != TINY:
+        parse_source(config.model)  # a name that does not exist leaves no folder behind
     folder = _prepare_folder(config)
     with _reproducible(config), _progress(console) as progress:
         record, trained = _train(config, tasks, device, progress)
@@ -97,7 +100,10 @@ def _prepare_folder(config: FinetuneConfig) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"out must be a folder, got the file {str(folder)!r}.")
     if folder.is_dir() and any(folder.iterdir()) and not config.overwrite:
-        raise InvalidInputError(f"out: the folder {str(folder)!r} is not empty; pass overwrite=True to write into it.")
+        raise InvalidInputError(
+            f"out: the folder {str(folder)!r} is not empty; pass --overwrite (in Python overwrite=True) to write "
+            "into it."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

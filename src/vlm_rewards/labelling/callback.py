@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import InvalidInputError, LabellerError
 from vlm_rewards.labelling.episodes import EpisodeLedger, EpisodeSummary
 from vlm_rewards.labelling.labeller import FrameReward, Labeller
 from vlm_rewards.labelling.replay_buffer import LabelledReplayBuffer
@@ -67,6 +67,12 @@ class LabelRewards(BaseCallback):
         self.stop()  # an exception may have ended the last call of learn()
         self._venv = _photographed(self.training_env)
         self._buffer = self._check_model()
+        lost = self._buffer.pending_count - sum(len(tickets) for tickets, _ in self._waiting)
+        if lost > 0:
+            raise InvalidInputError(
+                f"{lost} transitions in the replay buffer were left without a reward when the last learn() was "
+                "interrupted; their pictures are gone. Go on with a fresh replay buffer (model.replay_buffer.reset())."
+            )
         self._ledger = EpisodeLedger(self._venv.num_envs)
         chunk_steps = min(-(-self.chunk_frames // self._venv.num_envs), self._venv.ring.slots - 1)
         self._labeller = Labeller(
@@ -118,7 +124,10 @@ class LabelRewards(BaseCallback):
         if self.standardise is not None and not self.standardiser.fitted:
             if sum(len(rewards) for _, rewards in self._waiting) < self.standardise:
                 return  # these rows stay pending: nothing may be learned from them yet
-            self.standardiser.fit(np.concatenate([rewards for _, rewards in self._waiting]))
+            try:
+                self.standardiser.fit(np.concatenate([rewards for _, rewards in self._waiting]))
+            except InvalidInputError as error:  # no input of the user's is at fault: the run has found it out
+                raise LabellerError(f"the first rewards cannot be standardised: {error}") from error
         for tickets, rewards in self._waiting:
             # A step on which a callback ended the run is labelled but never stored.
             stored = tickets <= self._buffer.newest_ticket

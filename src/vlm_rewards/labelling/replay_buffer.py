@@ -103,6 +103,14 @@ class LabelledReplayBuffer(ReplayBuffer):
         self.pending[row] = True
         self._newest_ticket = max(self._newest_ticket, *tickets)
 
+    def reset(self) -> None:
+        """Forget all transitions, those without a reward too."""
+        super().reset()
+        self.tickets[:] = -1
+        self.pending[:] = False
+        self._rows.clear()
+        self._newest_ticket = -1
+
     def fill(self, tickets: np.ndarray, rewards: np.ndarray) -> int:
         """Deliver rewards.
 

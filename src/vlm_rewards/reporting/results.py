@@ -29,7 +29,7 @@ def read_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
         InvalidInputError: A path does not exist, or nothing was found.
         CheckpointError: A file is no record.
     """
-    files = [file for path in paths for file in _files(path)]
+    files = dict.fromkeys(file for path in paths for file in _files(path))
     records = [_read(file) for file in files]
     if not records:
         raise InvalidInputError("no records were found; name files, run folders or folders of records.")
@@ -109,18 +109,20 @@ def _encoder_note(encoder: dict[str, Any]) -> str:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    if (path / "record.json").is_file():
-        return [path / "record.json"]
     if path.is_dir():
-        return sorted(path.glob("*.json")) or sorted(path.glob("*/record.json"))
+        if (path / "config.json").is_file():
+            return [path / "record.json"]  # a run's folder; reading says so where the run left no record
+        runs = [config.parent / "record.json" for config in path.glob("*/config.json")]
+        return sorted([*path.glob("*.json"), *runs])
     raise InvalidInputError(f"records must be files or folders that exist, got {str(path)!r}.")
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in ("task", "seed", "encoder") if key not in record]
-    except (OSError, ValueError, TypeError) as error:
+        kind = ("policies",) if record.get("kind") == "baselines" else ("config", "steps", "seconds")
+        missing = [key for key in ("task", "seed", "encoder", *kind) if key not in record]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{str(path)!r} cannot be read as a record: {error}.") from None
     if missing:
         raise CheckpointError(f"{str(path)!r} is no record: it has no {', '.join(missing)}.")

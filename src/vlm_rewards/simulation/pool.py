@@ -14,6 +14,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -34,9 +35,10 @@ class _Worker:
         with theirs:
             descriptors = theirs.fileno(), ring.descriptor
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "vlm_rewards.simulation.worker", *map(str, descriptors)],
+                # -P: the current folder comes first only where it does so for the parent too
+                [sys.executable, "-P", "-m", "vlm_rewards.simulation.worker", *map(str, descriptors)],
                 pass_fds=descriptors,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
                 process_group=0,  # Ctrl-C in a terminal goes to a whole group; the parent decides
             )
         self.connection = Connection(ours.detach())

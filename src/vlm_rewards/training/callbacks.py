@@ -145,6 +145,7 @@ class Metrics(BaseCallback):
     def __init__(self, run: RunFolder, labels: LabelRewards, total_steps: int) -> None:
         super().__init__()
         self._log = CsvLog(run.metrics, METRIC_COLUMNS)
+        self._written = -1
         self._labels = labels
         self._every = max(1, total_steps // _METRIC_ROWS)
         self._next = 0
@@ -155,14 +156,20 @@ class Metrics(BaseCallback):
         self._episodes += len(self._labels.finished)
         if self.num_timesteps >= self._next and self._labels.episodes:
             self._next = self.num_timesteps + self._every
-            self._log.write(self._row())
-            self.logger.dump(self.num_timesteps)  # to TensorBoard
+            self._write()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_training_end(self) -> None:
+        if self._labels.episodes and self._written != self.num_timesteps:
+            self._write()
         self.close()
+
+    def _write(self) -> None:
+        self._written = self.num_timesteps
+        self._log.write(self._row())
+        self.logger.dump(self.num_timesteps)  # to TensorBoard
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
@@ -235,7 +242,8 @@ class Snapshots(BaseCallback):
 
     def finish(self) -> None:
         """Save the policy as it is now, unless that has just been done, and close the log."""
-        if self._last != self.num_timesteps:
+        started = getattr(self, "model", None) is not None  # Ctrl-C may come before the first step
+        if started and self._last != self.num_timesteps:
             self.take()
         self.close()
 

@@ -120,7 +120,7 @@ class TrainConfig:
     evaluation_episodes: int = 100
     """Episodes of the final evaluation."""
     device: str = "auto"
-    """"auto", "cpu" or "cuda": where encoder and learner run."""
+    """"auto", "cpu", "cuda" or "mps": where encoder and learner run."""
     dtype: str = "auto"
     """"auto", "fp32", "bf16" or "fp16": precision of the encoder."""
     n_workers: int | None = None
@@ -144,6 +144,13 @@ class TrainConfig:
                 f"learning_starts must be less than steps ({self.steps}), got {self.algorithm.learning_starts}: "
                 "no update would ever be made."
             )
+        for name in ("goal", "baseline"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
+                raise InvalidInputError(f"{name} must be a sentence, got {getattr(self, name)!r}.")
+        if self.goal == self.baseline:
+            raise InvalidInputError(f"goal and baseline must differ, both are {self.goal!r}.")
+        if self.standardise == 1:
+            raise InvalidInputError("standardise must be an int of at least 2: one value has no deviation, got 1.")
         if self.standardise is not None and self.standardise > self.algorithm.learning_starts:
             raise InvalidInputError(
                 f"standardise must be at most learning_starts ({self.algorithm.learning_starts}), got "
@@ -169,7 +176,10 @@ class TrainConfig:
             InvalidInputError: A setting is missing, unknown or breaks a rule.
         """
         rest = dict(values)
-        algorithm = dict(rest.pop("algorithm", {}))
+        algorithm = rest.pop("algorithm", None)
+        if not isinstance(algorithm, Mapping):
+            raise InvalidInputError(f"algorithm must be an object with a name and settings, got {algorithm!r}.")
+        algorithm = dict(algorithm)
         name = algorithm.pop("name", None)
         if name not in ALGORITHMS:
             raise unknown_name("algorithm", name, ALGORITHMS)
@@ -246,6 +256,16 @@ def _check_algorithm(algorithm: AlgorithmConfig) -> None:
         raise InvalidInputError(f"net_arch must list at least one positive width, got {algorithm.net_arch!r}.")
     if isinstance(algorithm, SACConfig):
         _check_entropy_coefficient(algorithm.ent_coef)
+        if algorithm.sde_sample_freq != -1:
+            _check_count("sde_sample_freq (or -1)", algorithm.sde_sample_freq)
+        if not math.isfinite(algorithm.log_std_init):
+            raise InvalidInputError(f"log_std_init must be finite, got {algorithm.log_std_init!r}.")
+        return
+    _check_count("target_update_interval", algorithm.target_update_interval)
+    for name, low in (("exploration_fraction", "above 0"), ("exploration_final_eps", "from 0")):
+        value = getattr(algorithm, name)
+        if not 0 <= value <= 1 or (low == "above 0" and value == 0):
+            raise InvalidInputError(f"{name} must be a number {low} to 1, got {value!r}.")
 
 
 def _check_entropy_coefficient(value: str) -> None:

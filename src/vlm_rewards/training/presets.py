@@ -116,6 +116,9 @@ _STARTS: dict[tuple[str, str], Callable[[], _Start]] = {
     ("mountaincar-textured", "paper"): _mountain_car_paper,
 }
 
+PAPER_TASKS = frozenset(task for task, name in _STARTS if name == "paper")
+"""Tasks that the paper has settings for."""
+
 
 def preset(task: str, name: str = "cpu") -> TrainConfig:
     """Settings to start from.
@@ -152,7 +155,9 @@ def preset(task: str, name: str = "cpu") -> TrainConfig:
 def _general(task: Task, name: str) -> _Start:
     if name == "paper":
         raise InvalidInputError(f"preset must be 'cpu' for task {task.name!r}: the paper does not have this task.")
-    kind = type(task.simulator(32).action_space).__name__
+    simulator = task.simulator(32)
+    kind = type(simulator.action_space).__name__
+    simulator.close()
     if kind == "Discrete":
         return _cartpole_cpu()
     if kind == "Box":

@@ -68,13 +68,12 @@ class RunFolder:
         run = cls(path)
         try:
             run.check_free(overwrite=overwrite)
-            if run.config.is_file():
-                shutil.rmtree(path)
+            run._remove_old()
             for folder in (run.checkpoints, run.videos):
                 folder.mkdir(parents=True, exist_ok=True)
             run.write_json(run.config, config.to_dict())
         except OSError as error:
-            raise InvalidInputError(f"run_dir {str(path)!r} cannot be written: {error.strerror}.") from None
+            raise InvalidInputError(f"run_dir {str(path)!r} cannot be written: {error.strerror or error}.") from None
         return run
 
     @classmethod
@@ -93,7 +92,8 @@ class RunFolder:
         """Read the settings.
 
         Raises:
-            CheckpointError: The file is damaged.
+            CheckpointError: The file is missing or damaged.
+            InvalidInputError: A setting is missing, unknown or breaks a rule.
         """
         return TrainConfig.from_dict(self.read_json(self.config))
 
@@ -122,9 +122,18 @@ class RunFolder:
             InvalidInputError: The folder holds something already and
                 ``overwrite`` is False, or it holds something that is no run.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        try:
+            in_use = self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir()))
+            parent = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
+        except OSError as error:
+            raise InvalidInputError(f"run_dir {str(self.path)!r} cannot be read: {error.strerror or error}.") from None
+        if parent.is_dir() and not os.access(parent, os.W_OK | os.X_OK):
+            raise InvalidInputError(f"run_dir {str(self.path)!r} cannot be written: {str(parent)!r} is read-only.")
+        if not parent.is_dir() and parent != self.path:
+            raise InvalidInputError(f"run_dir {str(self.path)!r} cannot be made: {str(parent)!r} is not a folder.")
+        if not in_use:
             return
-        if not self.config.is_file():
+        if not self._holds_a_run():
             raise InvalidInputError(
                 f"run_dir {str(self.path)!r} is in use and holds no run; it will not be overwritten."
             )
@@ -132,6 +141,22 @@ class RunFolder:
             raise InvalidInputError(
                 f"run_dir must be new or empty, got {str(self.path)!r}. Choose another, or pass --overwrite."
             )
+
+    def _holds_a_run(self) -> bool:
+        """Whether the settings are there and are ours: other tools write a config.json too."""
+        try:
+            self.read_config()
+        except (CheckpointError, InvalidInputError):
+            return False
+        return True
+
+    def _remove_old(self) -> None:
+        """Remove what a run writes, and nothing else that somebody may have put beside it."""
+        for folder in (self.checkpoints, self.videos, self.path / "tensorboard"):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+        for file in (self.record, self.metrics, self.snapshots, self.curve, self.config):
+            file.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from vlm_rewards.envs import Task, get_task
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.labelling import LabelRewards
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards import VLMReward
@@ -86,7 +87,9 @@ def train(
         LabellerError: Scoring pictures failed.
     """
     task = get_task(config.task)
+    _check_reward(config, reward)
     console = console or Console(quiet=True)
+    source = provenance()  # now: the checkout may have changed by the end of the run
     budget = update_budget(config)
     if budget.warning:
         console.print(f"[yellow]warning:[/] {budget.warning}")
@@ -98,7 +101,11 @@ def train(
         model.set_logger(configure(str(run.path / "tensorboard"), ["tensorboard"]))
         session = _Session(config, run, reward, evaluate, console)
         interrupted = session.learn(model)
-    record = {"command": command, **_record(config, reward, session, started, interrupted, model.num_timesteps)}
+    record = {
+        "command": command,
+        **_record(config, task, reward, session, started, interrupted, model.num_timesteps),
+        **source,
+    }
     run.write_json(run.record, record)
     return TrainingOutcome(run, session.snapshots.best, record, interrupted)
 
@@ -138,10 +145,12 @@ class _Session:
             return False
         except KeyboardInterrupt:
             self._stop()
-            self.snapshots.finish()
+            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: what there is must do
+                self.snapshots.finish()
             return True
         finally:
             self._stop()
+            model.logger.dump(model.num_timesteps)  # what came after the last row, to TensorBoard
             self.metrics.close()
             self.snapshots.close()
             model.logger.close()
@@ -150,6 +159,14 @@ class _Session:
         self.labels.stop()
         self.threads.restore()
         self.bar.stop()
+
+
+def _check_reward(config: TrainConfig, reward: VLMReward) -> None:
+    """Refuse a reward that is not what the settings, and so the record, say."""
+    for name in ("goal", "baseline", "alpha"):
+        given, said = getattr(reward, name, None), getattr(config, name)
+        if given is not None and given != said:
+            raise InvalidInputError(f"{name} of the reward must be that of the settings, {said!r}, got {given!r}.")
 
 
 @contextlib.contextmanager
@@ -169,12 +186,15 @@ def _environment(config: TrainConfig, task: Task, reward: VLMReward) -> Iterator
 
 
 def _record(
-    config: TrainConfig, reward: VLMReward, session: _Session, started: float, interrupted: bool, steps: int
+    config: TrainConfig, task: Task, reward: VLMReward, session: _Session, started: float, interrupted: bool, steps: int
 ) -> dict[str, Any]:
     budget = update_budget(config)
     best = session.snapshots.best
     return {
         "task": config.task,
+        "criterion": task.criterion_text,
+        "camera": task.camera,
+        "metadata": dict(task.metadata),
         "goal": config.goal,
         "baseline": config.baseline,
         "alpha": config.alpha,
@@ -194,5 +214,4 @@ def _record(
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "best": None if best is None else {"step": best.step, "vlm_return": best.vlm_return, "path": best.path},
         "config": config.to_dict(),
-        **provenance(),
     }

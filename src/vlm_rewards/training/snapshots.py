@@ -69,16 +69,31 @@ def load_policy(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str
         InvalidInputError: There is no such snapshot.
         CheckpointError: The file is damaged or of another network.
     """
-    path = run.checkpoints / (snapshot or best_snapshot(run).path)
-    if not path.is_file():
-        choices = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.safetensors")))
-        raise InvalidInputError(f"snapshot {path.name!r} does not exist. Choices: {choices or 'none'}.")
+    path = find_snapshot(run, snapshot)
     model = build_algorithm(config.algorithm, venv, seed=config.seed, device=config.device, for_inference=True)
     try:
         model.policy.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise CheckpointError(f"{str(path)!r} is damaged or of another network: {error}") from None
     return policy_function(model)
+
+
+def find_snapshot(run: RunFolder, snapshot: str | None) -> Path:
+    """Find the file of a snapshot.
+
+    Args:
+        run: The run's folder.
+        snapshot: File name inside ``checkpoints``; None is the best by VLM return.
+
+    Raises:
+        InvalidInputError: There is no such snapshot.
+        CheckpointError: The run has no best snapshot.
+    """
+    path = run.checkpoints / (snapshot or best_snapshot(run).path)
+    if not path.is_file():
+        choices = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.safetensors")))
+        raise InvalidInputError(f"snapshot {path.name!r} does not exist. Choices: {choices or 'none'}.")
+    return path
 
 
 def best_snapshot(run: RunFolder) -> Snapshot:
