@@ -27,7 +27,7 @@ def hangs_down(env: gym.Env[Any, Any]) -> bool:
 HANGING = register_task(
     Task(
         name="cartpole-hanging",
-        goal="the pole hangs straight down below the cart",
+        goal="the pole is hanging straight down below the cart",
         baseline="pole and cart",
         simulator=CartPoleSimulator,
         horizon=200,

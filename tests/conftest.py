@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 
 # Before anything imports torch, SDL or a hub client: they read these once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,6 +38,12 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_works() -> None:
+    """A shell that starts the tests in the background lets them ignore Ctrl-C, which some of them are about."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Every exception that the package raises on purpose.
 
 Each message names the field, the rule, the value received and, where there are
-some, the choices. The command line prints it alone and exits with code 2.
+some, the choices. The command line prints it alone and exits with code 2, or 1
+once a run has started.
 """
 
 from __future__ import annotations

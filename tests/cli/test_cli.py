@@ -135,6 +135,14 @@ def test_score_as_csv_and_as_table(capsys: pytest.CaptureFixture[str], pictures:
     assert f"{float(rows[0]['reward']):.4f}" in text
 
 
+def test_words_that_the_encoder_never_saw_are_named(capsys: pytest.CaptureFixture[str], pictures: list[Path]) -> None:
+    assert run("score", *pictures, "--goal", "the pole hangs upright, zebra") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "has never seen 'hangs', 'zebra' and reads on without" in text
+    assert run("score", *pictures, "--goal", GOAL, "--baseline", "pole and cart") == 0
+    assert "has never seen" not in capsys.readouterr().out
+
+
 def test_a_run_from_the_command_line_to_the_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert run("train", "cartpole", "--run-dir", folder, "--seed", 3, *TINY_RUN) == 0

@@ -64,7 +64,7 @@ def test_a_folder_with_something_in_it_is_kept(quick: Quick):
     config = quick()
     config.out.mkdir()
     (config.out / "mine.txt").write_text("keep")
-    with pytest.raises(InvalidInputError, match="is not empty; pass overwrite"):
+    with pytest.raises(InvalidInputError, match="is not empty; pass --overwrite"):
         run_finetune(config)
     assert [path.name for path in config.out.iterdir()] == ["mine.txt"]
     run_finetune(quick(overwrite=True, steps=1))

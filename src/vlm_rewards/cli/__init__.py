@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except VLMRewardsError as error:
         print(f"vlm-rewards: error: {error}", file=sys.stderr)
         sys.exit(FAILED if _happened_at_work(error) else BAD_INPUT)
+    except BrokenPipeError:  # `vlm-rewards ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         print("vlm-rewards: interrupted", file=sys.stderr)
         sys.exit(130)

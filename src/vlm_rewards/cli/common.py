@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vlm_rewards.encoders import load_encoder
+from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards import VLMReward
 from vlm_rewards.training.config import TrainConfig
@@ -36,11 +36,20 @@ def check_count(name: str, value: int) -> None:
         raise InvalidInputError(f"{name} must be an int of at least 1, got {value!r}.")
 
 
+def warn_of_unknown_words(encoder: OpenCLIPEncoder, prompts: Sequence[str], console: Console) -> None:
+    """Say which words an encoder has never seen: it reads a sentence without them."""
+    words = list(dict.fromkeys(word for prompt in prompts for word in encoder.unknown_words(prompt)))
+    if words:
+        text = f"warning: encoder {encoder.name!r} has never seen {', '.join(map(repr, words))} and reads on without."
+        console.print(text, style="yellow", markup=False)
+
+
 def load_reward(config: TrainConfig, console: Console) -> VLMReward:
     """Load the encoder of a configuration and embed its sentences."""
     encoder = load_encoder(config.encoder, device=config.device, dtype=config.dtype)
     if encoder.describe().get("in_domain"):
         console.print(f"[dim]note: {IN_DOMAIN_NOTE}[/]")
+    warn_of_unknown_words(encoder, (config.goal, config.baseline), console)
     return VLMReward(encoder, goal=config.goal, baseline=config.baseline, alpha=config.alpha)
 
 

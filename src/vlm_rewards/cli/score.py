@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vlm_rewards.cli.common import IN_DOMAIN_NOTE, check_count
+from vlm_rewards.cli.common import IN_DOMAIN_NOTE, check_count, warn_of_unknown_words
 from vlm_rewards.encoders import load_encoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.media import expand_paths
@@ -64,6 +64,8 @@ def main(arguments: list[str]) -> int:
     encoder = load_encoder(chosen.encoder, device=chosen.device, dtype=chosen.dtype)
     if encoder.describe().get("in_domain"):
         console.print(f"[dim]note: {IN_DOMAIN_NOTE}[/]")
+    prompts = [chosen.goal] if chosen.baseline is None else [chosen.goal, chosen.baseline]
+    warn_of_unknown_words(encoder, prompts, console)
     reward = VLMReward(encoder, goal=chosen.goal, baseline=chosen.baseline, alpha=chosen.alpha)
     scores = score_paths(reward, chosen.paths, batch_size=chosen.batch_size)
     if chosen.plot is not None:

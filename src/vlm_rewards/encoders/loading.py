@@ -55,8 +55,8 @@ def load_encoder(
       architecture's tags agree on, else open_clip's default; ``"ViT-B-32/openai=/path/x.safetensors"``
       says of which tag preprocessing and activation shall be.
 
-    Only the second and third form touch the network, after the name has been
-    found to exist. Weights are never random, and a file that is not safetensors
+    Only the second and third form touch the network, the second after the name
+    has been found to exist. Weights are never random, and a file that is not safetensors
     is read as data: pickled code is refused.
 
     Args:
@@ -145,8 +145,12 @@ def _facts(source: Source) -> dict[str, Any]:
         "architecture": source.model if source.kind in ("pretrained", "file") else _architecture(source.config),
         "pretrained_tag": source.tag,
         # `vlm-rewards finetune` leaves its record beside the weights.
-        "in_domain": True if source.folder and (source.folder / "training_record.json").is_file() else None,
+        "in_domain": True if source.kind == "bundled" or _was_finetuned_here(source) else None,
     }
+
+
+def _was_finetuned_here(source: Source) -> bool:
+    return source.folder is not None and (source.folder / "training_record.json").is_file()
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

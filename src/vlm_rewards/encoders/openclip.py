@@ -139,6 +139,27 @@ class OpenCLIPEncoder:
         chunks = [self._embed_tokens(chunk) for chunk in self._batches(tokens)]
         return self._to_numpy(torch.cat(chunks))
 
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Find the words of a prompt that the model was never trained on.
+
+        `vlm-rewards finetune` leaves the embeddings of such words at zero, so a
+        prompt is read as if they were not there. Other models know no such
+        words: the list is empty for them.
+
+        Args:
+            prompt: The sentence.
+
+        Returns:
+            The words, in their order.
+        """
+        text = getattr(self._model, "text", self._model)
+        table = getattr(text, "token_embedding", None)
+        if not isinstance(table, torch.nn.Embedding):
+            return []
+        silent = (table.weight == 0).all(dim=1)
+        words = [(word, self._tokenize.word_tokens(word)) for word in prompt.split()]
+        return [word for word, tokens in words if tokens and bool(silent[tokens].all())]
+
     def describe(self) -> dict[str, Any]:
         """Facts for a run's record, as JSON-able values.
 

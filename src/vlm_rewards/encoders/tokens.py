@@ -44,6 +44,14 @@ class PromptTokenizer:
         with self._lock:
             return self._count(prompt)
 
+    def word_tokens(self, word: str) -> list[int]:
+        """Ids of a word's tokens, without special ones; empty for tokenizers of transformers.
+
+        Args:
+            word: One word.
+        """
+        return list(self._tokenizer.encode(word)) if isinstance(self._tokenizer, SimpleTokenizer) else []
+
     def _count(self, prompt: str) -> int:
         if isinstance(self._tokenizer, SimpleTokenizer):
             return len(self._tokenizer.encode(prompt)) + 2

@@ -57,7 +57,9 @@ def make_task_env(task: Task, image_size: int) -> TaskEpisode:
 
     Args:
         task: The task.
-        image_size: Side in pixels of the square pictures that it renders.
+        image_size: Side in pixels of the square picture that the simulator is
+            asked to draw. One that cannot renders what it can; `Photographer`
+            letterboxes that.
 
     Returns:
         A Gymnasium environment with ``render_mode="rgb_array"``.
