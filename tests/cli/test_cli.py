@@ -178,7 +178,7 @@ def test_a_run_from_the_command_line_to_the_table(capsys: pytest.CaptureFixture[
     assert text.startswith("before\n<!-- results:begin -->\n| task |")
     assert text.endswith("<!-- results:end -->\nafter\n")
     assert "old" not in text
-    assert "| cartpole | **DQN from the sentence, seed 3** |" in text
+    assert "| cartpole | **DQN, seed 3** |" in text
 
 
 def test_baselines_write_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,10 +55,10 @@ def write(folder: Path, *records: dict[str, Any]) -> None:
 def test_rows_are_what_the_records_say(tmp_path: Path) -> None:
     write(tmp_path, RUN, BASELINES)
     lines = results_table(read_records([tmp_path])).splitlines()
-    baseline = "| cartpole | random actions | 0/100 | 0.0% to 3.7% | 199.2 ± 1.2 | 140.13 ± 0.50 | - | - | `abc` |"
+    baseline = "| cartpole | random actions | 0/100 (0.0 to 3.7 %) | 199.2 ± 1.2 | 140.13 ± 0.50 | - | - |"
     assert lines[2] == baseline
-    assert lines[3].startswith("| cartpole | **DQN from the sentence, seed 1** | 97/100 | 91.5% to 99.0% |")
-    assert lines[3].endswith("| 60,160 | 170 | `abc` |")
+    assert lines[3].startswith("| cartpole | **DQN, seed 1** | 97/100 (91.5 to 99.0 %) |")
+    assert lines[3].endswith("| 60,160 | 170 |")
     assert "$ vlm-rewards train cartpole --seed 1" in lines
     assert "bundled (in-domain, not zero-shot; weights 0123456789ab)" in "\n".join(lines)
 
@@ -70,7 +70,7 @@ def test_no_seed_is_left_out_and_failures_are_rows(tmp_path: Path) -> None:
     write(tmp_path, unfinished, failed, RUN)
     lines = results_table(read_records([tmp_path])).splitlines()[2:5]
     assert [line.split("seed ")[1][0] for line in lines] == ["1", "2", "3"]
-    assert "| 3/100 |" in lines[1]
+    assert "| 3/100 (" in lines[1]
     assert "not evaluated" in lines[2]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 
 _HEADER = (
-    "| task | policy | success | 95 % interval | true return | VLM return | steps | training [s] | commit |\n"
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    "| task | policy | success (95 % interval) | true return | VLM return | steps | training [s] |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |\n"
 )
 _BASELINE_NAMES = {"random": "random actions", "zero": "zero actions", "rule": "one-line rule"}
 
@@ -55,40 +55,41 @@ def results_table(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _baseline_row(record: dict[str, Any], name: str, summary: dict[str, Any]) -> str:
-    return _row(record["task"], _BASELINE_NAMES.get(name, name), summary, "-", "-", record.get("commit"))
+    return _row(record["task"], _BASELINE_NAMES.get(name, name), summary, "-", "-")
 
 
 def _run_row(record: dict[str, Any]) -> str:
     algorithm = record["config"]["algorithm"]["name"].upper()
-    policy = f"**{algorithm} from the sentence, seed {record['seed']}**"
+    policy = f"**{algorithm}, seed {record['seed']}**"
     seconds = f"{record['seconds']['training']:.0f}"
     steps = f"{record['steps']:,}"
     if "evaluation" not in record:
-        return f"| {record['task']} | {policy} | not evaluated | | | | {steps} | {seconds} | {record.get('commit')} |"
-    return _row(record["task"], policy, record["evaluation"], steps, seconds, record.get("commit"))
+        return f"| {record['task']} | {policy} | not evaluated | | | {steps} | {seconds} |"
+    return _row(record["task"], policy, record["evaluation"], steps, seconds)
 
 
-def _row(task: str, policy: str, summary: dict[str, Any], steps: str, seconds: str, commit: object) -> str:
-    success, interval = "-", "-"
+def _row(task: str, policy: str, summary: dict[str, Any], steps: str, seconds: str) -> str:
+    success = "-"
     if summary.get("successes") is not None:
         low, high = summary["success_interval_95"]
-        success = f"{summary['successes']}/{summary['episodes']}"
-        interval = f"{low:.1%} to {high:.1%}"
+        success = f"{summary['successes']}/{summary['episodes']} ({100 * low:.1f} to {100 * high:.1f} %)"
     true = f"{summary['true_return']:.1f} ± {summary['true_return_std']:.1f}"
     vlm = f"{summary['vlm_return']:.2f} ± {summary['vlm_return_std']:.2f}"
-    return f"| {task} | {policy} | {success} | {interval} | {true} | {vlm} | {steps} | {seconds} | `{commit}` |"
+    return f"| {task} | {policy} | {success} | {true} | {vlm} | {steps} | {seconds} |"
 
 
 def _footnotes(records: Sequence[dict[str, Any]]) -> str:
+    commits = sorted({str(record.get("commit")) for record in records})
     encoders = sorted({_encoder_note(record["encoder"]) for record in records})
     machines = sorted(
         {f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in records if "machine" in r}
     )
     return "\n".join(
         [
-            "Encoder: " + "; ".join(encoders) + ".",
-            "Machine: " + "; ".join(machines) + ".",
-            "Actions are deterministic; the snapshot was chosen by VLM return on seeds of its own.",
+            "* Bold: learned from the sentence alone. Commit: " + ", ".join(f"`{commit}`" for commit in commits) + ".",
+            "* Encoder: " + "; ".join(encoders) + ".",
+            "* Machine: " + "; ".join(machines) + ".",
+            "* Actions are deterministic; the snapshot was chosen by VLM return on seeds of its own.",
             "",
             "Commands:",
             "",
