@@ -172,12 +172,12 @@ def test_a_run_from_the_command_line_to_the_table(capsys: pytest.CaptureFixture[
     assert "Choices: step_" in capsys.readouterr().err
 
     page = tmp_path / "results.md"
-    page.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
+    page.write_text("before\n<!-- results:begin -->\nan earlier table\n<!-- results:end -->\nafter\n")
     assert run("results", folder, "--out", page) == 0
     text = page.read_text()
     assert text.startswith("before\n<!-- results:begin -->\n| task |")
     assert text.endswith("<!-- results:end -->\nafter\n")
-    assert "old" not in text
+    assert "an earlier table" not in text
     assert "| cartpole | **DQN, seed 3** |" in text
 
 
