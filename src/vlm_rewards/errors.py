@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class VLMRewardsError(Exception):
@@ -45,6 +46,25 @@ class WorkerError(VLMRewardsError, RuntimeError):
 
 class LabellerError(VLMRewardsError, RuntimeError):
     """The background embedding of frames failed; the cause is chained."""
+
+
+def check_count(field: str, value: object, least: int = 1) -> int:
+    """Check that a value is a whole number, of Python's or numpy's, that is not too small.
+
+    Args:
+        field: What the value is for, as the message names it.
+        value: The value received.
+        least: The smallest that is allowed.
+
+    Returns:
+        The value, as an int.
+
+    Raises:
+        InvalidInputError: It is something else, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InvalidInputError(f"{field} must be an int of at least {least}, got {value!r}.")
+    return int(value)
 
 
 _FEW_CHOICES = 12

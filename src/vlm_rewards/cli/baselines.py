@@ -11,8 +11,9 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from vlm_rewards.cli.common import check_count, command_line, load_reward, print_evaluation
+from vlm_rewards.cli.common import command_line, load_reward, print_evaluation
 from vlm_rewards.envs import get_task
+from vlm_rewards.errors import check_count
 from vlm_rewards.evaluation.policies import BASELINES, baseline_policy
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator
 from vlm_rewards.provenance import provenance

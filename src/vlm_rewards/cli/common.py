@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
-from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards import VLMReward
 from vlm_rewards.training.config import TrainConfig
 
@@ -24,16 +23,6 @@ IN_DOMAIN_NOTE = (
 def command_line(verb: str, arguments: Sequence[str]) -> str:
     """The command as it was typed, for a record."""
     return shlex.join(["vlm-rewards", verb, *arguments])
-
-
-def check_count(name: str, value: int) -> None:
-    """Check an option before anything is loaded.
-
-    Raises:
-        InvalidInputError: It is less than 1.
-    """
-    if value < 1:
-        raise InvalidInputError(f"{name} must be an int of at least 1, got {value!r}.")
 
 
 def warn_of_unknown_words(encoder: OpenCLIPEncoder, prompts: Sequence[str], console: Console) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from vlm_rewards.cli.common import check_count, load_reward, print_evaluation
+from vlm_rewards.cli.common import load_reward, print_evaluation
 from vlm_rewards.cli.judge_run import evaluate_run, record_video
+from vlm_rewards.errors import check_count
 from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.snapshots import find_snapshot
@@ -47,9 +48,11 @@ def main(arguments: list[str]) -> int:
     snapshot = find_snapshot(run, chosen.snapshot).name
     config = dataclasses.replace(run.read_config(), device=chosen.device)
     reward = load_reward(config, console)
-    summary = evaluate_run(run, config, reward, episodes=chosen.episodes, seed=seed, console=console, snapshot=snapshot)
+    summary, policy = evaluate_run(
+        run, config, reward, episodes=chosen.episodes, seed=seed, console=console, snapshot=snapshot
+    )
     if chosen.video:
-        summary["video"] = record_video(run, config, snapshot, seed)
+        summary["video"] = record_video(run, config, policy, snapshot, seed)
     if chosen.json:
         print(json.dumps(summary, indent=2))
         return 0

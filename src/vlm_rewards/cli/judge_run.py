@@ -12,7 +12,6 @@ from vlm_rewards.envs import Task, get_task
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator, rollout_frames
 from vlm_rewards.reporting.videos import write_video
 from vlm_rewards.rewards import VLMReward
-from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.runner import Evaluate
@@ -46,7 +45,7 @@ def evaluate_run(
     seed: int,
     console: Console,
     snapshot: str | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], PolicyFunction]:
     """Evaluate a snapshot of a run with deterministic actions.
 
     Args:
@@ -59,7 +58,7 @@ def evaluate_run(
         snapshot: File name of the snapshot; None is the best by VLM return.
 
     Returns:
-        The evaluation's summary, ``snapshot``, and ``video`` (None as yet).
+        The evaluation's summary with ``snapshot`` and ``video`` (None as yet), and the policy, for the video.
     """
     chosen = snapshot or best_snapshot(run).path
     size, simulators = reward.encoder.image_size, min(episodes, SIMULATORS)
@@ -71,18 +70,13 @@ def evaluate_run(
     ):
         policy = load_policy(run, config, evaluator.venv, chosen)
         summary = evaluator.run(policy, episodes=episodes, seed=seed).to_dict()
-    return {**summary, "snapshot": chosen, "video": None}
+    return {**summary, "snapshot": chosen, "video": None}, policy
 
 
-def record_video(run: RunFolder, config: TrainConfig, snapshot: str, seed: int) -> str:
+def record_video(run: RunFolder, config: TrainConfig, policy: PolicyFunction, snapshot: str, seed: int) -> str:
     """Write a video of the first episodes of a snapshot; returns its path relative to the run."""
     path = run.videos / f"{snapshot.removesuffix('.safetensors')}-seed-{seed}.mp4"
     task = get_task(config.task)
-    venv = PhotographedVecEnv(task, 1, image_size=_VIDEO_SIZE)
-    try:
-        policy = load_policy(run, config, venv, snapshot)
-    finally:
-        venv.close()
     frames = rollout_frames(policy, task, episodes=_VIDEO_EPISODES, seed=seed, image_size=_VIDEO_SIZE)
     write_video(frames, path, _VIDEO_FPS)
     return str(path.relative_to(run.path))

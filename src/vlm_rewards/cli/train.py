@@ -113,12 +113,14 @@ def _finish(console: Console, outcome: TrainingOutcome, config: TrainConfig, rew
     run, record = outcome.run, outcome.record
     seed = derive_seed(config.seed, "evaluate")
     started = time.time()
-    evaluation = evaluate_run(run, config, reward, episodes=config.evaluation_episodes, seed=seed, console=console)
+    evaluation, policy = evaluate_run(
+        run, config, reward, episodes=config.evaluation_episodes, seed=seed, console=console
+    )
     record["evaluation"] = evaluation
     record["seconds"]["evaluation"] = round(time.time() - started, 2)
     run.write_json(run.record, record)  # before the video, which may fail
     if video:
-        evaluation["video"] = record_video(run, config, evaluation["snapshot"], seed)
+        evaluation["video"] = record_video(run, config, policy, evaluation["snapshot"], seed)
         run.write_json(run.record, record)
     print_evaluation(console, evaluation, heading=f"{config.task}, seed {config.seed}, best snapshot by VLM return")
     console.print(f"training took {outcome.record['seconds']['training']:.0f} s")

@@ -27,11 +27,12 @@ _RASTER = 4  # a sprite is rasterised this much finer than it is stored
 _PADDING = 2  # transparent border of a sprite, so that resampling fades out inside it
 
 
-def check_size(size: Any) -> int:
+def check_size(size: Any, field: str = "image size") -> int:
     """Refuse picture sizes that nothing can be recognised in.
 
     Args:
         size: Side of the square picture in pixels.
+        field: What the message calls it.
 
     Returns:
         The size, as an int.
@@ -40,7 +41,7 @@ def check_size(size: Any) -> int:
         InvalidInputError: Not a whole number of at least 32.
     """
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < MINIMUM_SIZE:
-        raise InvalidInputError(f"image size must be an int of at least {MINIMUM_SIZE} pixels, got {size!r}.")
+        raise InvalidInputError(f"{field} must be an int of at least {MINIMUM_SIZE} pixels, got {size!r}.")
     return int(size)
 
 

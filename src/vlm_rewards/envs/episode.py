@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from vlm_rewards.envs.canvas import check_size
 from vlm_rewards.envs.tasks import Task
-from vlm_rewards.errors import InvalidInputError
 
 
 class TaskEpisode(gym.Wrapper[Any, Any, Any, Any]):
@@ -67,6 +67,4 @@ def make_task_env(task: Task, image_size: int) -> TaskEpisode:
     Raises:
         InvalidInputError: ``image_size`` is not an int of at least 32.
     """
-    if isinstance(image_size, bool) or not isinstance(image_size, (int, np.integer)) or image_size < 32:
-        raise InvalidInputError(f"image_size must be an int of at least 32 pixels, got {image_size!r}.")
-    return TaskEpisode(task.simulator(int(image_size)), task)
+    return TaskEpisode(task.simulator(check_size(image_size, "image_size")), task)

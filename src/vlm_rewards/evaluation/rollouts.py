@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from vlm_rewards.envs import Task
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import check_count
 from vlm_rewards.evaluation.statistics import wilson_interval
 from vlm_rewards.labelling import FrameReward, Labeller
 from vlm_rewards.labelling.episodes import EpisodeLedger, EpisodeSummary
@@ -105,8 +105,7 @@ class PolicyEvaluator:
         Raises:
             InvalidInputError: ``episodes`` is not an int of at least 1.
         """
-        if isinstance(episodes, bool) or not isinstance(episodes, (int, np.integer)) or episodes < 1:
-            raise InvalidInputError(f"episodes must be an int of at least 1, got {episodes!r}.")
+        check_count("episodes", episodes)
         venv = self.venv
         share = np.array([len(range(index, episodes, venv.num_envs)) for index in range(venv.num_envs)])
         venv.seed(seed)

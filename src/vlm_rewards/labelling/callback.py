@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
-from vlm_rewards.errors import InvalidInputError, LabellerError
+from vlm_rewards.errors import InvalidInputError, LabellerError, check_count
 from vlm_rewards.labelling.episodes import EpisodeLedger, EpisodeSummary
 from vlm_rewards.labelling.labeller import FrameReward, Labeller
 from vlm_rewards.labelling.replay_buffer import LabelledReplayBuffer
@@ -51,8 +51,8 @@ class LabelRewards(BaseCallback):
         if not callable(reward):
             raise InvalidInputError(f"reward must be callable, got {reward!r}.")
         for field, value in (("chunk_frames", chunk_frames), ("standardise", standardise)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
-                raise InvalidInputError(f"{field} must be an int of at least 1, got {value!r}.")
+            if value is not None:
+                check_count(field, value)
         self.reward = reward
         self.chunk_frames = chunk_frames
         self.standardise = standardise

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from vlm_rewards.envs import Task, make_task_env
 from vlm_rewards.envs.canvas import check_size
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import InvalidInputError, check_count
 from vlm_rewards.simulation.messages import StepReply
 from vlm_rewards.simulation.pool import WorkerPool
 from vlm_rewards.simulation.ring import FrameRing, StepGate
@@ -69,8 +69,10 @@ class PhotographedVecEnv(VecEnv):
         image_size = check_size(image_size)
         factories = _factories(task, n_envs, image_size)
         count = len(factories)
-        slots = max(4, -(-_DEFAULT_FRAMES_IN_FLIGHT // count)) if slots is None else _at_least(2, "slots", slots)
-        workers = (os.cpu_count() or 1) if n_workers is None else _at_least(1, "n_workers", n_workers)
+        slots = (
+            max(4, -(-_DEFAULT_FRAMES_IN_FLIGHT // count)) if slots is None else check_count("slots", slots, least=2)
+        )
+        workers = (os.cpu_count() or 1) if n_workers is None else check_count("n_workers", n_workers)
         self._base_seed = check_seed(seed)
         self._fresh_seed = True
         self.ring = FrameRing(slots, count, image_size)
@@ -182,18 +184,12 @@ class PhotographedVecEnv(VecEnv):
         return [False] * len(list(self._get_indices(indices)))
 
 
-def _at_least(least: int, field: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InvalidInputError(f"{field} must be an int of at least {least}, got {value!r}.")
-    return int(value)
-
-
 def _factories(
     task: Task | Sequence[Callable[[], gym.Env[Any, Any]]], n_envs: int | None, image_size: int
 ) -> list[Callable[[], gym.Env[Any, Any]]]:
     if isinstance(task, Task):
         n_envs = 1 if n_envs is None else n_envs
-        return [functools.partial(make_task_env, task, image_size)] * _at_least(1, "n_envs", n_envs)
+        return [functools.partial(make_task_env, task, image_size)] * check_count("n_envs", n_envs)
     factories = list(task)
     if not factories or not all(callable(factory) for factory in factories):
         raise InvalidInputError(f"task must be a Task or a sequence of callables that build simulators, got {task!r}.")
