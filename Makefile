@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml
 		{ echo "venv failed; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
 	@echo "Installing into $(VENV): some minutes the first time."
 	@$(BIN)/python -m pip install -qq torch torchvision
-	@$(BIN)/python -m pip install -qq --editable '.[dev,hf]'
+	@$(BIN)/python -m pip install -qq --editable '.[dev]'
 	@touch $@
 
 demo: $(STAMP) ## Train CartPole from one sentence and film it

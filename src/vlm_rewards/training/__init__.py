@@ -9,13 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlm_rewards.training.config import DQNConfig, SACConfig, TrainConfig
+    from vlm_rewards.training.algorithm_config import DQNConfig, SACConfig
+    from vlm_rewards.training.config import TrainConfig
     from vlm_rewards.training.presets import preset
     from vlm_rewards.training.runner import train
 
 _EXPORTS = {
-    "DQNConfig": "vlm_rewards.training.config",
-    "SACConfig": "vlm_rewards.training.config",
+    "DQNConfig": "vlm_rewards.training.algorithm_config",
+    "SACConfig": "vlm_rewards.training.algorithm_config",
     "TrainConfig": "vlm_rewards.training.config",
     "preset": "vlm_rewards.training.presets",
     "train": "vlm_rewards.training.runner",

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.labelling import LabelledReplayBuffer
-from vlm_rewards.training.config import AlgorithmConfig, DQNConfig, SACConfig
+from vlm_rewards.training.algorithm_config import AlgorithmConfig, DQNConfig, SACConfig
 
 _UNBOUNDED = 1e6
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from vlm_rewards.envs import Task, get_task
 from vlm_rewards.errors import InvalidInputError, unknown_name
-from vlm_rewards.training.config import AlgorithmConfig, DQNConfig, SACConfig, TrainConfig
+from vlm_rewards.training.algorithm_config import AlgorithmConfig, DQNConfig, SACConfig
+from vlm_rewards.training.config import TrainConfig
 
 PRESETS = ("cpu", "paper")
 
