@@ -19,8 +19,9 @@ LAYERS = [
     {"encoders", "rewards", "envs"},
     {"simulation"},
     {"labelling"},
-    {"training", "evaluation", "finetuning"},
+    {"training", "evaluation", "finetuning", "offline"},
     {"reporting"},
+    {"benchmarking"},
     {"app", "cli"},
     {"testing"},  # may use anything; used by nothing but tests, examples and users
 ]

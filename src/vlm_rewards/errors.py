@@ -32,6 +32,10 @@ class CheckpointError(VLMRewardsError):
     """A file or folder that should hold a model or a run does not."""
 
 
+class RunFolderError(VLMRewardsError, OSError):
+    """A run's folder can no longer be written; what was complete before is intact."""
+
+
 class MissingExtraError(VLMRewardsError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 

@@ -100,7 +100,7 @@ def test_a_run_writes_everything_and_repeats_itself(
     assert record["standardiser"]["fitted"] is True
     assert record["config"] == json.loads(json.dumps(config.to_dict()))
     seconds = record["seconds"]
-    assert set(seconds) == {"collect_and_label", "update", "select", "training"}
+    assert set(seconds) == {"collect_and_label", "update", "select", "checkpoint", "training"}
     assert 0 < seconds["collect_and_label"] + seconds["update"] <= seconds["training"] + 0.02
     assert {"versions", "commit", "machine", "started", "version"} <= set(record)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -74,6 +77,9 @@ class LabelRewards(BaseCallback):
                 "interrupted; their pictures are gone. Go on with a fresh replay buffer (model.replay_buffer.reset())."
             )
         self._ledger = EpisodeLedger(self._venv.num_envs)
+        self._start()
+
+    def _start(self) -> None:
         chunk_steps = min(-(-self.chunk_frames // self._venv.num_envs), self._venv.ring.slots - 1)
         self._labeller = Labeller(
             self.reward, self._venv.ring, self._venv.gate, first_step=self._venv.steps_taken, chunk_steps=chunk_steps
@@ -105,6 +111,27 @@ class LabelRewards(BaseCallback):
         if self._labeller is not None:
             self._labeller.close()
             self._labeller = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs, between two rollouts: JSON values and arrays, for `load_state_dict`."""
+        return {
+            "standardiser": self.standardiser.to_dict(),
+            "labelled_frames": self.labelled_frames,
+            "episodes": [dataclasses.asdict(episode) for episode in self.episodes],
+            "waiting": [{"tickets": tickets, "rewards": rewards} for tickets, rewards in self._waiting],
+            "ledger": self._ledger.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave, inside ``learn()``, after the environment was put back."""
+        self.stop()
+        self.standardiser = Standardiser.from_dict(state["standardiser"])
+        self.labelled_frames = state["labelled_frames"]
+        self.episodes.clear()
+        self.episodes.extend(EpisodeSummary(**episode) for episode in state["episodes"])
+        self._waiting = [(one["tickets"], one["rewards"]) for one in state["waiting"]]
+        self._ledger.load_state_dict(state["ledger"])
+        self._start()
 
     def _running(self) -> Labeller:
         if self._labeller is None:

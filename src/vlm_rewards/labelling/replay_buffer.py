@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from vlm_rewards.errors import InvalidInputError, UnlabelledSampleError
+from vlm_rewards.errors import CheckpointError, InvalidInputError, UnlabelledSampleError
 
 
 class LabelledReplayBuffer(ReplayBuffer):
@@ -110,6 +111,50 @@ class LabelledReplayBuffer(ReplayBuffer):
         self.pending[:] = False
         self._rows.clear()
         self._newest_ticket = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows that are filled, for `load_state_dict`: JSON values and arrays (views, not copies)."""
+        rows = self.size()
+        return {
+            "pos": self.pos,
+            "full": self.full,
+            "newest_ticket": self._newest_ticket,
+            "rows": {name: getattr(self, name)[:rows] for name in self._arrays()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave.
+
+        Raises:
+            CheckpointError: It is of a buffer with other sizes or dtypes.
+        """
+        rows = self.buffer_size if state["full"] else state["pos"]
+        for name in self._arrays():
+            own, given = getattr(self, name), state["rows"].get(name)
+            if given is None or given.dtype != own.dtype or given.shape != (rows, *own.shape[1:]):
+                found = "nothing" if given is None else f"{given.dtype} {list(given.shape)}"
+                raise CheckpointError(
+                    f"the replay buffer's {name} must be {own.dtype} {[rows, *own.shape[1:]]}, got {found}."
+                )
+        self.reset()
+        for name in self._arrays():
+            getattr(self, name)[:rows] = state["rows"][name]
+        self.pos, self.full, self._newest_ticket = state["pos"], state["full"], state["newest_ticket"]
+        self._rows = {
+            int(self.tickets[row, column]): (int(row), int(column)) for row, column in np.argwhere(self.pending)
+        }
+
+    def _arrays(self) -> tuple[str, ...]:
+        return (
+            "observations",
+            "next_observations",
+            "actions",
+            "rewards",
+            "dones",
+            "timeouts",
+            "tickets",
+            "pending",
+        )
 
     def fill(self, tickets: np.ndarray, rewards: np.ndarray) -> int:
         """Deliver rewards.

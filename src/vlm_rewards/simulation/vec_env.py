@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from vlm_rewards.envs import Task, make_task_env
 from vlm_rewards.envs.canvas import check_size
-from vlm_rewards.errors import InvalidInputError, check_count
+from vlm_rewards.errors import CheckpointError, InvalidInputError, check_count
 from vlm_rewards.simulation.messages import StepReply
 from vlm_rewards.simulation.pool import WorkerPool
 from vlm_rewards.simulation.ring import FrameRing, StepGate
@@ -75,6 +75,9 @@ class PhotographedVecEnv(VecEnv):
         workers = (os.cpu_count() or 1) if n_workers is None else check_count("n_workers", n_workers)
         self._base_seed = check_seed(seed)
         self._fresh_seed = True
+        self._episodes = np.zeros(count, dtype=np.int64)
+        self._actions: list[list[np.ndarray]] = [[] for _ in range(count)]
+        self._observations: np.ndarray | None = None
         self.ring = FrameRing(slots, count, image_size)
         self.gate = StepGate(slots)
         self.steps_taken = 0
@@ -109,13 +112,19 @@ class PhotographedVecEnv(VecEnv):
         """Reset all simulators: observations ``[n_envs ...]``."""
         self._pool.discard_replies()
         self._pool.send_all("reset", self._base_seed if self._fresh_seed else None)
+        observations = np.concatenate(self._pool.receive_all())
+        self._episodes = np.ones_like(self._episodes) if self._fresh_seed else self._episodes + 1
         self._fresh_seed = False
-        return np.concatenate(self._pool.receive_all())
+        self._actions = [[] for _ in range(self.num_envs)]
+        self._observations = observations.copy()
+        return observations
 
     def step_async(self, actions: np.ndarray) -> None:
         """Send actions ``[n_envs ...]`` to the workers, once there is room for the pictures."""
         self.gate.wait_for(self.steps_taken)
         self._pool.send_shares("step", self.steps_taken % self.ring.slots, actions)
+        for taken, action in zip(self._actions, np.array(actions), strict=True):
+            taken.append(action)
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Wait for all simulators.
@@ -130,12 +139,69 @@ class PhotographedVecEnv(VecEnv):
         for index, info in enumerate(infos):
             info["frame_ticket"] = first_ticket + index
         self.steps_taken += 1
-        return (
-            np.concatenate([reply.observations for reply in replies]),
-            np.zeros(self.num_envs, dtype=np.float32),
-            np.concatenate([reply.dones for reply in replies]),
-            infos,
-        )
+        observations = np.concatenate([reply.observations for reply in replies])
+        dones = np.concatenate([reply.dones for reply in replies])
+        for index in np.flatnonzero(dones):
+            self._actions[index] = []
+            self._episodes[index] += 1
+        self._observations = observations.copy()
+        return observations, np.zeros(self.num_envs, dtype=np.float32), dones, infos
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it takes to bring all simulators back to where they are: seeds, and the actions since the last reset.
+
+        A simulator's own state is not asked for: few can tell it, and MuJoCo's
+        state vector, for one, does not give the same next reward.
+
+        Returns:
+            JSON values and arrays, for `load_state_dict`.
+
+        Raises:
+            InvalidInputError: The simulators have not been reset yet.
+        """
+        if self._observations is None:
+            raise InvalidInputError("the simulators have no state before the first reset().")
+        empty = np.zeros((0, *(self.action_space.shape or ())), dtype=self.action_space.dtype)
+        return {
+            "seed": self._base_seed,
+            "steps_taken": self.steps_taken,
+            "episodes": self._episodes.copy(),
+            "actions": [np.stack(taken) if taken else empty for taken in self._actions],
+            "observations": self._observations.copy(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> np.ndarray:
+        """Bring all simulators to where they were, by taking the same actions again without a picture.
+
+        Args:
+            state: What `state_dict` gave, for as many simulators.
+
+        Returns:
+            The present observations, ``[n_envs ...]``.
+
+        Raises:
+            CheckpointError: A simulator does not repeat itself, or the state is of other simulators.
+            WorkerError: A simulator raised or died.
+        """
+        if len(state["actions"]) != self.num_envs:
+            raise CheckpointError(f"the state is of {len(state['actions'])} simulators, there are {self.num_envs}.")
+        self._pool.discard_replies()
+        rows = list(zip(state["episodes"].tolist(), state["actions"], strict=True))
+        self._pool.send_shares("replay", state["seed"], rows)
+        observations = np.concatenate(self._pool.receive_all())
+        for index, (now, before) in enumerate(zip(observations, state["observations"], strict=True)):
+            if now.tobytes() != before.tobytes():
+                raise CheckpointError(
+                    f"simulator {index} does not repeat itself: after the same seed and {len(state['actions'][index])} "
+                    "actions its observation is another one. Has it changed, or does it draw random numbers that "
+                    "reset(seed=...) does not reach? Its runs cannot be resumed."
+                )
+        self._base_seed, self._fresh_seed = state["seed"], False
+        self.steps_taken = state["steps_taken"]
+        self._episodes = np.array(state["episodes"])
+        self._actions = [list(taken) for taken in state["actions"]]
+        self._observations = observations.copy()
+        return observations
 
     def last_frames(self) -> np.ndarray:
         """Copy of the pictures of the last step: uint8 ``[n_envs size size 3]``.

@@ -68,6 +68,23 @@ class _Host:
             infos.append(reply)
         return StepReply(np.stack(observations), np.asarray(dones, dtype=bool), infos)
 
+    def replay(self, seed: int, rows: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
+        """Begin the episodes of a saved state and take their actions again; nothing is photographed."""
+        self.seed = seed
+        self.episodes = [episodes - 1 for episodes, _ in rows]  # the reset counts the present one
+        return np.stack([self._replay_one(index, actions) for index, (_, actions) in enumerate(rows)])
+
+    def _replay_one(self, index: int, actions: np.ndarray) -> np.ndarray:
+        observation = self._reset_one(index)
+        for number, action in enumerate(actions):
+            observation, _, terminated, truncated, _ = self.envs[index].step(action)
+            if terminated or truncated:
+                raise RuntimeError(
+                    f"simulator {self.first + index} does not repeat itself: its episode ended after {number + 1} of "
+                    f"{len(actions)} actions that had not ended it before."
+                )
+        return np.array(observation)  # a copy: some simulators hand out the same array every time
+
     def echo(self, token: str) -> str:
         return token
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +19,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from vlm_rewards.labelling import LabelRewards
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.snapshots import PolicyFunction, Snapshot, mark_best, policy_function, save_policy
+from vlm_rewards.training.snapshots import (
+    PolicyFunction,
+    Snapshot,
+    mark_best,
+    policy_function,
+    restore_best,
+    save_policy,
+)
 
 METRIC_COLUMNS = (
     "step",
@@ -40,15 +49,25 @@ class CsvLog:
     """A CSV file that is complete after every row.
 
     Args:
-        path: The file; an existing one is replaced.
+        path: The file; an existing one is replaced, or continued.
         columns: The header.
+        continued: Whether the file is there and goes on.
     """
 
-    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
-        self._file: IO[str] = path.open("w", newline="", encoding="utf-8")
+    def __init__(self, path: Path, columns: tuple[str, ...], *, continued: bool = False) -> None:
+        self._path = path
+        self._file: IO[str] = path.open("a" if continued else "w", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._file, columns)
-        self._writer.writeheader()
-        self._file.flush()
+        if not continued:
+            self._writer.writeheader()
+            self._file.flush()
+
+    def sync(self) -> int:
+        """Put everything on disk, and return the file's size in bytes: where a resumed run goes on."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        return self._path.stat().st_size
 
     def write(self, row: dict[str, Any]) -> None:
         """Append a row; None becomes an empty cell."""
@@ -64,13 +83,13 @@ class Stopwatch(BaseCallback):
     """Splits the run's wall time into stages.
 
     Attributes:
-        seconds: ``collect_and_label`` and ``update``, in seconds; `Snapshots`
-            adds ``select``, which it takes out of the other two.
+        seconds: ``collect_and_label`` and ``update``, in seconds; `Snapshots` adds ``select`` and `Checkpoints`
+            ``checkpoint``, which they take out of the other two.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.seconds = {"collect_and_label": 0.0, "update": 0.0, "select": 0.0}
+        self.seconds = {"collect_and_label": 0.0, "update": 0.0, "select": 0.0, "checkpoint": 0.0}
         self._since: float | None = None
 
     def _on_rollout_start(self) -> None:
@@ -88,9 +107,9 @@ class Stopwatch(BaseCallback):
     def _on_step(self) -> bool:
         return True
 
-    def exclude(self, seconds: float) -> None:
-        """Count time as selection instead of what is running now."""
-        self.seconds["select"] += seconds
+    def exclude(self, seconds: float, stage: str) -> None:
+        """Count time as another stage instead of what is running now."""
+        self.seconds[stage] += seconds
         if self._since is not None:
             self._since += seconds
 
@@ -140,17 +159,31 @@ class Metrics(BaseCallback):
         run: Where to write.
         labels: Where the episodes' VLM returns come from.
         total_steps: Steps of the whole run.
+        state: What `state_dict` said at the last checkpoint; None starts anew.
     """
 
-    def __init__(self, run: RunFolder, labels: LabelRewards, total_steps: int) -> None:
+    def __init__(
+        self, run: RunFolder, labels: LabelRewards, total_steps: int, state: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
-        self._log = CsvLog(run.metrics, METRIC_COLUMNS)
-        self._written = -1
+        self._log = CsvLog(run.metrics, METRIC_COLUMNS, continued=state is not None)
+        state = state or {"written": -1, "next": 0, "episodes": 0, "seconds": 0.0}
+        self._written: int = state["written"]
         self._labels = labels
         self._every = max(1, total_steps // _METRIC_ROWS)
-        self._next = 0
-        self._episodes = 0
-        self._started = time.perf_counter()
+        self._next: int = state["next"]
+        self._episodes: int = state["episodes"]
+        self._started = time.perf_counter() - state["seconds"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to write the same rows."""
+        return {
+            "size": self._log.sync(),
+            "written": self._written,
+            "next": self._next,
+            "episodes": self._episodes,
+            "seconds": time.perf_counter() - self._started,
+        }
 
     def _on_rollout_end(self) -> None:
         self._episodes += len(self._labels.finished)
@@ -212,20 +245,37 @@ class Snapshots(BaseCallback):
         config: The run's settings.
         score: Runs a policy on the selection episodes.
         stopwatch: Told how long that took.
+        state: What `state_dict` said at the last checkpoint; None starts anew.
 
     Attributes:
         best: The best so far; None before the first.
     """
 
-    def __init__(self, run: RunFolder, config: TrainConfig, score: SelectionScore, stopwatch: Stopwatch) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        config: TrainConfig,
+        score: SelectionScore,
+        stopwatch: Stopwatch,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
-        self.best: Snapshot | None = None
+        self._log = CsvLog(run.snapshots, SNAPSHOT_COLUMNS, continued=state is not None)
+        if state is None:
+            state = {"best": None, "last": -1}
+        self.best: Snapshot | None = None if state["best"] is None else Snapshot(**state["best"])
         self._run = run
         self._score = score
         self._stopwatch = stopwatch
-        self._log = CsvLog(run.snapshots, SNAPSHOT_COLUMNS)
-        self._due = [config.steps * (index + 1) // config.snapshots for index in range(config.snapshots)]
-        self._last = -1
+        self._last: int = state["last"]
+        marks = [config.steps * (index + 1) // config.snapshots for index in range(config.snapshots)]
+        self._due = [mark for mark in marks if mark > self._last]
+        restore_best(run, self.best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to take the same snapshots."""
+        best = None if self.best is None else dataclasses.asdict(self.best)
+        return {"size": self._log.sync(), "best": best, "last": self._last}
 
     def _on_rollout_start(self) -> None:
         # Here, and not in `_on_step`, the updates that belong to the steps so far have been made.
@@ -263,7 +313,7 @@ class Snapshots(BaseCallback):
         if self.best is None or scores["vlm_return"] > self.best.vlm_return:
             self.best = Snapshot(self.num_timesteps, float(scores["vlm_return"]), path)
             mark_best(self._run, self.best)
-        self._stopwatch.exclude(time.perf_counter() - started)
+        self._stopwatch.exclude(time.perf_counter() - started, "select")
 
 
 class ProgressBar(BaseCallback):

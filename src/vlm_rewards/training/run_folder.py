@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.training.config import TrainConfig
+
+_LOCK = ".lock"
 
 
 class RunFolder:
@@ -43,6 +48,16 @@ class RunFolder:
         return self.path / "snapshots.csv"
 
     @property
+    def state(self) -> Path:
+        """What a resumed run starts from: one file, replaced again and again."""
+        return self.path / "resume.npz"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's log."""
+        return self.path / "tensorboard"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of policies."""
         return self.path / "checkpoints"
@@ -69,9 +84,10 @@ class RunFolder:
         try:
             run.check_free(overwrite=overwrite)
             run._remove_old()
+            run.path.mkdir(parents=True, exist_ok=True)
+            run.write_json(run.config, config.to_dict())  # first: a folder that holds settings is a run's
             for folder in (run.checkpoints, run.videos):
-                folder.mkdir(parents=True, exist_ok=True)
-            run.write_json(run.config, config.to_dict())
+                folder.mkdir(exist_ok=True)
         except OSError as error:
             raise InvalidInputError(f"run_dir {str(path)!r} cannot be written: {error.strerror or error}.") from None
         return run
@@ -87,6 +103,42 @@ class RunFolder:
         if not run.config.is_file():
             raise InvalidInputError(f"run must be a folder that `vlm-rewards train` wrote, got {str(path)!r}.")
         return run
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing this run at the same time.
+
+        The lock goes with the process that holds it, however that ends.
+
+        Raises:
+            InvalidInputError: Another process writes this run, or the folder cannot be written.
+        """
+        try:
+            file = (self.path / _LOCK).open("w")
+        except OSError as error:
+            raise InvalidInputError(
+                f"run_dir {str(self.path)!r} cannot be written: {error.strerror or error}."
+            ) from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InvalidInputError(f"run {str(self.path)!r} is being written by another process.") from None
+            yield
+
+    def check_unlocked(self) -> None:
+        """Check that no other process writes this run, if there is one.
+
+        Raises:
+            InvalidInputError: One does.
+        """
+        if (self.path / _LOCK).is_file():
+            with self.locked():
+                pass
+
+    def drop_state(self) -> None:
+        """Remove the resume state of a run that is complete: it can be large."""
+        self.state.unlink(missing_ok=True)
 
     def read_config(self) -> TrainConfig:
         """Read the settings.
@@ -152,10 +204,10 @@ class RunFolder:
 
     def _remove_old(self) -> None:
         """Remove what a run writes, and nothing else that somebody may have put beside it."""
-        for folder in (self.checkpoints, self.videos, self.path / "tensorboard"):
+        for folder in (self.checkpoints, self.videos, self.tensorboard):
             if folder.is_dir():
                 shutil.rmtree(folder)
-        for file in (self.record, self.metrics, self.snapshots, self.curve, self.config):
+        for file in (self.state, self.record, self.metrics, self.snapshots, self.curve, self.config):
             file.unlink(missing_ok=True)
 
 

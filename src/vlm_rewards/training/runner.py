@@ -10,24 +10,26 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
-from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from vlm_rewards.envs import Task, get_task
-from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.labelling import LabelRewards
+from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards import VLMReward
 from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.algorithms import build_algorithm
-from vlm_rewards.training.callbacks import SCORE_COLUMNS, Metrics, ProgressBar, Snapshots, Stopwatch, ThreadPhases
+from vlm_rewards.training.checkpoints import check_interval, cut_logs
 from vlm_rewards.training.config import TrainConfig, update_budget
+from vlm_rewards.training.identity import check_identity, identity
 from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.session import Session
 from vlm_rewards.training.snapshots import PolicyFunction, Snapshot
+from vlm_rewards.training.state_file import read_state
 
-_NEVER = 10**9  # rollouts between Stable-Baselines3's own log lines; we log at the end of each rollout
+CHECKPOINT_SECONDS = 60.0
+"""Between resume states."""
 
 
 @runtime_checkable
@@ -64,101 +66,103 @@ def train(
     evaluate: Evaluate,
     *,
     overwrite: bool = False,
+    resume: bool = False,
+    other_versions: bool = False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     console: Console | None = None,
     command: str | None = None,
 ) -> TrainingOutcome:
-    """Train a policy with a VLM reward.
+    """Train a policy with a VLM reward, or go on with a run that was stopped.
 
     Args:
-        config: The settings.
+        config: The settings; with ``resume`` those of the run.
         run_dir: Where everything is written.
         reward: Scores pictures; must be what ``config`` says.
         evaluate: Runs a policy on the selection episodes.
         overwrite: Whether a run in ``run_dir`` may be replaced.
+        resume: Go on from the last checkpoint in ``run_dir``: the result is that of a run that was never stopped. A
+            run that was stopped before its first checkpoint starts again, with the same result.
+        other_versions: Resume although packages have other versions than when the run was stopped.
+        checkpoint_seconds: Seconds between checkpoints, each of which replaces the one before; never more than 5 % of
+            the time is spent on them. 0 is before every rollout, infinity only at the end and on Ctrl-C.
         console: Where the progress bar and warnings go; None is nowhere.
         command: The command line that asked for this, for the record.
 
     Returns:
-        The outcome. Ctrl-C ends a run early with a snapshot, and is not raised.
+        The outcome. Ctrl-C ends a run early, with a checkpoint and a snapshot, and is not raised. The last checkpoint
+        stays in the folder; `RunFolder.drop_state` removes it.
 
     Raises:
         InvalidInputError: A setting or the folder is not usable; nothing was started.
+        CheckpointError: The resume state is damaged, or of another task, reward or version; it is left as it was.
+        RunFolderError: The folder can no longer be written. The last checkpoint is intact.
         WorkerError: A simulator raised or died.
         LabellerError: Scoring pictures failed.
     """
     task = get_task(config.task)
     _check_reward(config, reward)
+    check_interval(checkpoint_seconds)
     console = console or Console(quiet=True)
     source = provenance()  # now: the checkout may have changed by the end of the run
     budget = update_budget(config)
     if budget.warning:
         console.print(f"[yellow]warning:[/] {budget.warning}")
-    started = time.time()
-    with _environment(config, task, reward) as venv:
+    old = RunFolder.open(run_dir) if resume else None
+    with contextlib.ExitStack() as stack:
+        if old is not None:
+            stack.enter_context(old.locked())
+        state = _read_state(old, config)
+        venv = stack.enter_context(_environment(config, task, reward))
         model = build_algorithm(config.algorithm, venv, seed=derive_seed(config.seed, "learner"), device=config.device)
         venv.seed(derive_seed(config.seed, "train"))
-        run = RunFolder.create(run_dir, config, overwrite=overwrite)
-        model.set_logger(configure(str(run.path / "tensorboard"), ["tensorboard"]))
-        session = _Session(config, run, reward, evaluate, console)
-        interrupted = session.learn(model)
-    record = {
-        "command": command,
-        **_record(config, task, reward, session, started, interrupted, model.num_timesteps),
-        **source,
-    }
-    run.write_json(run.record, record)
+        present = identity(task, venv, reward)
+        if state is not None:
+            check_identity(state["identity"], present, other_versions=other_versions)
+        if state is None or old is None:
+            if overwrite and old is None:
+                RunFolder(run_dir).check_unlocked()
+            run = RunFolder.create(run_dir, config, overwrite=overwrite or old is not None)
+            if old is None:
+                stack.enter_context(run.locked())
+            history = [_beginning(0, source)]
+        else:
+            run = old
+            cut_logs(run, state)
+            history = [*state["history"], _beginning(state["steps"], source)]
+        with _as_run_folder_errors(run):
+            model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
+            session = Session(config, run, reward, evaluate, console, checkpoint_seconds, present, history, state)
+            interrupted = session.learn(model)
+            record = {"command": command, **_record(config, task, session, interrupted, model), **source}
+            run.write_json(run.record, record)
     return TrainingOutcome(run, session.snapshots.best, record, interrupted)
 
 
-class _Session:
-    """The callbacks of one call of learn(), in the order in which they must run."""
+def _read_state(run: RunFolder | None, config: TrainConfig) -> dict[str, Any] | None:
+    if run is None or not run.state.is_file():
+        return None
+    if run.read_config() != config:
+        raise CheckpointError(f"the settings must be those of the run {str(run.path)!r}; they were changed.")
+    return read_state(run.state)
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        run: RunFolder,
-        reward: VLMReward,
-        evaluate: Evaluate,
-        console: Console,
-    ) -> None:
-        selection_seed = derive_seed(config.seed, "select")
 
-        def score(policy: PolicyFunction) -> dict[str, Any]:
-            scores = evaluate(policy, episodes=config.selection_episodes, seed=selection_seed)
-            return {key: scores[key] for key in SCORE_COLUMNS}
+def _beginning(steps: int, source: dict[str, Any]) -> dict[str, Any]:
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"steps": steps, "started": started, "version": source["version"], "commit": source["commit"]}
 
-        self.config = config
-        self.labels = LabelRewards(reward, chunk_frames=config.chunk_frames, standardise=config.standardise)
-        self.threads = ThreadPhases()
-        self.stopwatch = Stopwatch()
-        self.snapshots = Snapshots(run, config, score, self.stopwatch)
-        self.metrics = Metrics(run, self.labels, config.steps)
-        self.bar = ProgressBar(console, config.steps, self.labels)
 
-    def learn(self, model: OffPolicyAlgorithm) -> bool:
-        """Learn; True if Ctrl-C ended it."""
-        # The labels first: the others report what they bring. The stopwatch last, so that a lap
-        # includes them; snapshots before it, so that their time is taken out of the lap.
-        callbacks = [self.labels, self.threads, self.metrics, self.bar, self.snapshots, self.stopwatch]
-        try:
-            model.learn(self.config.steps, callback=CallbackList(callbacks), log_interval=_NEVER)
-            return False
-        except KeyboardInterrupt:
-            self._stop()
-            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: what there is must do
-                self.snapshots.finish()
-            return True
-        finally:
-            self._stop()
-            model.logger.dump(model.num_timesteps)  # what came after the last row, to TensorBoard
-            self.metrics.close()
-            self.snapshots.close()
-            model.logger.close()
-
-    def _stop(self) -> None:
-        self.labels.stop()
-        self.threads.restore()
-        self.bar.stop()
+@contextlib.contextmanager
+def _as_run_folder_errors(run: RunFolder) -> Iterator[None]:
+    """A disk that fills up in the middle of a run is no bad input, and no reason for a traceback either."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, VLMRewardsError):
+            raise
+        raise RunFolderError(
+            f"the run folder {str(run.path)!r} can no longer be written: {error.strerror or error}. "
+            "What was complete before is intact."
+        ) from error
 
 
 def _check_reward(config: TrainConfig, reward: VLMReward) -> None:
@@ -186,7 +190,7 @@ def _environment(config: TrainConfig, task: Task, reward: VLMReward) -> Iterator
 
 
 def _record(
-    config: TrainConfig, task: Task, reward: VLMReward, session: _Session, started: float, interrupted: bool, steps: int
+    config: TrainConfig, task: Task, session: Session, interrupted: bool, model: BaseAlgorithm
 ) -> dict[str, Any]:
     budget = update_budget(config)
     best = session.snapshots.best
@@ -198,10 +202,10 @@ def _record(
         "goal": config.goal,
         "baseline": config.baseline,
         "alpha": config.alpha,
-        "encoder": reward.encoder.describe(),
+        "encoder": session.labels.reward.encoder.describe(),  # type: ignore[attr-defined]
         "preset": config.preset,
         "seed": config.seed,
-        "steps": steps,
+        "steps": model.num_timesteps,
         "planned_steps": config.steps,
         "interrupted": interrupted,
         "updates_planned": budget.updates,
@@ -209,9 +213,10 @@ def _record(
         "standardiser": session.labels.standardiser.to_dict(),
         "seconds": {
             **{stage: round(value, 2) for stage, value in session.stopwatch.seconds.items()},
-            "training": round(time.time() - started, 2),
+            "training": round(session.seconds, 2),
         },
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "started": session.history[0]["started"],
+        "resumed": session.history[1:],
         "best": None if best is None else {"step": best.step, "vlm_return": best.vlm_return, "path": best.path},
         "config": config.to_dict(),
     }

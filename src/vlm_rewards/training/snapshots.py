@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from safetensors.numpy import load_file, save
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.learner_state import load_policy_arrays, policy_arrays
 from vlm_rewards.training.run_folder import RunFolder, write_atomically
 
 PolicyFunction = Callable[[np.ndarray], np.ndarray]
@@ -36,13 +37,13 @@ class Snapshot:
     """File name inside the run's ``checkpoints`` folder."""
 
 
-def save_policy(model: OffPolicyAlgorithm, path: Path) -> None:
-    """Write a policy's tensors, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.policy.state_dict().items()}
-    write_atomically(path, save(tensors))
+def save_policy(model: BaseAlgorithm, path: Path) -> None:
+    """Write a policy's arrays, whole or not at all."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in policy_arrays(model).items()}
+    write_atomically(path, save(arrays))
 
 
-def policy_function(model: OffPolicyAlgorithm) -> PolicyFunction:
+def policy_function(model: BaseAlgorithm) -> PolicyFunction:
     """The model's policy as a function, without exploration."""
     return lambda observations: model.predict(observations, deterministic=True)[0]
 
@@ -53,8 +54,21 @@ def mark_best(run: RunFolder, best: Snapshot) -> None:
     run.write_json(run.checkpoints / BEST, value)
 
 
+def restore_best(run: RunFolder, best: Snapshot | None) -> None:
+    """Go back to the best of a checkpoint: a run that was killed may have marked a later one."""
+    if best is None:
+        (run.checkpoints / BEST).unlink(missing_ok=True)
+    else:
+        mark_best(run, best)
+
+
 def load_policy(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str | None = None) -> PolicyFunction:
-    """Load a snapshot of a run.
+    """Load a snapshot of a run as a function, without exploration. Arguments and errors are those of `load_model`."""
+    return policy_function(load_model(run, config, venv, snapshot))
+
+
+def load_model(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str | None = None) -> BaseAlgorithm:
+    """Load a snapshot of a run into its algorithm.
 
     Args:
         run: The run's folder.
@@ -63,7 +77,7 @@ def load_policy(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str
         snapshot: File name inside ``checkpoints``; None is the best by VLM return.
 
     Returns:
-        The policy, without exploration.
+        The algorithm; it has the policy, and nothing to go on learning from.
 
     Raises:
         InvalidInputError: There is no such snapshot.
@@ -72,10 +86,10 @@ def load_policy(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str
     path = find_snapshot(run, snapshot)
     model = build_algorithm(config.algorithm, venv, seed=config.seed, device=config.device, for_inference=True)
     try:
-        model.policy.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:
+        load_policy_arrays(model, load_file(path))
+    except (SafetensorError, CheckpointError, OSError) as error:
         raise CheckpointError(f"{str(path)!r} is damaged or of another network: {error}") from None
-    return policy_function(model)
+    return model
 
 
 def find_snapshot(run: RunFolder, snapshot: str | None) -> Path:

@@ -1,0 +1,301 @@
+"""All that decides how a learner goes on, as arrays and JSON values.
+
+Nothing here is pickled: networks, optimisers and generators become numpy
+arrays, counters become numbers. Torch algorithms say themselves which networks
+and optimisers they have; those of sbx keep theirs in JAX pytrees.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import VectorizedActionNoise
+
+from vlm_rewards.errors import CheckpointError
+
+_COUNTERS = (
+    "num_timesteps",
+    "_n_updates",
+    "_n_calls",
+    "_episode_num",
+    "_current_progress_remaining",
+    "exploration_rate",
+    "reset_idx",
+)
+_LAST = ("_last_obs", "_last_original_obs", "_last_episode_starts")
+_GSDE = ("exploration_mat", "exploration_matrices")
+_JAX_STATES = ("policy.actor_state", "policy.qf_state", "ent_coef_state")
+_JAX_KEYS = ("key", "policy.key", "policy.noise_key")
+
+
+def policy_arrays(model: BaseAlgorithm) -> dict[str, np.ndarray]:
+    """What a policy consists of, target networks included, optimisers not.
+
+    Args:
+        model: An algorithm of Stable-Baselines3, sb3-contrib or sbx.
+
+    Returns:
+        Arrays by name: the policy's ``state_dict`` in torch, the leaves of its parameters in JAX.
+    """
+    if not is_jax(model):
+        return {name: _to_array(tensor) for name, tensor in model.policy.state_dict().items()}
+    states = (("actor", model.policy.actor_state), ("qf", model.policy.qf_state))
+    return {f"{part}{name}": leaf for part, state in states for name, leaf in _leaves(_parameters(state)).items()}
+
+
+def load_policy_arrays(model: BaseAlgorithm, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put back what `policy_arrays` gave.
+
+    Raises:
+        CheckpointError: The arrays are of another network.
+    """
+    check_arrays(arrays, policy_arrays(model), "policy")
+    if not is_jax(model):
+        model.policy.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+        return
+    for part, attribute in (("actor", "actor_state"), ("qf", "qf_state")):
+        state = getattr(model.policy, attribute)
+        own = {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
+        setattr(model.policy, attribute, state.replace(**_with_leaves(_parameters(state), own)))
+
+
+def learner_state(model: BaseAlgorithm) -> dict[str, Any]:
+    """Everything that decides how learning goes on, at the start of a rollout.
+
+    Returns:
+        Nested dictionaries and lists of JSON values and numpy arrays: networks, targets, optimisers, the entropy
+        coefficient, counters, the last observations, exploration noise and all random generators.
+    """
+    return {
+        "parameters": _jax_parameters(model) if is_jax(model) else _torch_parameters(model),
+        "counters": {name: _number(getattr(model, name)) for name in _COUNTERS if hasattr(model, name)},
+        "last": {name: _copy(getattr(model, name, None)) for name in _LAST},
+        "gsde": [{name: _to_array(getattr(holder, name)) for name in _GSDE} for holder in _gsde(model)],
+        "action_noise": [np.array(noise.noise_prev) for noise in _remembering_noises(model)],
+        "generators": _generators(model),
+    }
+
+
+def load_learner_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
+    """Put back what `learner_state` gave; call it at the start of a rollout, after everything else was put back.
+
+    Raises:
+        CheckpointError: The state is of another algorithm or network.
+    """
+    if is_jax(model):
+        _load_jax_parameters(model, state["parameters"])
+    else:
+        _load_torch_parameters(model, state["parameters"])
+    for name, value in state["counters"].items():
+        setattr(model, name, value)
+    for name, value in state["last"].items():
+        setattr(model, name, _copy(value))
+    for holder, matrices in zip(_gsde(model), state["gsde"], strict=True):
+        for name, matrix in matrices.items():
+            setattr(holder, name, torch.from_numpy(np.array(matrix)).to(model.device))
+    for noise, previous in zip(_remembering_noises(model), state["action_noise"], strict=True):
+        noise.noise_prev = np.array(previous)
+    _load_generators(model, state["generators"])
+
+
+def check_arrays(given: Mapping[str, Any], wanted: Mapping[str, np.ndarray], what: str) -> None:
+    """Check that arrays have the names, shapes and dtypes that are wanted.
+
+    Raises:
+        CheckpointError: They have not.
+    """
+    missing, unexpected = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
+    if missing or unexpected:
+        raise CheckpointError(
+            f"the {what} is of another network: missing {missing[:3] or 'nothing'}, "
+            f"unexpected {unexpected[:3] or 'nothing'}."
+        )
+    for name, array in wanted.items():
+        own = given[name]
+        if not isinstance(own, np.ndarray) or own.shape != array.shape or own.dtype != array.dtype:
+            found = f"{own.dtype} {list(own.shape)}" if isinstance(own, np.ndarray) else type(own).__name__
+            raise CheckpointError(
+                f"the {what} is of another network: {name!r} must be {array.dtype} {list(array.shape)}, got {found}."
+            )
+
+
+def is_jax(model: BaseAlgorithm) -> bool:
+    """Whether the algorithm is one of sbx, whose networks are in JAX."""
+    return any(kind.__module__.split(".")[0] == "sbx" for kind in type(model).__mro__)
+
+
+def _torch_parameters(model: BaseAlgorithm) -> dict[str, Any]:
+    names, variables = model._get_torch_save_params()
+    parts = {name: _get(model, name).state_dict() for name in names}
+    return {
+        "modules": {name: _flat(part) for name, part in parts.items() if "param_groups" not in part},
+        "optimisers": {name: _optimiser(part) for name, part in parts.items() if "param_groups" in part},
+        "variables": {name: _to_array(_get(model, name)) for name in variables},
+    }
+
+
+def _load_torch_parameters(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
+    present = _torch_parameters(model)
+    for kind in ("modules", "optimisers", "variables"):
+        if set(state[kind]) != set(present[kind]):
+            raise CheckpointError(
+                f"the learner has the {kind} {sorted(present[kind])}, the state {sorted(state[kind])}."
+            )
+    for name, arrays in state["modules"].items():
+        check_arrays(arrays, present["modules"][name], name)
+        _get(model, name).load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in arrays.items()})
+    for name, optimiser in state["optimisers"].items():
+        _get(model, name).load_state_dict(_from_optimiser(optimiser))
+    check_arrays(state["variables"], present["variables"], "learner")
+    for name, array in state["variables"].items():
+        _get(model, name).data.copy_(torch.from_numpy(np.array(array)))
+
+
+def _flat(part: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: _to_array(tensor) for name, tensor in part.items()}
+
+
+def _optimiser(part: Mapping[str, Any]) -> dict[str, Any]:
+    moments = {
+        str(index): {key: _to_array(value) if isinstance(value, torch.Tensor) else value for key, value in one.items()}
+        for index, one in part["state"].items()
+    }
+    return {"state": moments, "param_groups": part["param_groups"]}
+
+
+def _from_optimiser(state: Mapping[str, Any]) -> dict[str, Any]:
+    moments = {
+        int(index): {
+            key: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+            for key, value in one.items()
+        }
+        for index, one in state["state"].items()
+    }
+    groups = [
+        {key: tuple(value) if key == "betas" else value for key, value in group.items()}
+        for group in state["param_groups"]
+    ]
+    return {"state": moments, "param_groups": groups}
+
+
+def _jax_parameters(model: BaseAlgorithm) -> dict[str, Any]:
+    states = {name: _leaves(_get(model, name)) for name in _JAX_STATES}
+    keys = {name: np.asarray(_get(model, name)) for name in _JAX_KEYS if _has(model, name)}
+    return {"states": states, "keys": keys}
+
+
+def _load_jax_parameters(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
+    import jax.numpy as jnp
+
+    for name in _JAX_STATES:
+        present = _get(model, name)
+        if name not in state.get("states", {}):
+            raise CheckpointError(f"the state has no {name!r}: it is of another algorithm.")
+        check_arrays(state["states"][name], _leaves(present), name)
+        _set(model, name, _with_leaves(present, state["states"][name]))
+    for name, key in state["keys"].items():
+        _set(model, name, jnp.asarray(key))
+
+
+def _parameters(state: Any) -> dict[str, Any]:
+    """The parts of an sbx training state that make up the network: parameters, targets, batch statistics."""
+    names = ("params", "target_params", "batch_stats", "target_batch_stats")
+    return {name: getattr(state, name) for name in names if getattr(state, name, None) is not None}
+
+
+def _leaves(tree: Any) -> dict[str, np.ndarray]:
+    import jax
+
+    return {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def _with_leaves(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    paths, structure = jax.tree_util.tree_flatten_with_path(tree)
+    leaves = [_like(leaf, arrays[jax.tree_util.keystr(path)], jnp) for path, leaf in paths]
+    return jax.tree_util.tree_unflatten(structure, leaves)
+
+
+def _like(leaf: Any, array: np.ndarray, jnp: Any) -> Any:
+    """As it was: sbx writes plain floats into its optimisers' hyperparameters, and a change of kind compiles anew."""
+    return type(leaf)(array.item()) if isinstance(leaf, (int, float)) else jnp.asarray(array)
+
+
+def _generators(model: BaseAlgorithm) -> dict[str, Any]:
+    kind, words, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002 - SB3 draws from it
+    version, state, gauss_next = random.getstate()
+    return {
+        "python": {"version": version, "state": np.array(state, dtype=np.int64), "gauss_next": gauss_next},
+        "numpy": {"kind": kind, "words": words, "position": position, "has_gauss": has_gauss, "gauss": gauss},
+        "torch": _to_array(torch.get_rng_state()),
+        "cuda": [_to_array(one) for one in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
+        "mps": _to_array(torch.mps.get_rng_state()) if torch.backends.mps.is_available() else None,
+        "action_space": model.action_space.np_random.bit_generator.state,
+    }
+
+
+def _load_generators(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
+    python, legacy = state["python"], state["numpy"]
+    random.setstate((python["version"], tuple(python["state"].tolist()), python["gauss_next"]))
+    words = (legacy["kind"], legacy["words"], legacy["position"], legacy["has_gauss"], legacy["gauss"])
+    np.random.set_state(words)  # noqa: NPY002 - SB3 draws from it
+    torch.set_rng_state(torch.from_numpy(np.array(state["torch"])))
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([torch.from_numpy(np.array(one)) for one in state["cuda"]])
+    if state["mps"] is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(torch.from_numpy(np.array(state["mps"])))
+    model.action_space.np_random.bit_generator.state = state["action_space"]
+
+
+def _gsde(model: BaseAlgorithm) -> list[Any]:
+    """The distributions that hold exploration matrices: drawn once in a while, and part of no ``state_dict``."""
+    holders = (getattr(part, "action_dist", None) for part in (getattr(model, "actor", None), model.policy))
+    return [holder for holder in holders if all(hasattr(holder, name) for name in _GSDE)]
+
+
+def _remembering_noises(model: BaseAlgorithm) -> list[Any]:
+    noise = getattr(model, "action_noise", None)
+    noises = noise.noises if isinstance(noise, VectorizedActionNoise) else [noise]
+    return [one for one in noises if hasattr(one, "noise_prev")]
+
+
+def _to_array(tensor: torch.Tensor) -> np.ndarray:
+    return np.array(tensor.detach().cpu().numpy())
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _copy(value: Any) -> Any:
+    return None if value is None else np.array(value)
+
+
+def _path(name: str) -> Iterator[str]:
+    yield from name.split(".")
+
+
+def _get(model: Any, name: str) -> Any:
+    for part in _path(name):
+        model = getattr(model, part)
+    return model
+
+
+def _has(model: Any, name: str) -> bool:
+    try:
+        _get(model, name)
+    except AttributeError:
+        return False
+    return True
+
+
+def _set(model: Any, name: str, value: Any) -> None:
+    owner, _, attribute = name.rpartition(".")
+    setattr(_get(model, owner) if owner else model, attribute, value)
