@@ -71,6 +71,35 @@ def check_count(field: str, value: object, least: int = 1) -> int:
     return int(value)
 
 
+_LONGEST_PROMPT = 1_000
+
+
+def check_prompt(field: str, value: object) -> str:
+    """Check that a value is a sentence.
+
+    Args:
+        field: What it is for, as the message names it.
+        value: The value received.
+
+    Returns:
+        The sentence.
+
+    Raises:
+        InvalidInputError: It is no string, is empty, or has more than 1,000 characters. CLIP's text towers read at most
+            some 77 tokens; what is much longer was not meant as a prompt, and would be cut off without a word.
+    """
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{field} must be a sentence, got {value!r}.")
+    if not value.strip():
+        raise InvalidInputError(f"{field} must be a sentence that is not empty, got {value!r}.")
+    if len(value) > _LONGEST_PROMPT:
+        raise InvalidInputError(
+            f"{field} must have at most {_LONGEST_PROMPT:,} characters (encoders read some 77 tokens), "
+            f"got {len(value):,}: {value[:40]!r}..."
+        )
+    return value
+
+
 _FEW_CHOICES = 12
 
 

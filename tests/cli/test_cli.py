@@ -14,7 +14,7 @@ from PIL import Image
 
 from vlm_rewards.cli import main
 from vlm_rewards.envs.cartpole import draw_cartpole
-from vlm_rewards.evaluation.media import read_frames
+from vlm_rewards.media import read_frames
 
 GOAL = "pole vertically upright on top of the cart"
 TINY_RUN = [

@@ -278,14 +278,18 @@ def test_refuses_what_cannot_work(simulators: Make) -> None:
         with pytest.raises(InvalidInputError, match=message):
             model.learn(20, callback=LabelRewards(counting_reward, **options))
 
-    refuses("needs an off-policy algorithm .* got PPO", PPO("MlpPolicy", venv, n_steps=8, batch_size=8, device="cpu"))
+    refuses(
+        r"standardise must be at most n_steps x n_envs \(8\), got 9",
+        PPO("MlpPolicy", venv, n_steps=8, batch_size=8, device="cpu"),
+        standardise=9,
+    )
     refuses(
         "built with replay_buffer_class=LabelledReplayBuffer, got ReplayBuffer",
         DQN("MlpPolicy", venv, buffer_size=100, device="cpu"),
     )
     with pytest.warns(UserWarning, match="is ignored"):  # which Stable-Baselines3 says itself, and goes on
         three_steps = DQN("MlpPolicy", venv, n_steps=3, **dqn)
-    refuses("n_steps must be 1 with LabelledReplayBuffer, got 3", three_steps)
+    refuses("n_steps=3 needs replay_buffer_class=LabelledNStepReplayBuffer", three_steps)
     refuses(
         r"standardise must be at most learning_starts \(50\), got 51",
         DQN("MlpPolicy", venv, learning_starts=50, **dqn),

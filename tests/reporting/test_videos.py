@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation.media import read_frames
+from vlm_rewards.media import read_frames
 from vlm_rewards.reporting.videos import write_gif, write_video
 
 

@@ -54,7 +54,9 @@ def test_memory_is_what_the_formula_says_and_has_no_name() -> None:
 
 @pytest.mark.parametrize("shape", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
 def test_refuses_an_empty_ring(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(InvalidInputError, match=r"slots, simulators and size must be at least 1, got \(\d, \d, \d\)"):
+    with pytest.raises(
+        InvalidInputError, match=r"slots, simulators, size and cameras must be at least 1, got \(\d, \d, \d, 1\)"
+    ):
         FrameRing(*shape)
 
 

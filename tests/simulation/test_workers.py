@@ -238,7 +238,7 @@ signal.signal(signal.SIGINT, lambda *_: interrupted.append(1))
 print(*pool.pids, flush=True)
 while not interrupted:
     time.sleep(0.01)
-pool.send_all("reset", 0)
+pool.send_all("reset", 0, 0)
 print(len(pool.receive_all()), flush=True)
 time.sleep(60)
 """

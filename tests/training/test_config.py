@@ -103,8 +103,8 @@ def test_refuses_a_file_of_another_version(make_config: Make) -> None:
         TrainConfig.from_dict({key: value for key, value in values.items() if key != "goal"})
     with pytest.raises(InvalidInputError, match=r"settings do not fit this version: .*'colour'"):
         TrainConfig.from_dict(values | {"algorithm": values["algorithm"] | {"colour": 1}})
-    with pytest.raises(UnknownNameError, match=r"unknown algorithm 'ppo'. Choices: dqn, sac"):
-        TrainConfig.from_dict(values | {"algorithm": {"name": "ppo"}})
+    with pytest.raises(UnknownNameError, match=r"unknown algorithm 'pbo'. Did you mean 'ppo'"):
+        TrainConfig.from_dict(values | {"algorithm": {"name": "pbo"}})
 
 
 def test_update_budget_by_hand(make_config: Make) -> None:

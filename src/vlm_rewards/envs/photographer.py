@@ -11,7 +11,7 @@ from PIL import Image
 
 from vlm_rewards.arrays import Frame
 from vlm_rewards.envs.canvas import check_size
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import InvalidInputError, check_count
 
 BAR_COLOUR = 127
 """Grey of the bars beside or above a picture that is not square: about what encoders subtract as the mean."""
@@ -27,14 +27,16 @@ class Photographer:
     Args:
         env: Made with ``render_mode="rgb_array"``.
         size: Side of the pictures in pixels, at least 32.
+        cameras: Pictures of each state. With more than one, ``render()`` must return them all, ``[cameras h w 3]``.
 
     Raises:
         InvalidInputError: The environment renders something else, or the size is too small.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], size: int) -> None:
+    def __init__(self, env: gym.Env[Any, Any], size: int, cameras: int = 1) -> None:
         self.env = env
         self.size = check_size(size)
+        self.cameras = check_count("cameras", cameras)
         if env.render_mode != "rgb_array":
             raise InvalidInputError(
                 f'render_mode of the environment must be "rgb_array", got {env.render_mode!r}: '
@@ -45,17 +47,33 @@ class Photographer:
         """Picture of the environment's present state.
 
         Returns:
-            The picture, uint8 ``[size size 3]``.
+            The picture, uint8 ``[size size 3]``; with several cameras a strip, one picture below another,
+            ``[cameras*size size 3]``.
 
         Raises:
-            InvalidInputError: ``env.render()`` returned something other than a uint8 ``[h w 3]`` array.
+            InvalidInputError: ``env.render()`` returned something other than a uint8 ``[h w 3]`` array, or
+                ``[cameras h w 3]`` where there are several.
         """
         picture = self.env.render()
+        if self.cameras > 1:
+            return self._strip(picture)
         if not _is_picture(picture):
             raise InvalidInputError(
                 f"render() of {_id(self.env)} must return a uint8 array [height width 3], got {_describe(picture)}."
             )
         return letterbox(picture, self.size)
+
+    def _strip(self, pictures: object) -> Frame:
+        if not isinstance(pictures, np.ndarray) or pictures.ndim != 4 or len(pictures) != self.cameras:
+            raise InvalidInputError(
+                f"render() of {_id(self.env)} must return the pictures of {self.cameras} cameras, uint8 "
+                f"[{self.cameras} height width 3], got {_describe(pictures)}."
+            )
+        if not all(_is_picture(picture) for picture in pictures):
+            raise InvalidInputError(
+                f"render() of {_id(self.env)} must return uint8 arrays [height width 3], got {_describe(pictures[0])}."
+            )
+        return np.concatenate([letterbox(picture, self.size) for picture in pictures])
 
 
 def letterbox(picture: Frame, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards.arrays import Frame
-from vlm_rewards.errors import InvalidInputError, unknown_name
+from vlm_rewards.errors import InvalidInputError, check_count, check_prompt, unknown_name
 
 SimulatorFactory: TypeAlias = Callable[[int], gym.Env[Any, Any]]
 """Builds a simulator that renders ``rgb_array`` for pictures of the given side in pixels.
@@ -86,6 +86,8 @@ class Task:
     """The criterion and the rule in words, for reports."""
     camera: str = "side"
     """Which view is drawn, for reports."""
+    cameras: int = 1
+    """How many pictures of each state ``render()`` returns; more than one come as uint8 ``[cameras h w 3]``."""
     rule: Policy | None = None
     """A one-line hand-written policy to compare with; None where there is none."""
     captioner: StateCaptioner | None = None
@@ -96,14 +98,13 @@ class Task:
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
             raise InvalidInputError(f"task name must be letters, digits, '-' and '_', got {self.name!r}.")
+        check_count(f"cameras of task {self.name!r}", self.cameras)
         if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
             raise InvalidInputError(
                 f"horizon of task {self.name!r} must be an int of at least 1, got {self.horizon!r}."
             )
         for prompt_field in ("goal", "baseline"):
-            value = getattr(self, prompt_field)
-            if not isinstance(value, str) or not value.strip():
-                raise InvalidInputError(f"{prompt_field} of task {self.name!r} must be a sentence, got {value!r}.")
+            check_prompt(f"{prompt_field} of task {self.name!r}", getattr(self, prompt_field))
 
 
 _REGISTRY: dict[str, Task] = {}

@@ -14,7 +14,7 @@ import numpy as np
 
 from vlm_rewards.arrays import Frame
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation.media import PathLike, expand_paths, read_frames
+from vlm_rewards.media import PathLike, expand_paths, read_frames
 from vlm_rewards.rewards import VLMReward, goal_reward
 
 _PENDING_BYTES = 256 * 2**20

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vlm_rewards.labelling.callback import LabelRewards
     from vlm_rewards.labelling.labeller import FrameReward, Labeller
-    from vlm_rewards.labelling.replay_buffer import LabelledReplayBuffer
+    from vlm_rewards.labelling.replay_buffer import LabelledNStepReplayBuffer, LabelledReplayBuffer
 
 _EXPORTS = {
     "FrameReward": "vlm_rewards.labelling.labeller",
     "LabelRewards": "vlm_rewards.labelling.callback",
+    "LabelledNStepReplayBuffer": "vlm_rewards.labelling.replay_buffer",
     "LabelledReplayBuffer": "vlm_rewards.labelling.replay_buffer",
     "Labeller": "vlm_rewards.labelling.labeller",
 }
 
-__all__ = ["FrameReward", "LabelRewards", "LabelledReplayBuffer", "Labeller"]
+__all__ = ["FrameReward", "LabelRewards", "LabelledNStepReplayBuffer", "LabelledReplayBuffer", "Labeller"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,46 +9,57 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
 from vlm_rewards.errors import InvalidInputError, LabellerError, check_count
+from vlm_rewards.labelling.delivery import delivery_for
 from vlm_rewards.labelling.episodes import EpisodeLedger, EpisodeSummary
 from vlm_rewards.labelling.labeller import FrameReward, Labeller
-from vlm_rewards.labelling.replay_buffer import LabelledReplayBuffer
-from vlm_rewards.rewards import Standardiser
+from vlm_rewards.labelling.potentials import Potentials
+from vlm_rewards.rewards import PotentialShaping, Standardiser
 from vlm_rewards.simulation import PhotographedVecEnv
 
 _RECENT_EPISODES = 100
 
 
 class LabelRewards(BaseCallback):
-    """Scores the pictures in the background and fills the replay buffer before each update.
+    """Scores the pictures in the background and delivers the rewards before each update.
+
+    Off-policy algorithms (DQN, SAC, TD3, DDPG, TQC, CrossQ, those of sbx) must
+    be built with ``replay_buffer_class=LabelledReplayBuffer``, or
+    `LabelledNStepReplayBuffer` for n-step returns. PPO and A2C need nothing:
+    rewards are added to the rollout, and advantages computed again.
 
     Logs ``rollout/vlm_return``, ``rollout/true_return`` and, where the task has
     a criterion, ``rollout/success_rate`` over the last 100 episodes.
 
     Args:
         reward: Scores pictures (uint8 ``[n h w 3]`` to float ``[n]``), such as
-            `VLMReward`. It is called from another thread.
+            `VLMReward`. It is called from another thread. With `PotentialShaping`
+            the environment must have been made with ``photograph_resets=True``.
         chunk_frames: Pictures scored in one go, about; rounded up to whole
             vector steps and cut to what the environment's ring holds.
         standardise: None leaves rewards as they are. A number fits mean and
             standard deviation on that many first labelled transitions (at
             least), freezes them, and delivers ``(reward - mean) / std``. Must
-            not exceed the algorithm's ``learning_starts``. `Standardiser` says
-            when this changes the optimal policy.
+            not exceed the algorithm's ``learning_starts``, or for PPO a rollout.
+            `Standardiser` says when this changes the optimal policy.
         verbose: Stable-Baselines3's verbosity.
 
     Attributes:
         standardiser: The affine map in use; the identity until it is fitted.
         episodes: The last 100 finished episodes.
-        labelled_frames: Pictures scored so far.
+        labelled_frames: Pictures scored so far, one a transition.
         finished: Episodes finished since the rollout began, newest last.
     """
 
     def __init__(
-        self, reward: FrameReward, *, chunk_frames: int = 256, standardise: int | None = None, verbose: int = 0
+        self,
+        reward: FrameReward | PotentialShaping,
+        *,
+        chunk_frames: int = 256,
+        standardise: int | None = None,
+        verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
         if not callable(reward):
@@ -64,33 +75,57 @@ class LabelRewards(BaseCallback):
         self.finished: list[EpisodeSummary] = []
         self.labelled_frames = 0
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self._potentials: Potentials | None = None
         self._labeller: Labeller | None = None
 
     def _on_training_start(self) -> None:
         self.stop()  # an exception may have ended the last call of learn()
         self._venv = _photographed(self.training_env)
-        self._buffer = self._check_model()
-        lost = self._buffer.pending_count - sum(len(tickets) for tickets, _ in self._waiting)
+        self._delivery = delivery_for(self.model)
+        self._check_standardise()
+        lost = self._delivery.pending - sum(len(tickets) for tickets, _ in self._waiting)
         if lost > 0:
             raise InvalidInputError(
                 f"{lost} transitions in the replay buffer were left without a reward when the last learn() was "
                 "interrupted; their pictures are gone. Go on with a fresh replay buffer (model.replay_buffer.reset())."
             )
         self._ledger = EpisodeLedger(self._venv.num_envs)
+        if isinstance(self.reward, PotentialShaping):
+            self._potentials = self._first_potentials(self.reward)
         self._start()
 
+    def _first_potentials(self, shaping: PotentialShaping) -> Potentials:
+        if not self._venv.ring.resets:
+            raise InvalidInputError(
+                "potential-based shaping needs the states after resets: PhotographedVecEnv(photograph_resets=True)."
+            )
+        if self._venv.just_reset or self._potentials is None:
+            return Potentials(shaping, shaping.columns(self._venv.reset_frames())[:, 1])
+        return self._potentials  # learn(reset_num_timesteps=False) goes on in the middle of episodes
+
     def _start(self) -> None:
-        chunk_steps = min(-(-self.chunk_frames // self._venv.num_envs), self._venv.ring.slots - 1)
+        venv = self._venv
+        chunk_steps = min(-(-self.chunk_frames // venv.num_envs), venv.ring.slots - 1)
+        shaping = isinstance(self.reward, PotentialShaping)
         self._labeller = Labeller(
-            self.reward, self._venv.ring, self._venv.gate, first_step=self._venv.steps_taken, chunk_steps=chunk_steps
+            self.reward.columns if isinstance(self.reward, PotentialShaping) else self.reward,
+            venv.ring,
+            venv.gate,
+            first_step=venv.steps_taken,
+            chunk_steps=chunk_steps,
+            columns=2 if shaping else None,
         )
 
     def _on_rollout_start(self) -> None:
         self.finished = []
 
     def _on_step(self) -> bool:
-        self._ledger.observe(self.locals["dones"], self.locals["infos"])
-        self._running().submit(self._venv.steps_taken - 1)
+        dones, infos = self.locals["dones"], self.locals["infos"]
+        self._ledger.observe(dones, infos)
+        if self._potentials is not None:
+            self._potentials.observe(dones, infos)
+        resets = () if self._potentials is None else np.flatnonzero(dones).tolist()
+        self._running().submit(self._venv.steps_taken - 1, resets)
         return True
 
     def _on_rollout_end(self) -> None:
@@ -120,6 +155,7 @@ class LabelRewards(BaseCallback):
             "episodes": [dataclasses.asdict(episode) for episode in self.episodes],
             "waiting": [{"tickets": tickets, "rewards": rewards} for tickets, rewards in self._waiting],
             "ledger": self._ledger.state_dict(),
+            "potentials": None if self._potentials is None else self._potentials.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -131,6 +167,8 @@ class LabelRewards(BaseCallback):
         self.episodes.extend(EpisodeSummary(**episode) for episode in state["episodes"])
         self._waiting = [(one["tickets"], one["rewards"]) for one in state["waiting"]]
         self._ledger.load_state_dict(state["ledger"])
+        if self._potentials is not None:
+            self._potentials.load_state_dict(state["potentials"])
         self._start()
 
     def _running(self) -> Labeller:
@@ -140,47 +178,44 @@ class LabelRewards(BaseCallback):
 
     def _deliver(self) -> None:
         first_step, raw = self._running().drain()
+        after_resets = self._running().drain_resets()
         if raw.size == 0:
             return
-        self.labelled_frames += raw.size
-        finished = self._ledger.label(first_step, raw)
+        returns = raw if self._potentials is None else raw[:, :, self._return_column()]
+        self.labelled_frames += returns.size
+        finished = self._ledger.label(first_step, returns)
         self.finished.extend(finished)
         self.episodes.extend(finished)
+        rewards = raw if self._potentials is None else self._potentials.shape(raw, after_resets)
         first_ticket = first_step * self._venv.num_envs
-        self._waiting.append((np.arange(first_ticket, first_ticket + raw.size), raw.reshape(-1)))
-        if self.standardise is not None and not self.standardiser.fitted:
-            if sum(len(rewards) for _, rewards in self._waiting) < self.standardise:
-                return  # these rows stay pending: nothing may be learned from them yet
-            try:
-                self.standardiser.fit(np.concatenate([rewards for _, rewards in self._waiting]))
-            except InvalidInputError as error:  # no input of the user's is at fault: the run has found it out
-                raise LabellerError(f"the first rewards cannot be standardised: {error}") from error
-        for tickets, rewards in self._waiting:
-            # A step on which a callback ended the run is labelled but never stored.
-            stored = tickets <= self._buffer.newest_ticket
-            delivered = self.standardiser.apply(rewards) if self.standardiser.fitted else rewards
-            self._buffer.fill(tickets[stored], delivered[stored])
+        self._waiting.append((np.arange(first_ticket, first_ticket + rewards.size), rewards.reshape(-1)))
+        if self.standardise is not None and not self.standardiser.fitted and not self._fit(self.standardise):
+            return  # these rows stay pending: nothing may be learned from them yet
+        for tickets, waiting in self._waiting:
+            delivered = self.standardiser.apply(waiting) if self.standardiser.fitted else waiting
+            self._delivery.deliver(tickets, delivered, self.locals)
         self._waiting = []
 
-    def _check_model(self) -> LabelledReplayBuffer:
-        model = self.model
-        if not isinstance(model, OffPolicyAlgorithm):
+    def _return_column(self) -> int:
+        """What counts as the VLM return with shaping: the base reward if it is one of pictures, else the potential."""
+        return 1 if isinstance(self.reward, PotentialShaping) and isinstance(self.reward.base, str) else 0
+
+    def _fit(self, least: int) -> bool:
+        if sum(len(rewards) for _, rewards in self._waiting) < least:
+            return False
+        try:
+            self.standardiser.fit(np.concatenate([rewards for _, rewards in self._waiting]))
+        except InvalidInputError as error:  # no input of the user's is at fault: the run has found it out
+            raise LabellerError(f"the first rewards cannot be standardised: {error}") from error
+        return True
+
+    def _check_standardise(self) -> None:
+        rows, limit = self._delivery.learnable_rows, self._delivery.limit
+        if self.standardise is not None and self.standardise > rows:
             raise InvalidInputError(
-                f"LabelRewards needs an off-policy algorithm of Stable-Baselines3, got {type(model).__name__}."
-            )
-        if not isinstance(model.replay_buffer, LabelledReplayBuffer):
-            raise InvalidInputError(
-                "the algorithm must be built with replay_buffer_class=LabelledReplayBuffer, "
-                f"got {type(model.replay_buffer).__name__}."
-            )
-        if getattr(model, "n_steps", 1) > 1:
-            raise InvalidInputError(f"n_steps must be 1 with LabelledReplayBuffer, got {model.n_steps}.")
-        if self.standardise is not None and self.standardise > model.learning_starts:
-            raise InvalidInputError(
-                f"standardise must be at most learning_starts ({model.learning_starts}), got {self.standardise}: "
+                f"standardise must be at most {limit} ({rows}), got {self.standardise}: "
                 "learning would start before the rewards are known."
             )
-        return model.replay_buffer
 
 
 def _photographed(venv: VecEnv) -> PhotographedVecEnv:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -42,12 +43,21 @@ class Labeller:
         gate: Tells the simulators which slots have been read.
         first_step: The first vector step that will be submitted.
         chunk_steps: Vector steps in a chunk, at most ``ring.slots - 1``.
+        columns: None for a reward ``[n]``; a number where ``reward`` gives that many values a picture, ``[n columns]``.
 
     Raises:
         InvalidInputError: ``chunk_steps`` is out of range.
     """
 
-    def __init__(self, reward: FrameReward, ring: FrameRing, gate: StepGate, first_step: int, chunk_steps: int) -> None:
+    def __init__(
+        self,
+        reward: FrameReward,
+        ring: FrameRing,
+        gate: StepGate,
+        first_step: int,
+        chunk_steps: int,
+        columns: int | None = None,
+    ) -> None:
         if not 1 <= chunk_steps < ring.slots:
             raise InvalidInputError(
                 f"chunk_steps must be from 1 to {ring.slots - 1} (the ring has {ring.slots} slots and one is being "
@@ -59,22 +69,26 @@ class Labeller:
         self._chunk_steps = chunk_steps
         self._chunk_start = first_step
         self._next_step = first_step
+        self._columns = () if columns is None else (columns,)
+        self._resets: list[tuple[int, int]] = []
         self._results: list[np.ndarray] = []
+        self._reset_results: list[np.ndarray] = []
         self._results_start = first_step
         self._failure: BaseException | None = None
         self._closed = False
-        self._work: queue.SimpleQueue[range | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[range, list[tuple[int, int]]] | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._outstanding = 0
         gate.hold(first_step)
         self._thread = threading.Thread(target=self._run, name="vlm-rewards-labeller", daemon=True)
         self._thread.start()
 
-    def submit(self, step: int) -> None:
+    def submit(self, step: int, resets: Sequence[int] = ()) -> None:
         """Say that the pictures of a vector step are in the ring.
 
         Args:
             step: Must follow the step submitted before.
+            resets: Simulators that were reset after this step and whose picture since then is to be scored, too.
 
         Raises:
             LabellerError: Scoring failed; the cause is chained.
@@ -83,6 +97,7 @@ class Labeller:
             raise InvalidInputError(f"vector step {self._next_step} must be submitted next, got {step}.")
         self._check()
         self._next_step += 1
+        self._resets.extend((step, simulator) for simulator in resets)
         if self._next_step - self._chunk_start == self._chunk_steps:
             self._cut()
 
@@ -91,7 +106,8 @@ class Labeller:
 
         Returns:
             The first vector step that had not been drained before, and float32
-            rewards ``[steps simulators]`` from that step on.
+            rewards ``[steps simulators]`` from that step on (``[steps simulators columns]`` with ``columns``).
+            Those of resets come from `drain_resets`.
 
         Raises:
             LabellerError: Scoring failed; the cause is chained.
@@ -105,9 +121,17 @@ class Labeller:
         self._check()
         start, results = self._results_start, self._results
         self._results, self._results_start = [], self._next_step
-        simulators = self._ring.shape[1]
         rewards = np.concatenate(results) if results else np.empty(0, dtype=np.float32)
-        return start, rewards.reshape(-1, simulators)
+        return start, rewards.reshape(-1, self._ring.simulators, *self._columns)
+
+    def drain_resets(self) -> np.ndarray:
+        """What the pictures after resets scored, in the order in which they were submitted; call it after `drain`.
+
+        Returns:
+            float32 ``[n]``, or ``[n columns]``.
+        """
+        results, self._reset_results = self._reset_results, []
+        return np.concatenate(results) if results else np.empty((0, *self._columns), dtype=np.float32)
 
     def close(self) -> None:
         """Stop the thread and let the simulators run without a reader. Safe to call twice.
@@ -120,8 +144,8 @@ class Labeller:
         self._gate.open()
 
     def _cut(self) -> None:
-        self._work.put(range(self._chunk_start, self._next_step))
-        self._chunk_start = self._next_step
+        self._work.put((range(self._chunk_start, self._next_step), self._resets))
+        self._chunk_start, self._resets = self._next_step, []
         self._outstanding += 1
 
     def _check(self) -> None:
@@ -131,10 +155,10 @@ class Labeller:
             raise LabellerError(f"scoring pictures failed: {self._failure!r}") from self._failure
 
     def _run(self) -> None:
-        while (steps := self._work.get()) is not None:
+        while (work := self._work.get()) is not None:
             try:
                 if self._failure is None and not self._closed:
-                    self._score(steps)
+                    self._score(*work)
             except BaseException as error:
                 self._failure = error
                 failure = LabellerError(f"scoring pictures failed: {error!r}")
@@ -143,13 +167,17 @@ class Labeller:
             finally:
                 self._idle.release()
 
-    def _score(self, steps: range) -> None:
+    def _score(self, steps: range, resets: list[tuple[int, int]]) -> None:
         frames = self._ring.copy_steps(steps)
+        count = len(frames)
+        if resets:
+            frames = np.concatenate([frames, self._ring.copy_resets(resets)])
         self._gate.release(steps.stop)
         rewards = np.asarray(self._reward(frames), dtype=np.float32)
-        if rewards.shape != (len(frames),) or not np.isfinite(rewards).all():
+        if rewards.shape != (len(frames), *self._columns) or not np.isfinite(rewards).all():
             raise InvalidInputError(
                 f"a reward must return {len(frames)} finite numbers for {len(frames)} pictures, "
                 f"got shape {rewards.shape} with {int(np.sum(~np.isfinite(rewards)))} not finite."
             )
-        self._results.append(rewards)
+        self._results.append(rewards[:count])
+        self._reset_results.append(rewards[count:])

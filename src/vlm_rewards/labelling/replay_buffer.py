@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from vlm_rewards.errors import CheckpointError, InvalidInputError, UnlabelledSampleError
+from vlm_rewards.errors import CheckpointError, InvalidInputError, UnlabelledSampleError, check_count
 
 
 class LabelledReplayBuffer(ReplayBuffer):
@@ -200,3 +200,51 @@ class LabelledReplayBuffer(ReplayBuffer):
                 "or call fill() before sampling."
             )
         return super().sample(batch_size, env)
+
+
+class LabelledNStepReplayBuffer(LabelledReplayBuffer, NStepReplayBuffer):
+    """`LabelledReplayBuffer` whose samples carry n-step returns (Sutton 1988), for the algorithms with ``n_steps``.
+
+    The returns are summed when a minibatch is drawn, by which time every row
+    has its reward; Stable-Baselines3's own `NStepReplayBuffer` does the sums
+    and minds the ends of episodes and of the buffer.
+
+    Args:
+        buffer_size: Transitions over all simulators.
+        observation_space: Box or Discrete.
+        action_space: Box or Discrete.
+        device: Where samples go.
+        n_envs: Simulators.
+        optimize_memory_usage: Must be False.
+        handle_timeout_termination: Must be True: a time limit is no termination.
+        n_steps: Rewards in a sum, at least 1.
+        gamma: Discount per step; must be the algorithm's.
+
+    Raises:
+        InvalidInputError: An option that would store wrong transitions was chosen.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: torch.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+        n_steps: int = 3,
+        gamma: float = 0.99,
+    ) -> None:
+        check_count("n_steps", n_steps)
+        super().__init__(
+            buffer_size,
+            observation_space,
+            action_space,
+            device,
+            n_envs,
+            optimize_memory_usage,
+            handle_timeout_termination,
+        )
+        self.n_steps = n_steps
+        self.gamma = gamma

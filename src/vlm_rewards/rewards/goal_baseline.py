@@ -40,7 +40,7 @@ def goal_reward(images: ArrayLike, goal: ArrayLike) -> Rewards:
         InvalidInputError: A shape, a norm or a value breaks these rules.
     """
     goal_vector = _unit_vector(goal, "goal")
-    picture_rows = _unit_rows(images, "images", dim=goal_vector.size)
+    picture_rows = unit_rows(images, "images", dim=goal_vector.size)
     return (picture_rows @ goal_vector).astype(np.float32)
 
 
@@ -71,7 +71,7 @@ def goal_baseline_reward(images: ArrayLike, goal: ArrayLike, baseline: ArrayLike
     goal_vector = _unit_vector(goal, "goal")
     direction = goal_vector - _unit_vector(baseline, "baseline", dim=goal_vector.size)
     check_direction(direction)
-    picture_rows = _unit_rows(images, "images", dim=goal_vector.size)
+    picture_rows = unit_rows(images, "images", dim=goal_vector.size)
     squared_distance = 2.0 - 2.0 * (picture_rows @ goal_vector)
     along = (picture_rows @ direction - goal_vector @ direction) ** 2 / (direction @ direction)
     return (1.0 - 0.5 * (along + (1.0 - strength) ** 2 * (squared_distance - along))).astype(np.float32)
@@ -92,7 +92,7 @@ def mean_prompt(embeddings: ArrayLike) -> Embedding:
     Raises:
         InvalidInputError: No row, a row that is not a unit vector, or rows that cancel out.
     """
-    rows = _unit_rows(embeddings, "embeddings")
+    rows = unit_rows(embeddings, "embeddings")
     if len(rows) == 0:
         raise InvalidInputError("embeddings must hold at least one prompt, got shape " + repr(rows.shape) + ".")
     mean = rows.mean(axis=0)
@@ -141,10 +141,15 @@ def _unit_vector(value: ArrayLike, field: str, dim: int | None = None) -> NDArra
     if vector.ndim != 1:
         hint = " Use mean_prompt for several wordings." if vector.ndim == 2 else ""
         raise InvalidInputError(f"{field} must be one embedding of shape [d], got shape {vector.shape}.{hint}")
-    return _unit_rows(vector[None], field, dim)[0]
+    return unit_rows(vector[None], field, dim)[0]
 
 
-def _unit_rows(value: ArrayLike, field: str, dim: int | None = None) -> NDArray[np.float64]:
+def unit_rows(value: ArrayLike, field: str, dim: int | None = None) -> NDArray[np.float64]:
+    """Check unit embeddings ``[n d]`` and return them in float64, normalised again.
+
+    Raises:
+        InvalidInputError: A shape, a norm or a value breaks the rules.
+    """
     rows = _real_array(value, field)
     if rows.ndim != 2 or rows.shape[1] == 0:
         hint = f" Use {field}[None] for one." if rows.ndim == 1 else ""

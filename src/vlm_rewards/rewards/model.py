@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, SupportsFloat, TypeAlias, cast
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vlm_rewards.arrays import Embedding, Embeddings, Frames, Rewards
+from vlm_rewards.arrays import Embedding, Embeddings, Rewards
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.goal_baseline import (
-    check_alpha,
-    check_direction,
-    goal_baseline_reward,
-    goal_reward,
-    mean_prompt,
-)
-
-Prompts: TypeAlias = str | Sequence[str]
-"""One sentence, or several wordings of the same sentence."""
+from vlm_rewards.rewards.base import Prompts, check_encoder, check_frames, check_prompts, embed_prompt, jsonable
+from vlm_rewards.rewards.goal_baseline import check_alpha, check_direction, goal_baseline_reward, goal_reward
 
 
 class VLMReward:
@@ -50,10 +41,10 @@ class VLMReward:
         Raises:
             InvalidInputError: A prompt is empty, alpha is outside [0, 1], or goal and baseline say the same.
         """
-        _check_encoder(encoder)
+        check_encoder(encoder)
         strength = check_alpha(alpha)
-        goal_prompts = _check_prompts(goal, "goal")
-        baseline_prompts = None if baseline is None else _check_prompts(baseline, "baseline")
+        goal_prompts = check_prompts(goal, "goal")
+        baseline_prompts = None if baseline is None else check_prompts(baseline, "baseline")
         if baseline_prompts is not None and set(baseline_prompts) == set(goal_prompts):
             raise InvalidInputError(
                 f"goal and baseline must differ, both are {goal!r}. Pass baseline=None for plain similarity (eq. 2)."
@@ -62,8 +53,8 @@ class VLMReward:
         self._goal = goal if isinstance(goal, str) else goal_prompts
         self._baseline = baseline if isinstance(baseline, str) else baseline_prompts
         self._alpha = 0.0 if baseline_prompts is None else strength
-        self._goal_embedding = _embed_prompt(encoder, goal_prompts)
-        self._baseline_embedding = None if baseline_prompts is None else _embed_prompt(encoder, baseline_prompts)
+        self._goal_embedding = embed_prompt(encoder, goal_prompts)
+        self._baseline_embedding = None if baseline_prompts is None else embed_prompt(encoder, baseline_prompts)
         if self._baseline_embedding is not None:
             check_direction(self._goal_embedding.astype(np.float64) - self._baseline_embedding)
 
@@ -109,7 +100,7 @@ class VLMReward:
         Raises:
             InvalidInputError: The frames have another dtype or shape.
         """
-        return self._encoder.embed_images(_check_frames(frames))
+        return self._encoder.embed_images(check_frames(frames))
 
     def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
         """Score embedded pictures; the cheap half of the reward.
@@ -145,8 +136,8 @@ class VLMReward:
         """JSON-able facts for a run's record."""
         return {
             "formula": "goal (eq. 2)" if self._baseline is None else "goal-baseline (eq. 3)",
-            "goal": _jsonable(self._goal),
-            "baseline": _jsonable(self._baseline),
+            "goal": jsonable(self._goal),
+            "baseline": jsonable(self._baseline),
             "alpha": self._alpha,
             "encoder": self._encoder.describe(),
         }
@@ -154,47 +145,3 @@ class VLMReward:
     def __repr__(self) -> str:
         prompts = f"goal={self._goal!r}, baseline={self._baseline!r}"
         return f"VLMReward({self._encoder.name!r}, {prompts}, alpha={self._alpha!r})"
-
-
-def _check_encoder(encoder: ImageTextEncoder) -> None:
-    if not (callable(getattr(encoder, "embed_images", None)) and callable(getattr(encoder, "embed_texts", None))):
-        raise InvalidInputError(
-            f"encoder must have embed_images and embed_texts, got {encoder!r}. load_encoder(name) makes one."
-        )
-
-
-def _check_prompts(prompts: Any, field: str) -> tuple[str, ...]:
-    wordings: list[Any] = []
-    if isinstance(prompts, str):
-        wordings = [prompts]
-    elif isinstance(prompts, Sequence) and not isinstance(prompts, bytes):
-        wordings = list(cast(Sequence[Any], prompts))
-    if not wordings:
-        raise InvalidInputError(f"{field} must be a sentence or a list of at least one sentence, got {prompts!r}.")
-    for wording in wordings:
-        if not isinstance(wording, str) or not wording.strip():
-            raise InvalidInputError(f"{field} must be made of sentences that are not empty, got {wording!r}.")
-    return tuple(wordings)
-
-
-def _check_frames(frames: ArrayLike) -> Frames:
-    try:
-        array = np.asarray(frames)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidInputError(f"frames must be pictures of one size, uint8 [n h w 3]: {error}") from error
-    if array.dtype != np.uint8:
-        raise InvalidInputError(f"frames must be uint8 (0 to 255), got dtype {array.dtype}.")
-    if array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
-        hint = " Use frames[None] for one picture." if array.ndim == 3 and array.shape[2] == 3 else ""
-        raise InvalidInputError(f"frames must have shape [n h w 3] with n, h, w >= 1, got {array.shape}.{hint}")
-    return array
-
-
-def _embed_prompt(encoder: ImageTextEncoder, prompts: Sequence[str]) -> Embedding:
-    embedding = mean_prompt(encoder.embed_texts(list(prompts)))
-    embedding.flags.writeable = False
-    return embedding
-
-
-def _jsonable(prompts: str | tuple[str, ...] | None) -> str | list[str] | None:
-    return list(prompts) if isinstance(prompts, tuple) else prompts

@@ -20,8 +20,8 @@ class WorkerSetup:
     """Pickled list of callables without arguments, one a simulator."""
     first: int
     """Index of this worker's first simulator among all."""
-    ring_shape: tuple[int, int, int]
-    """Slots, simulators, picture side."""
+    ring: tuple[int, int, int, int, bool]
+    """Slots, simulators, picture side, cameras, and whether states after resets are photographed."""
 
 
 @dataclass(frozen=True)

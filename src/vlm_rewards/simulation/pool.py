@@ -111,9 +111,10 @@ class WorkerPool:
         try:
             for _ in range(count):  # all are started before any is waited for
                 self._workers.append(_Worker(ring))
+            ring_facts = (ring.slots, ring.simulators, ring.size, ring.cameras, ring.resets)
             for worker, share in zip(self._workers, self.shares, strict=True):
                 pickled = cloudpickle.dumps([factories[index] for index in share])
-                worker.send("setup", WorkerSetup(pickled, share.start, ring.shape[:3]))
+                worker.send("setup", WorkerSetup(pickled, share.start, ring_facts))
             self.spaces: list[tuple[gym.Space[Any], gym.Space[Any]]] = self.receive_all()
         except BaseException:
             self.close()

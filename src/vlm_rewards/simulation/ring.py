@@ -7,10 +7,12 @@ import mmap
 import os
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import psutil
 
 from vlm_rewards.errors import InvalidInputError
 
@@ -19,7 +21,7 @@ _HEADROOM_BYTES = 32 * 2**20  # other programs use /dev/shm too
 
 
 class FrameRing:
-    """``slots x simulators x height x width x 3`` bytes that several processes see.
+    """``slots x simulators x height x width x 3`` bytes that several processes see; twice that with reset pictures.
 
     The memory has no name in any file system (it is an unlinked file that the
     workers inherit), so that nothing is left behind however a run ends. It lies
@@ -30,18 +32,35 @@ class FrameRing:
         slots: How many vector steps fit before the oldest is overwritten.
         simulators: Simulators that write one picture each a vector step.
         size: Side of the square pictures in pixels.
+        cameras: Square pictures of each state, one below another.
+        resets: Whether there is room for the pictures of the states after resets, too.
         descriptor: File descriptor of a ring that another process made; None
             makes a new one.
 
     Attributes:
-        frames: uint8 ``[slots simulators size size 3]``.
+        frames: uint8 ``[slots columns cameras*size size 3]``: a column a simulator, and after those, with ``resets``,
+            another column a simulator for the state after a reset in that vector step.
         descriptor: What a worker needs to map the same memory.
+
+    Raises:
+        InvalidInputError: A size is not positive, or so much memory cannot be had.
     """
 
-    def __init__(self, slots: int, simulators: int, size: int, *, descriptor: int | None = None) -> None:
-        self.shape = (slots, simulators, size, size, 3)
-        if min(self.shape) < 1:
-            raise InvalidInputError(f"slots, simulators and size must be at least 1, got {self.shape[:3]}.")
+    def __init__(
+        self,
+        slots: int,
+        simulators: int,
+        size: int,
+        *,
+        cameras: int = 1,
+        resets: bool = False,
+        descriptor: int | None = None,
+    ) -> None:
+        if min(slots, simulators, size, cameras) < 1:
+            sizes = (slots, simulators, size, cameras)
+            raise InvalidInputError(f"slots, simulators, size and cameras must be at least 1, got {sizes}.")
+        self.simulators, self.size, self.cameras, self.resets = simulators, size, cameras, resets
+        self.shape = (slots, simulators * (2 if resets else 1), cameras * size, size, 3)
         self.nbytes = int(np.prod(self.shape, dtype=np.int64))
         self._file: IO[bytes] | None = None
         if descriptor is None:
@@ -63,10 +82,23 @@ class FrameRing:
             steps: Indices of vector steps, counted from the run's first.
 
         Returns:
-            uint8 ``[len(steps) * simulators, size, size, 3]``, step by step.
+            uint8 ``[len(steps) * simulators, cameras*size, size, 3]``, step by step.
         """
         rows = np.fromiter((step % self.slots for step in steps), dtype=np.intp)
-        return self.frames[rows].reshape(-1, *self.shape[2:])
+        return self.frames[rows, : self.simulators].reshape(-1, *self.shape[2:])
+
+    def copy_resets(self, places: Sequence[tuple[int, int]]) -> np.ndarray:
+        """Copy the pictures of states after resets.
+
+        Args:
+            places: Vector step of the reset and simulator.
+
+        Returns:
+            uint8 ``[len(places), cameras*size, size, 3]``.
+        """
+        rows = np.array([step % self.slots for step, _ in places], dtype=np.intp)
+        columns = np.array([self.simulators + simulator for _, simulator in places], dtype=np.intp)
+        return self.frames[rows, columns]
 
     def close(self) -> None:
         """Unmap the memory; arrays that still refer to it keep it alive until they go."""
@@ -79,6 +111,9 @@ class FrameRing:
 
 def _reserve(nbytes: int) -> IO[bytes]:
     """Reserve the bytes now: writing to a sparse file on a full disk would be a bus error later."""
+    available = psutil.virtual_memory().available
+    if nbytes > available:
+        raise _too_large(nbytes, f"only {available / 2**20:.0f} MiB of memory are available")
     folders = [Path(tempfile.gettempdir())]
     if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK):
         stats = os.statvfs(_SHARED_MEMORY)
@@ -90,9 +125,13 @@ def _reserve(nbytes: int) -> IO[bytes]:
             return _reserve_in(folder, nbytes)
         except OSError as error:
             problems.append(f"{folder}: {error.strerror}")
-    raise InvalidInputError(
+    raise _too_large(nbytes, "; ".join(problems))
+
+
+def _too_large(nbytes: int, why: str) -> InvalidInputError:
+    return InvalidInputError(
         f"the frames in flight need {nbytes / 2**20:.0f} MiB (slots x simulators x height x width x 3), "
-        f"which could not be had ({'; '.join(problems)}). Use fewer simulators, fewer slots or smaller pictures."
+        f"which could not be had ({why}). Use fewer simulators, fewer slots or smaller pictures."
     )
 
 

@@ -48,7 +48,11 @@ class PhotographedVecEnv(VecEnv):
             simulator. The results do not depend on it.
         slots: Vector steps whose pictures fit into memory, at least 2 (one is
             written while another is read); default: about 1,024 pictures.
-            Memory is ``slots * n_envs * image_size**2 * 3`` bytes.
+            Memory is ``slots * n_envs * image_size**2 * 3`` bytes, times ``cameras``.
+        cameras: Pictures of each state, if the simulators' ``render()`` returns uint8 ``[cameras h w 3]``; default: as
+            many as the task has. They are put one below another.
+        photograph_resets: Photograph the states after resets, too, which doubles the memory; potential-based shaping
+            needs it.
 
     Raises:
         InvalidInputError: An argument is out of range, or the observation or
@@ -65,8 +69,13 @@ class PhotographedVecEnv(VecEnv):
         seed: int = 0,
         n_workers: int | None = None,
         slots: int | None = None,
+        cameras: int | None = None,
+        photograph_resets: bool = False,
     ) -> None:
         image_size = check_size(image_size)
+        if cameras is None:
+            cameras = task.cameras if isinstance(task, Task) else 1
+        check_count("cameras", cameras)
         factories = _factories(task, n_envs, image_size)
         count = len(factories)
         slots = (
@@ -78,7 +87,8 @@ class PhotographedVecEnv(VecEnv):
         self._episodes = np.zeros(count, dtype=np.int64)
         self._actions: list[list[np.ndarray]] = [[] for _ in range(count)]
         self._observations: np.ndarray | None = None
-        self.ring = FrameRing(slots, count, image_size)
+        self._just_reset = False
+        self.ring = FrameRing(slots, count, image_size, cameras=cameras, resets=photograph_resets)
         self.gate = StepGate(slots)
         self.steps_taken = 0
         try:
@@ -111,12 +121,14 @@ class PhotographedVecEnv(VecEnv):
     def reset(self) -> np.ndarray:
         """Reset all simulators: observations ``[n_envs ...]``."""
         self._pool.discard_replies()
-        self._pool.send_all("reset", self._base_seed if self._fresh_seed else None)
+        # Step t shows the state after step t; a reset before it belongs, like one at the end of an episode, to t - 1.
+        slot = (self.steps_taken - 1) % self.ring.slots
+        self._pool.send_all("reset", self._base_seed if self._fresh_seed else None, slot)
         observations = np.concatenate(self._pool.receive_all())
         self._episodes = np.ones_like(self._episodes) if self._fresh_seed else self._episodes + 1
         self._fresh_seed = False
         self._actions = [[] for _ in range(self.num_envs)]
-        self._observations = observations.copy()
+        self._observations, self._just_reset = observations.copy(), True
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -125,6 +137,7 @@ class PhotographedVecEnv(VecEnv):
         self._pool.send_shares("step", self.steps_taken % self.ring.slots, actions)
         for taken, action in zip(self._actions, np.array(actions), strict=True):
             taken.append(action)
+        self._just_reset = False
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Wait for all simulators.
@@ -200,11 +213,11 @@ class PhotographedVecEnv(VecEnv):
         self.steps_taken = state["steps_taken"]
         self._episodes = np.array(state["episodes"])
         self._actions = [list(taken) for taken in state["actions"]]
-        self._observations = observations.copy()
+        self._observations, self._just_reset = observations.copy(), False
         return observations
 
     def last_frames(self) -> np.ndarray:
-        """Copy of the pictures of the last step: uint8 ``[n_envs size size 3]``.
+        """Copy of the pictures of the last step: uint8 ``[n_envs size size 3]``, strips where there are more cameras.
 
         Raises:
             InvalidInputError: No step has been taken yet.
@@ -212,6 +225,21 @@ class PhotographedVecEnv(VecEnv):
         if self.steps_taken == 0:
             raise InvalidInputError("there is no picture before the first step.")
         return self.ring.copy_steps(range(self.steps_taken - 1, self.steps_taken))
+
+    @property
+    def just_reset(self) -> bool:
+        """Whether no simulator has taken a step since the last `reset`."""
+        return self._observations is not None and self._just_reset
+
+    def reset_frames(self) -> np.ndarray:
+        """Copy of the pictures of all simulators after `reset`, before the first step: uint8 ``[n_envs h w 3]``.
+
+        Raises:
+            InvalidInputError: Steps have been taken since, or resets are not photographed.
+        """
+        if not self.ring.resets or not self.just_reset:
+            raise InvalidInputError("reset_frames needs photograph_resets=True and a reset() that no step followed.")
+        return self.ring.copy_resets([(self.steps_taken - 1, index) for index in range(self.num_envs)])
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """The pictures of the last step, for `VecEnv.render`."""

@@ -37,17 +37,17 @@ class _Host:
     def __init__(self, setup: WorkerSetup, ring: FrameRing) -> None:
         factories: list[Callable[[], gym.Env[Any, Any]]] = pickle.loads(setup.factories)
         self.envs = [factory() for factory in factories]
-        self.photographers = [Photographer(env, ring.shape[2]) for env in self.envs]
+        self.photographers = [Photographer(env, ring.size, ring.cameras) for env in self.envs]
         self.ring = ring
         self.first = setup.first
         self.seed = 0
         self.episodes = [0] * len(self.envs)
 
-    def reset(self, seed: int | None) -> np.ndarray:
+    def reset(self, seed: int | None, slot: int) -> np.ndarray:
         if seed is not None:
             self.seed = seed
             self.episodes = [0] * len(self.envs)
-        return np.stack([self._reset_one(index) for index in range(len(self.envs))])
+        return np.stack([self._reset_one(index, slot) for index in range(len(self.envs))])
 
     def step(self, slot: int, actions: np.ndarray) -> StepReply:
         observations, dones, infos = [], [], []
@@ -62,7 +62,7 @@ class _Host:
                 # A copy: some simulators hand out the same array every time, and the reset would change it.
                 reply["terminal_observation"] = np.array(observation)
                 reply["TimeLimit.truncated"] = bool(truncated and not terminated)
-                observation = self._reset_one(index)
+                observation = self._reset_one(index, slot)
             observations.append(observation)
             dones.append(done)
             infos.append(reply)
@@ -75,7 +75,7 @@ class _Host:
         return np.stack([self._replay_one(index, actions) for index, (_, actions) in enumerate(rows)])
 
     def _replay_one(self, index: int, actions: np.ndarray) -> np.ndarray:
-        observation = self._reset_one(index)
+        observation = self._reset_one(index, None)
         for number, action in enumerate(actions):
             observation, _, terminated, truncated, _ = self.envs[index].step(action)
             if terminated or truncated:
@@ -110,11 +110,14 @@ class _Host:
             with contextlib.suppress(Exception):
                 env.close()
 
-    def _reset_one(self, index: int) -> Any:
+    def _reset_one(self, index: int, slot: int | None) -> Any:
         # An episode depends on (seed, simulator, episode) alone, not on who hosts it.
         seed = episode_seed(self.seed, self.first + index, self.episodes[index])
         self.episodes[index] += 1
         observation, _ = self.envs[index].reset(seed=seed)
+        if slot is not None and self.ring.resets:
+            picture = self.photographers[index].photograph()
+            self.ring.frames[slot, self.ring.simulators + self.first + index] = picture
         return observation
 
 
@@ -145,7 +148,9 @@ def serve(connection: Connection, descriptor: int) -> None:
             try:
                 if method == "setup":
                     setup: WorkerSetup = arguments[0]
-                    host = _Host(setup, FrameRing(*setup.ring_shape, descriptor=descriptor))
+                    slots, simulators, size, cameras, resets = setup.ring
+                    ring = FrameRing(slots, simulators, size, cameras=cameras, resets=resets, descriptor=descriptor)
+                    host = _Host(setup, ring)
                     result = host.spaces()
                 elif host is None:
                     raise RuntimeError(f"{method!r} before 'setup'")

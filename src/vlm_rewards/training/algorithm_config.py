@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from vlm_rewards.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
-class DQNConfig:
-    """Settings of Stable-Baselines3's DQN, for discrete actions."""
-
-    learning_rate: float = 1e-3
-    """Adam's step size."""
-    learning_starts: int = 2_000
-    """Transitions collected with random actions before the first update."""
-    buffer_size: int = 100_000
-    """Transitions kept for replay."""
-    batch_size: int = 128
-    """Transitions in a minibatch."""
-    gamma: float = 0.99
-    """Discount per step."""
-    tau: float = 1.0
-    """Share of the online network copied into the target at each target update."""
-    target_update_interval: int = 500
-    """Transitions between target updates."""
-    train_freq: int = 32
-    """Vector steps (one step of every simulator) between rounds of updates."""
-    gradient_steps: int = 64
-    """Updates in a round; -1 is one for each transition collected."""
-    exploration_fraction: float = 0.2
-    """Share of the run over which epsilon falls to its final value."""
-    exploration_final_eps: float = 0.05
-    """Epsilon (probability of a random action) from then on."""
-    net_arch: tuple[int, ...] = (256, 256)
-    """Hidden units of each layer of the Q-network."""
-    scale_observations: bool = False
-    """Map observations with finite bounds to [-1, 1] inside the networks."""
-
-
-@dataclass(frozen=True)
-class SACConfig:
-    """Settings of Stable-Baselines3's SAC, for continuous actions."""
+class _OffPolicyConfig:
+    """What all algorithms with a replay buffer have."""
 
     learning_rate: float = 3e-4
-    """Adam's step size, for actor, critics and entropy coefficient."""
+    """Adam's step size, of every network."""
     learning_starts: int = 2_000
     """Transitions collected with random actions before the first update."""
     buffer_size: int = 100_000
@@ -54,30 +23,256 @@ class SACConfig:
     """Transitions in a minibatch."""
     gamma: float = 0.99
     """Discount per step."""
-    tau: float = 0.005
-    """Share of the online critics blended into the targets at each update."""
-    ent_coef: str = "auto"
-    """Entropy coefficient: "auto", "auto_X" (tuned from X) or a number."""
+    n_steps: int = 1
+    """Steps whose rewards are summed before the value estimate takes over (n-step returns)."""
     train_freq: int = 32
     """Vector steps (one step of every simulator) between rounds of updates."""
     gradient_steps: int = 64
     """Updates in a round; -1 is one for each transition collected."""
+    net_arch: tuple[int, ...] = (256, 256)
+    """Hidden units of each layer of each network."""
+
+
+@dataclass(frozen=True)
+class _GSDEConfig:
+    """Smooth exploration."""
+
     use_sde: bool = False
     """State-dependent exploration (gSDE): smooth noise instead of white noise."""
     sde_sample_freq: int = -1
     """Vector steps between new gSDE noise; -1 is once a round."""
-    use_sde_at_warmup: bool = False
-    """Whether gSDE also replaces the random actions before `learning_starts`."""
     log_std_init: float = -3.0
     """Initial log standard deviation of the exploration noise, with gSDE."""
-    net_arch: tuple[int, ...] = (256, 256)
-    """Hidden units of each layer of actor and critics."""
+
+
+@dataclass(frozen=True)
+class DQNConfig(_OffPolicyConfig):
+    """Settings of Stable-Baselines3's DQN, for discrete actions."""
+
+    learning_rate: float = 1e-3
+    """Adam's step size."""
+    batch_size: int = 128
+    """Transitions in a minibatch."""
+    tau: float = 1.0
+    """Share of the online network copied into the target at each target update."""
+    target_update_interval: int = 500
+    """Transitions between target updates."""
+    exploration_fraction: float = 0.2
+    """Share of the run over which epsilon falls to its final value."""
+    exploration_final_eps: float = 0.05
+    """Epsilon (probability of a random action) from then on."""
     scale_observations: bool = False
     """Map observations with finite bounds to [-1, 1] inside the networks."""
 
 
-AlgorithmConfig = DQNConfig | SACConfig
-ALGORITHMS: dict[str, type[DQNConfig] | type[SACConfig]] = {"dqn": DQNConfig, "sac": SACConfig}
+@dataclass(frozen=True)
+class QRDQNConfig(DQNConfig):
+    """Settings of sb3-contrib's QR-DQN (a DQN that learns the distribution of the return), for discrete actions."""
+
+    n_quantiles: int = 50
+    """Quantiles of the return that are learned for each action."""
+
+
+@dataclass(frozen=True)
+class SACConfig(_GSDEConfig, _OffPolicyConfig):
+    """Settings of Stable-Baselines3's SAC, for continuous actions."""
+
+    tau: float = 0.005
+    """Share of the online critics blended into the targets at each update."""
+    ent_coef: str = "auto"
+    """Entropy coefficient: "auto", "auto_X" (tuned from X) or a number."""
+    use_sde_at_warmup: bool = False
+    """Whether gSDE also replaces the random actions before `learning_starts`."""
+    scale_observations: bool = False
+    """Map observations with finite bounds to [-1, 1] inside the networks."""
+
+
+@dataclass(frozen=True)
+class TD3Config(_OffPolicyConfig):
+    """Settings of Stable-Baselines3's TD3, for continuous actions."""
+
+    tau: float = 0.005
+    """Share of the online networks blended into the targets at each update."""
+    action_noise: float = 0.1
+    """Standard deviation of the exploration noise, where the action range is [-1, 1]; 0 is none."""
+    policy_delay: int = 2
+    """Updates of the critics for each one of the actor."""
+    target_policy_noise: float = 0.2
+    """Standard deviation of the noise on the target's actions."""
+    target_noise_clip: float = 0.5
+    """Where that noise is cut off."""
+    scale_observations: bool = False
+    """Map observations with finite bounds to [-1, 1] inside the networks."""
+
+
+@dataclass(frozen=True)
+class DDPGConfig(_OffPolicyConfig):
+    """Settings of Stable-Baselines3's DDPG, for continuous actions."""
+
+    tau: float = 0.005
+    """Share of the online networks blended into the targets at each update."""
+    action_noise: float = 0.1
+    """Standard deviation of the exploration noise, where the action range is [-1, 1]; 0 is none."""
+    scale_observations: bool = False
+    """Map observations with finite bounds to [-1, 1] inside the networks."""
+
+
+@dataclass(frozen=True)
+class TQCConfig(SACConfig):
+    """Settings of sb3-contrib's TQC (SAC with truncated quantile critics), for continuous actions."""
+
+    n_critics: int = 2
+    """Critics."""
+    n_quantiles: int = 25
+    """Quantiles of the return that each critic learns."""
+    top_quantiles_to_drop_per_net: int = 2
+    """Quantiles of each critic that the target leaves out, against overestimation."""
+
+
+@dataclass(frozen=True)
+class CrossQConfig(_GSDEConfig, _OffPolicyConfig):
+    """Settings of sb3-contrib's CrossQ (SAC, batch normalised, without target networks), for continuous actions."""
+
+    learning_rate: float = 1e-3
+    """Adam's step size, of every network."""
+    ent_coef: str = "auto"
+    """Entropy coefficient: "auto", "auto_X" (tuned from X) or a number."""
+    policy_delay: int = 3
+    """Updates of the critics for each one of the actor."""
+    critic_arch: tuple[int, ...] = (512, 512)
+    """Hidden units of each layer of the critics; the method wants them wide."""
+    use_sde_at_warmup: bool = False
+    """Whether gSDE also replaces the random actions before `learning_starts`."""
+    scale_observations: bool = False
+    """Map observations with finite bounds to [-1, 1] inside the networks."""
+
+
+@dataclass(frozen=True)
+class SBXSACConfig(_OffPolicyConfig):
+    """Settings of sbx's SAC (in JAX), for continuous actions."""
+
+    tau: float = 0.005
+    """Share of the online critics blended into the targets at each update."""
+    ent_coef: str = "auto"
+    """Entropy coefficient: "auto", "auto_X" (tuned from X) or a number."""
+    policy_delay: int = 1
+    """Updates of the critics for each one of the actor."""
+
+
+@dataclass(frozen=True)
+class SBXCrossQConfig(_OffPolicyConfig):
+    """Settings of sbx's CrossQ (in JAX), for continuous actions."""
+
+    learning_rate: float = 1e-3
+    """Adam's step size, of every network."""
+    ent_coef: str = "auto"
+    """Entropy coefficient: "auto", "auto_X" (tuned from X) or a number."""
+    policy_delay: int = 3
+    """Updates of the critics for each one of the actor."""
+    critic_arch: tuple[int, ...] = (512, 512)
+    """Hidden units of each layer of the critics; the method wants them wide."""
+
+
+@dataclass(frozen=True)
+class PPOConfig(_GSDEConfig):
+    """Settings of Stable-Baselines3's PPO, for discrete or continuous actions; it keeps no replay."""
+
+    learning_rate: float = 3e-4
+    """Adam's step size."""
+    n_steps: int = 128
+    """Vector steps (one step of every simulator) in a rollout."""
+    batch_size: int = 256
+    """Transitions in a minibatch."""
+    n_epochs: int = 10
+    """Times that each rollout is learned from."""
+    gamma: float = 0.99
+    """Discount per step."""
+    gae_lambda: float = 0.95
+    """Trade-off of the advantage estimate between bias (0) and variance (1)."""
+    clip_range: float = 0.2
+    """How far the probability of an action may move from what it was when the rollout was collected."""
+    ent_coef: float = 0.0
+    """Weight of the entropy in the loss."""
+    vf_coef: float = 0.5
+    """Weight of the value function in the loss."""
+    max_grad_norm: float = 0.5
+    """Where the norm of the gradient is cut off."""
+    net_arch: tuple[int, ...] = (64, 64)
+    """Hidden units of each layer of actor and value function."""
+    log_std_init: float = 0.0
+    """Initial log standard deviation of continuous actions, with or without gSDE."""
+    scale_observations: bool = False
+    """Map observations with finite bounds to [-1, 1] inside the networks."""
+
+
+OffPolicyConfig = (
+    DQNConfig
+    | QRDQNConfig
+    | SACConfig
+    | TD3Config
+    | DDPGConfig
+    | TQCConfig
+    | CrossQConfig
+    | SBXSACConfig
+    | SBXCrossQConfig
+)
+AlgorithmConfig = OffPolicyConfig | PPOConfig
+
+ALGORITHMS: dict[str, type[Any]] = {
+    "dqn": DQNConfig,
+    "qrdqn": QRDQNConfig,
+    "sac": SACConfig,
+    "td3": TD3Config,
+    "ddpg": DDPGConfig,
+    "tqc": TQCConfig,
+    "crossq": CrossQConfig,
+    "sbx-sac": SBXSACConfig,
+    "sbx-crossq": SBXCrossQConfig,
+    "ppo": PPOConfig,
+}
+"""Names on the command line and in a run's settings."""
+
+REFUSED = {
+    "her": "hindsight relabelling changes goals after the fact, and a sentence is the only goal here.",
+    "a2c": "use ppo, which does the same with better use of each rollout.",
+    "trpo": "use ppo, which follows the same idea.",
+    "ars": "it perturbs whole policies and sums an episode's rewards as it goes, before pictures have been scored.",
+    "recurrent-ppo": "its rollout buffer stores sequences, whose late rewards nobody here fills in; use ppo.",
+    "maskable-ppo": "it asks simulators for masks, which worker processes do not pass on; use ppo.",
+    "dreamer": "it is no algorithm of Stable-Baselines3; VLMRewardWrapper brings the reward to any library.",
+}
+"""Algorithms that people ask for, and why they are not offered."""
+
+
+def algorithm_name(algorithm: AlgorithmConfig) -> str:
+    """Name of the algorithm whose settings these are.
+
+    Raises:
+        InvalidInputError: They are no algorithm's.
+    """
+    for name, kind in ALGORITHMS.items():
+        if type(algorithm) is kind:
+            return name
+    kinds = ", ".join(kind.__name__ for kind in ALGORITHMS.values())
+    raise InvalidInputError(f"algorithm must be the settings of one ({kinds}), got {algorithm!r}.")
+
+
+def rollout_rows(algorithm: AlgorithmConfig, n_envs: int) -> int:
+    """Transitions between two rounds of updates."""
+    return n_envs * (algorithm.n_steps if isinstance(algorithm, PPOConfig) else algorithm.train_freq)
+
+
+def first_learned_from(algorithm: AlgorithmConfig, n_envs: int) -> int:
+    """Transitions that are there at the first update: a whole rollout for PPO, ``learning_starts`` for the others."""
+    return rollout_rows(algorithm, n_envs) if isinstance(algorithm, PPOConfig) else algorithm.learning_starts
+
+
+_COUNTS = ("batch_size", "learning_starts", "buffer_size", "train_freq", "n_steps", "n_epochs", "policy_delay")
+_MORE_COUNTS = ("target_update_interval", "n_quantiles", "n_critics")
+_COUNTS_OR_MINUS_ONE = ("gradient_steps", "sde_sample_freq")
+_FROM_0_TO_1 = ("gamma", "tau", "exploration_final_eps", "gae_lambda")
+_POSITIVE = ("learning_rate", "clip_range", "max_grad_norm")
+_NOT_NEGATIVE = ("action_noise", "target_policy_noise", "target_noise_clip", "vf_coef")
 
 
 def check_algorithm(algorithm: AlgorithmConfig) -> None:
@@ -86,31 +281,61 @@ def check_algorithm(algorithm: AlgorithmConfig) -> None:
     Raises:
         InvalidInputError: A setting breaks a rule.
     """
-    if not isinstance(algorithm, tuple(ALGORITHMS.values())):
-        raise InvalidInputError(f"algorithm must be a DQNConfig or a SACConfig, got {algorithm!r}.")
-    for name in ("buffer_size", "batch_size", "train_freq", "learning_starts"):
-        check_plain_count(name, getattr(algorithm, name))
-    if algorithm.gradient_steps != -1:
-        check_plain_count("gradient_steps (or -1)", algorithm.gradient_steps)
-    if not (math.isfinite(algorithm.learning_rate) and algorithm.learning_rate > 0):
-        raise InvalidInputError(f"learning_rate must be positive, got {algorithm.learning_rate!r}.")
-    for name in ("gamma", "tau"):
-        if not 0 <= getattr(algorithm, name) <= 1:
-            raise InvalidInputError(f"{name} must be a number from 0 to 1, got {getattr(algorithm, name)!r}.")
-    if not algorithm.net_arch or min(algorithm.net_arch) < 1:
-        raise InvalidInputError(f"net_arch must list at least one positive width, got {algorithm.net_arch!r}.")
-    if isinstance(algorithm, SACConfig):
-        _check_entropy_coefficient(algorithm.ent_coef)
-        if algorithm.sde_sample_freq != -1:
-            check_plain_count("sde_sample_freq (or -1)", algorithm.sde_sample_freq)
-        if not math.isfinite(algorithm.log_std_init):
-            raise InvalidInputError(f"log_std_init must be finite, got {algorithm.log_std_init!r}.")
-        return
-    check_plain_count("target_update_interval", algorithm.target_update_interval)
-    for name, low in (("exploration_fraction", "above 0"), ("exploration_final_eps", "from 0")):
-        value = getattr(algorithm, name)
-        if not 0 <= value <= 1 or (low == "above 0" and value == 0):
-            raise InvalidInputError(f"{name} must be a number {low} to 1, got {value!r}.")
+    algorithm_name(algorithm)
+    values = {field.name: getattr(algorithm, field.name) for field in fields(algorithm)}
+    for name in (*_COUNTS, *_MORE_COUNTS):
+        if name in values:
+            check_plain_count(name, values[name])
+    for name in _COUNTS_OR_MINUS_ONE:
+        if name in values and values[name] != -1:
+            check_plain_count(f"{name} (or -1)", values[name])
+    _check_numbers(values)
+    for name in ("net_arch", "critic_arch"):
+        if name in values and (not values[name] or min(values[name]) < 1):
+            raise InvalidInputError(f"{name} must list at least one positive width, got {values[name]!r}.")
+    if isinstance(values.get("ent_coef"), str):
+        _check_entropy_coefficient(values["ent_coef"])
+    _check_combinations(algorithm)
+
+
+def _check_numbers(values: dict[str, Any]) -> None:
+    for names, rule, holds in (
+        (_POSITIVE, "positive", lambda value: value > 0),
+        (_FROM_0_TO_1, "a number from 0 to 1", lambda value: 0 <= value <= 1),
+        (_NOT_NEGATIVE, "a number of at least 0", lambda value: value >= 0),
+        (("exploration_fraction",), "a number above 0 to 1", lambda value: 0 < value <= 1),
+        (("log_std_init",), "finite", lambda value: True),
+    ):
+        for name in names:
+            value = values.get(name, 0.5)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and holds(value)):
+                raise InvalidInputError(f"{name} must be {rule}, got {value!r}.")
+    entropy = values.get("ent_coef", 0.0)
+    if not isinstance(entropy, str) and not (math.isfinite(entropy) and entropy >= 0):
+        raise InvalidInputError(f"ent_coef must be a number of at least 0, got {entropy!r}.")
+
+
+def _check_combinations(algorithm: AlgorithmConfig) -> None:
+    if isinstance(algorithm, TQCConfig):
+        dropped = algorithm.top_quantiles_to_drop_per_net
+        if isinstance(dropped, bool) or not isinstance(dropped, int) or not 0 <= dropped < algorithm.n_quantiles:
+            raise InvalidInputError(
+                f"top_quantiles_to_drop_per_net must be an int from 0 to {algorithm.n_quantiles - 1} (below "
+                f"n_quantiles), got {dropped!r}."
+            )
+    if isinstance(algorithm, CrossQConfig | SBXCrossQConfig | PPOConfig) and algorithm.batch_size < 2:
+        raise InvalidInputError(f"batch_size must be at least 2 to be normalised, got {algorithm.batch_size}.")
+
+
+def check_plain_count(name: str, value: object) -> None:
+    """Check that a setting is a whole number of at least 1, and a plain int: it goes to JSON.
+
+    Raises:
+        InvalidInputError: It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInputError(f"{name} must be an int of at least 1, got {value!r}.")
 
 
 def _check_entropy_coefficient(value: str) -> None:
@@ -123,13 +348,3 @@ def _check_entropy_coefficient(value: str) -> None:
         valid = False
     if not valid:
         raise InvalidInputError(f'ent_coef must be "auto", "auto_X" or X with a positive number X, got {value!r}.')
-
-
-def check_plain_count(name: str, value: object) -> None:
-    """Check that a setting is a whole number of at least 1, and a plain int: it goes to JSON.
-
-    Raises:
-        InvalidInputError: It is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInputError(f"{name} must be an int of at least 1, got {value!r}.")

@@ -10,8 +10,17 @@ from typing import Any
 
 from tyro.conf import Fixed
 
-from vlm_rewards.errors import InvalidInputError, unknown_name
-from vlm_rewards.training.algorithm_config import ALGORITHMS, AlgorithmConfig, check_algorithm, check_plain_count
+from vlm_rewards.errors import InvalidInputError, check_prompt, unknown_name
+from vlm_rewards.training.algorithm_config import (
+    ALGORITHMS,
+    AlgorithmConfig,
+    PPOConfig,
+    algorithm_name,
+    check_algorithm,
+    check_plain_count,
+    first_learned_from,
+    rollout_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -68,28 +77,29 @@ class TrainConfig:
         _check_choice("device", self.device, ("auto", "cpu", "cuda", "mps"))
         _check_choice("dtype", self.dtype, ("auto", "fp32", "bf16", "fp16"))
         check_algorithm(self.algorithm)
-        if self.algorithm.learning_starts >= self.steps:
+        if not isinstance(self.algorithm, PPOConfig) and self.algorithm.learning_starts >= self.steps:
             raise InvalidInputError(
                 f"learning_starts must be less than steps ({self.steps}), got {self.algorithm.learning_starts}: "
                 "no update would ever be made."
             )
         for name in ("goal", "baseline"):
-            if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
-                raise InvalidInputError(f"{name} must be a sentence, got {getattr(self, name)!r}.")
+            check_prompt(name, getattr(self, name))
         if self.goal == self.baseline:
             raise InvalidInputError(f"goal and baseline must differ, both are {self.goal!r}.")
         if self.standardise == 1:
             raise InvalidInputError("standardise must be an int of at least 2: one value has no deviation, got 1.")
-        if self.standardise is not None and self.standardise > self.algorithm.learning_starts:
+        first = first_learned_from(self.algorithm, self.n_envs)
+        if self.standardise is not None and self.standardise > first:
+            limit = "n_steps x n_envs" if isinstance(self.algorithm, PPOConfig) else "learning_starts"
             raise InvalidInputError(
-                f"standardise must be at most learning_starts ({self.algorithm.learning_starts}), got "
-                f"{self.standardise}: learning would start before the rewards are known."
+                f"standardise must be at most {limit} ({first}), got {self.standardise}: "
+                "learning would start before the rewards are known."
             )
 
     @property
     def algorithm_name(self) -> str:
-        """``"dqn"`` or ``"sac"``."""
-        return next(name for name, kind in ALGORITHMS.items() if isinstance(self.algorithm, kind))
+        """Such as ``"dqn"`` or ``"sac"``."""
+        return algorithm_name(self.algorithm)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able settings; `from_dict` restores them."""
@@ -112,8 +122,9 @@ class TrainConfig:
         name = algorithm.pop("name", None)
         if name not in ALGORITHMS:
             raise unknown_name("algorithm", name, ALGORITHMS)
-        if "net_arch" in algorithm:
-            algorithm["net_arch"] = tuple(algorithm["net_arch"])
+        for layers in ("net_arch", "critic_arch"):
+            if layers in algorithm:
+                algorithm[layers] = tuple(algorithm[layers])
         try:
             return cls(algorithm=ALGORITHMS[name](**algorithm), **rest)
         except TypeError as error:
@@ -133,6 +144,7 @@ class UpdateBudget:
 
 
 _FEW_UPDATES = 2_000
+_FEW_PPO_UPDATES = 500  # each from fresh rollouts
 _FEW_USES = 0.5
 
 
@@ -144,17 +156,26 @@ def update_budget(config: TrainConfig) -> UpdateBudget:
         transition is used less than half a time.
     """
     algorithm = config.algorithm
-    per_round = algorithm.train_freq * config.n_envs
-    gradient_steps = per_round if algorithm.gradient_steps < 0 else algorithm.gradient_steps
-    # Stable-Baselines3 updates after every round that ends beyond learning_starts.
-    rounds = math.ceil(config.steps / per_round) - algorithm.learning_starts // per_round
-    updates = gradient_steps * rounds
-    ratio = updates * algorithm.batch_size / config.steps
+    per_round = rollout_rows(algorithm, config.n_envs)
+    rounds = math.ceil(config.steps / per_round)
+    if isinstance(algorithm, PPOConfig):
+        in_a_round = algorithm.n_epochs * math.ceil(per_round / algorithm.batch_size)
+        advice = "Raise steps or n_epochs, or lower n_steps, n_envs or batch_size."
+        few = _FEW_PPO_UPDATES
+    else:
+        in_a_round = per_round if algorithm.gradient_steps < 0 else algorithm.gradient_steps
+        # Stable-Baselines3 updates after every round that ends beyond learning_starts.
+        rounds -= algorithm.learning_starts // per_round
+        advice = "Raise steps or gradient_steps, or lower train_freq or n_envs."
+        few = _FEW_UPDATES
+    updates = in_a_round * rounds
+    ratio = updates * min(algorithm.batch_size, per_round if isinstance(algorithm, PPOConfig) else math.inf)
+    ratio /= config.steps
     warning = ""
-    if updates < _FEW_UPDATES or ratio < _FEW_USES:
+    if updates < few or ratio < _FEW_USES:
         warning = (
             f"{config.steps:,} steps make only {updates:,} updates, and each transition is used {ratio:.2g} times: "
-            "that is too few to learn from. Raise steps or gradient_steps, or lower train_freq or n_envs."
+            f"that is too few to learn from. {advice}"
         )
     return UpdateBudget(updates, ratio, warning)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation.media import expand_paths, read_frames
+from vlm_rewards.media import expand_paths, read_frames
 from vlm_rewards.reporting.videos import write_gif, write_video
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)

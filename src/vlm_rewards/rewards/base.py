@@ -1,0 +1,181 @@
+"""What every reward of a picture can do, whatever its formula."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vlm_rewards.arrays import Embedding, Frames, Rewards
+from vlm_rewards.encoders.base import ImageTextEncoder
+from vlm_rewards.errors import InvalidInputError, check_prompt
+from vlm_rewards.rewards.goal_baseline import mean_prompt, unit_rows
+
+Prompts: TypeAlias = str | Sequence[str]
+"""One sentence, or several wordings of the same sentence."""
+
+
+@runtime_checkable
+class StateReward(Protocol):
+    """A reward of the pictured state: an expensive half that embeds, and a cheap half that is worth running again."""
+
+    @property
+    def encoder(self) -> ImageTextEncoder:
+        """Embeds the pictures."""
+        ...
+
+    def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
+        """Embed pictures, uint8 ``[n h w 3]``, to float32 ``[n k]``: unit vectors, or one after another for cameras."""
+        ...
+
+    def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
+        """Score what `embed` gave: float32 ``[n]``."""
+        ...
+
+    def __call__(self, frames: ArrayLike) -> Rewards:
+        """Score pictures: uint8 ``[n h w 3]`` to float32 ``[n]``."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able facts for a run's record."""
+        ...
+
+
+class EmbeddingReward(ABC):
+    """Base of the reward forms: all that is left to write is the formula.
+
+    Args:
+        encoder: Embeds pictures and sentences; see `load_encoder`.
+
+    Raises:
+        InvalidInputError: It is no encoder.
+    """
+
+    def __init__(self, encoder: ImageTextEncoder) -> None:
+        check_encoder(encoder)
+        self._encoder = encoder
+
+    @property
+    def encoder(self) -> ImageTextEncoder:
+        """Embeds the pictures."""
+        return self._encoder
+
+    def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
+        """Embed pictures; the expensive half of the reward, worth caching.
+
+        Args:
+            frames: uint8 ``[n h w 3]`` with ``n >= 1``, RGB.
+
+        Returns:
+            float32 ``[n d]``, unit-norm rows.
+
+        Raises:
+            InvalidInputError: The frames have another dtype or shape.
+        """
+        return self._encoder.embed_images(check_frames(frames))
+
+    def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
+        """Score embedded pictures; the cheap half of the reward.
+
+        Args:
+            embeddings: Unit embeddings, ``[n d]``.
+
+        Returns:
+            float32 ``[n]``.
+
+        Raises:
+            InvalidInputError: The embeddings are not unit vectors of the encoder's dimension.
+        """
+        rows = unit_rows(embeddings, "embeddings", dim=self._encoder.embedding_dim)
+        return np.asarray(self._score(rows), dtype=np.float32)
+
+    def __call__(self, frames: ArrayLike) -> Rewards:
+        """Score pictures.
+
+        Args:
+            frames: uint8 ``[n h w 3]`` with ``n >= 1``, RGB.
+
+        Returns:
+            float32 ``[n]``.
+
+        Raises:
+            InvalidInputError: The frames have another dtype or shape.
+        """
+        return self.from_embeddings(self.embed(frames))
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able facts for a run's record."""
+        return {"formula": type(self).__name__, **self._facts(), "encoder": self._encoder.describe()}
+
+    @abstractmethod
+    def _score(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The formula: unit rows ``[n d]`` to ``[n]``."""
+
+    @abstractmethod
+    def _facts(self) -> dict[str, Any]:
+        """What the reward was made with, JSON-able."""
+
+
+def check_encoder(encoder: ImageTextEncoder) -> None:
+    """Refuse what cannot embed.
+
+    Raises:
+        InvalidInputError: It lacks a method.
+    """
+    if not (callable(getattr(encoder, "embed_images", None)) and callable(getattr(encoder, "embed_texts", None))):
+        raise InvalidInputError(
+            f"encoder must have embed_images and embed_texts, got {encoder!r}. load_encoder(name) makes one."
+        )
+
+
+def check_prompts(prompts: Any, field: str) -> tuple[str, ...]:
+    """Return the wordings of a prompt.
+
+    Raises:
+        InvalidInputError: There is none, or one is not a sentence of 1 to 1,000 characters.
+    """
+    wordings: list[Any] = []
+    if isinstance(prompts, str):
+        wordings = [prompts]
+    elif isinstance(prompts, Sequence) and not isinstance(prompts, bytes):
+        wordings = list(cast(Sequence[Any], prompts))
+    if not wordings:
+        raise InvalidInputError(f"{field} must be a sentence or a list of at least one sentence, got {prompts!r}.")
+    return tuple(check_prompt(field, wording) for wording in wordings)
+
+
+def check_frames(frames: ArrayLike) -> Frames:
+    """Return pictures as an array.
+
+    Raises:
+        InvalidInputError: They are not uint8 ``[n h w 3]``.
+    """
+    try:
+        array = np.asarray(frames)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(f"frames must be pictures of one size, uint8 [n h w 3]: {error}") from error
+    if array.dtype != np.uint8:
+        raise InvalidInputError(f"frames must be uint8 (0 to 255), got dtype {array.dtype}.")
+    if array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
+        hint = " Use frames[None] for one picture." if array.ndim == 3 and array.shape[2] == 3 else ""
+        raise InvalidInputError(f"frames must have shape [n h w 3] with n, h, w >= 1, got {array.shape}.{hint}")
+    return array
+
+
+def embed_prompt(encoder: ImageTextEncoder, prompts: Sequence[str]) -> Embedding:
+    """Embed the wordings of one prompt as one unit vector, float32 ``[d]``, read-only.
+
+    Raises:
+        InvalidInputError: The wordings cancel out.
+    """
+    embedding = mean_prompt(encoder.embed_texts(list(prompts)))
+    embedding.flags.writeable = False
+    return embedding
+
+
+def jsonable(prompts: str | tuple[str, ...] | None) -> str | list[str] | None:
+    """A prompt as JSON has it."""
+    return list(prompts) if isinstance(prompts, tuple) else prompts

@@ -1,0 +1,111 @@
+"""Which reward form a run uses. A docstring under each field is also its ``--help``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import vlm_rewards.rewards.forms  # noqa: F401 - registers the forms
+from vlm_rewards.encoders.base import ImageTextEncoder
+from vlm_rewards.errors import InvalidInputError, check_prompt
+from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.forms.cameras import CameraReward
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.rewards.registry import OPTIONAL_INPUTS, FormInputs, get_form, register_form
+from vlm_rewards.rewards.shaping import PotentialShaping
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """How pictures become rewards; sentences and alpha are settings of the run."""
+
+    form: str = "goal-baseline"
+    """Formula: goal-baseline (eq. 3), contrast, softmax, goal-pictures, demonstration, or one of your own."""
+    others: tuple[str, ...] = ()
+    """softmax: sentences that compete with the goal; default: the baseline."""
+    temperature: float | None = None
+    """softmax: how sharply one sentence wins; default 0.01, CLIP's own."""
+    goal_pictures: tuple[str, ...] = ()
+    """goal-pictures: files that show the goal."""
+    demonstration: str | None = None
+    """demonstration: a video of how it is done."""
+    camera_rule: Literal["mean", "min"] = "mean"
+    """Several cameras: whether their rewards are averaged or the lowest counts."""
+    shaping: bool = False
+    """Learn from the environment's own reward, and use the pictures' reward as a potential that guides towards it."""
+
+    def __post_init__(self) -> None:
+        form = get_form(self.form)
+        for name in OPTIONAL_INPUTS:
+            given = getattr(self, name) not in ((), None)
+            if given and name not in (*form.needs, *form.takes):
+                raise InvalidInputError(f"{name} is of no use to the reward form {self.form!r}; leave it out.")
+            if name in form.needs and not given:
+                raise InvalidInputError(f"the reward form {self.form!r} needs {name}.")
+        if self.camera_rule not in ("mean", "min"):
+            raise InvalidInputError(f"camera_rule must be 'mean' or 'min', got {self.camera_rule!r}.")
+        temperature = self.temperature
+        if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
+            raise InvalidInputError(f"temperature must be a positive number, got {temperature!r}.")
+        for other in self.others:
+            check_prompt("others", other)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able settings; `from_dict` restores them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RewardConfig:
+        """Restore settings from `to_dict`.
+
+        Raises:
+            InvalidInputError: A setting is unknown or breaks a rule.
+        """
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise InvalidInputError(f"the reward's settings do not fit this version: unknown {', '.join(unknown)}.")
+        plain: dict[str, Any] = dict(values)
+        for name in ("others", "goal_pictures"):
+            plain[name] = tuple(plain.get(name, ()))
+        return cls(**plain)
+
+
+def build_reward(
+    config: RewardConfig,
+    encoder: ImageTextEncoder,
+    *,
+    goal: str,
+    baseline: str,
+    alpha: float,
+    cameras: int = 1,
+    gamma: float = 0.99,
+) -> StateReward | PotentialShaping:
+    """Make the reward that settings ask for.
+
+    Args:
+        config: The settings.
+        encoder: Embeds pictures and sentences.
+        goal: What the picture should show.
+        baseline: What any picture shows.
+        alpha: Strength of the baseline, in [0, 1].
+        cameras: Pictures of each state.
+        gamma: The learner's discount, for shaping.
+
+    Returns:
+        The reward.
+
+    Raises:
+        InvalidInputError: A sentence or file is not usable.
+    """
+    optional = {name: getattr(config, name) for name in OPTIONAL_INPUTS}
+    reward = get_form(config.form).build(FormInputs(encoder, goal, baseline, alpha, **optional))
+    if cameras > 1:
+        reward = CameraReward(reward, cameras=cameras, rule=config.camera_rule)
+    return PotentialShaping(reward, gamma=gamma) if config.shaping else reward
+
+
+@register_form("goal-baseline")
+def _goal_baseline(inputs: FormInputs) -> StateReward:
+    return VLMReward(inputs.encoder, goal=inputs.goal, baseline=inputs.baseline, alpha=inputs.alpha)

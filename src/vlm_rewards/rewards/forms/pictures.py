@@ -1,0 +1,109 @@
+"""Pictures of the goal instead of a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vlm_rewards.encoders.base import ImageTextEncoder
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.media import read_frames
+from vlm_rewards.rewards.base import EmbeddingReward, Prompts, StateReward, check_frames, check_prompts, embed_prompt
+from vlm_rewards.rewards.goal_baseline import check_alpha, goal_baseline_reward, mean_prompt, unit_rows
+from vlm_rewards.rewards.registry import FormInputs, register_form
+
+
+class GoalPictureReward(EmbeddingReward):
+    """Similarity to pictures of the goal: eq. 2 or 3 with a picture where the sentence was.
+
+    *Where it comes from:* goal images as task specification in the embedding
+    space of CLIP, Cui et al. 2022, *Can Foundation Models Perform Zero-Shot Task
+    Specification For Robot Manipulation?*
+
+    *When to use it:* where one state that fulfils the task can be photographed,
+    as in a simulator it often can, and where words are too coarse. Pictures are
+    more alike among themselves than to any sentence, so the reward's range is
+    narrow: standardise it. It also rewards everything else that the goal
+    picture shows, such as the place in the room; several pictures that have
+    only the goal in common, with ``rule="mean"``, help against that.
+
+    Args:
+        encoder: Embeds pictures and sentences.
+        pictures: uint8 ``[k h w 3]`` with ``k >= 1``, RGB.
+        rule: ``"mean"`` compares with the mean embedding, normalised again; ``"max"`` with the nearest picture.
+        baseline: What any picture shows, for eq. 3; None is eq. 2. Only with ``"mean"``.
+        alpha: Strength of the baseline, in [0, 1].
+
+    Raises:
+        InvalidInputError: The pictures, a prompt or alpha are not usable.
+    """
+
+    def __init__(
+        self,
+        encoder: ImageTextEncoder,
+        *,
+        pictures: ArrayLike,
+        rule: Literal["mean", "max"] = "mean",
+        baseline: Prompts | None = None,
+        alpha: float = 0.5,
+    ) -> None:
+        super().__init__(encoder)
+        if rule not in ("mean", "max"):
+            raise InvalidInputError(f"rule must be 'mean' or 'max', got {rule!r}.")
+        if rule == "max" and baseline is not None:
+            raise InvalidInputError("baseline needs rule='mean': eq. 3 has one goal.")
+        self._rule, self._alpha = rule, check_alpha(alpha) if baseline is not None else 0.0
+        embedded = encoder.embed_images(check_frames(pictures))
+        self._count = len(embedded)
+        self._goals = unit_rows(mean_prompt(embedded)[None] if rule == "mean" else embedded, "pictures")
+        self._baseline = None if baseline is None else check_prompts(baseline, "baseline")
+        self._baseline_embedding = None if self._baseline is None else embed_prompt(encoder, self._baseline)
+        if self._baseline_embedding is not None:
+            goal_baseline_reward(self._goals, self._goals[0], self._baseline_embedding, self._alpha)  # refuses now
+
+    def _score(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._baseline_embedding is None:
+            return (embeddings @ self._goals.T).max(axis=1)
+        rewards = goal_baseline_reward(embeddings, self._goals[0], self._baseline_embedding, self._alpha)
+        return rewards.astype(np.float64)
+
+    def _facts(self) -> dict[str, Any]:
+        baseline = None if self._baseline is None else list(self._baseline)
+        return {
+            "pictures": self._count,
+            "rule": self._rule,
+            "baseline": baseline,
+            "alpha": self._alpha,
+            "range": [-1.0, 1.0],
+        }
+
+
+def embed_files(encoder: ImageTextEncoder, paths: tuple[str, ...]) -> NDArray[np.float32]:
+    """Embed picture files of any sizes, each by itself, or the frames of animations and videos: float32 ``[n d]``.
+
+    Raises:
+        InvalidInputError: A file is missing, or is no picture.
+    """
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing:
+        raise InvalidInputError(f"pictures must be files that exist, there is no {missing[0]!r}.")
+    rows = [encoder.embed_images(frame.pixels[None]) for path in paths for frame in read_frames(Path(path))]
+    return np.concatenate(rows)
+
+
+class _EmbeddedGoal(GoalPictureReward):
+    """Pictures that have been embedded already: files may differ in size."""
+
+    def __init__(self, encoder: ImageTextEncoder, embedded: NDArray[np.float32]) -> None:
+        EmbeddingReward.__init__(self, encoder)
+        self._rule, self._alpha, self._count = "mean", 0.0, len(embedded)
+        self._goals = unit_rows(mean_prompt(embedded)[None], "pictures")
+        self._baseline = self._baseline_embedding = None
+
+
+@register_form("goal-pictures", needs=("goal_pictures",))
+def _build(inputs: FormInputs) -> StateReward:
+    return _EmbeddedGoal(inputs.encoder, embed_files(inputs.encoder, inputs.goal_pictures))
