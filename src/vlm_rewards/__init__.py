@@ -16,19 +16,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vlm_rewards.encoders import ImageTextEncoder, load_encoder
     from vlm_rewards.envs import Task, get_task, register_task
-    from vlm_rewards.labelling import LabelledReplayBuffer, LabelRewards
+    from vlm_rewards.labelling import (
+        FrameInInfo,
+        LabelledReplayBuffer,
+        LabelRewards,
+        VLMRewardVectorWrapper,
+        VLMRewardWrapper,
+    )
     from vlm_rewards.rewards import VLMReward, goal_baseline_reward, goal_reward
     from vlm_rewards.simulation import PhotographedVecEnv
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "FrameInInfo": "vlm_rewards.labelling",
     "ImageTextEncoder": "vlm_rewards.encoders",
     "LabelRewards": "vlm_rewards.labelling",
     "LabelledReplayBuffer": "vlm_rewards.labelling",
     "PhotographedVecEnv": "vlm_rewards.simulation",
     "Task": "vlm_rewards.envs",
     "VLMReward": "vlm_rewards.rewards",
+    "VLMRewardVectorWrapper": "vlm_rewards.labelling",
+    "VLMRewardWrapper": "vlm_rewards.labelling",
     "get_task": "vlm_rewards.envs",
     "goal_baseline_reward": "vlm_rewards.rewards",
     "goal_reward": "vlm_rewards.rewards",
@@ -37,12 +46,15 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "FrameInInfo",
     "ImageTextEncoder",
     "LabelRewards",
     "LabelledReplayBuffer",
     "PhotographedVecEnv",
     "Task",
     "VLMReward",
+    "VLMRewardVectorWrapper",
+    "VLMRewardWrapper",
     "__version__",
     "get_task",
     "goal_baseline_reward",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
 import warnings
@@ -86,6 +87,28 @@ def read_frames(path: Path) -> Iterator[TimedFrame]:
     return _video_frames(path) if path.suffix.lower() in VIDEO_SUFFIXES else _picture_frames(path)
 
 
+def read_coded_frames(path: Path) -> Iterator[Frame]:
+    """Read every frame of a video exactly as often as it was written, whatever the times between them.
+
+    `read_frames` repeats and drops frames to keep a constant rate; here the
+    n-th frame is the n-th that was encoded, as data sets count them.
+
+    Args:
+        path: An existing video.
+
+    Yields:
+        The frames, uint8 ``[h w 3]``.
+
+    Raises:
+        InvalidInputError: The file is damaged, empty, or no video.
+    """
+    major = re.search(r"\d+", imageio_ffmpeg.get_ffmpeg_version())
+    option = "-fps_mode" if major is None or int(major.group()) >= 6 else "-vsync"  # the name until version 5
+    with contextlib.closing(_video_frames(path, (option, "passthrough"))) as frames:
+        for frame in frames:
+            yield frame.pixels
+
+
 def _pictures_in(folder: Path) -> list[Path]:
     files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
     if not files:
@@ -138,10 +161,10 @@ def _from_16_bit(grey: np.ndarray) -> Frame:
     return np.repeat(eight[:, :, None], 3, axis=2)
 
 
-def _video_frames(path: Path) -> Iterator[TimedFrame]:
+def _video_frames(path: Path, options: Sequence[str] = ()) -> Generator[TimedFrame, None, None]:
     # Absolute, so that no name is taken for an option or a protocol.
     read: Callable[..., Generator[Any, None, None]] = imageio_ffmpeg.read_frames
-    stream = read(str(path.resolve()), pix_fmt="rgb24")
+    stream = read(str(path.resolve()), pix_fmt="rgb24", output_params=list(options))
     count = 0
     try:
         facts = cast(dict[str, Any], _quietly(lambda: next(stream)))

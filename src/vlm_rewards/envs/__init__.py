@@ -4,6 +4,7 @@ Importing this package registers the tasks that come with it. It loads no torch:
 the worker processes that host simulators must stay without it.
 """
 
+from vlm_rewards.envs.any_env import EnvironmentConfig, environment_task
 from vlm_rewards.envs.builtin import CARTPOLE, MOUNTAIN_CAR, MOUNTAIN_CAR_TEXTURED
 from vlm_rewards.envs.cartpole import CartPoleSimulator, draw_cartpole
 from vlm_rewards.envs.episode import TaskEpisode, make_task_env
@@ -25,6 +26,7 @@ __all__ = [
     "MOUNTAIN_CAR",
     "MOUNTAIN_CAR_TEXTURED",
     "CartPoleSimulator",
+    "EnvironmentConfig",
     "MountainCarSimulator",
     "Photographer",
     "StateCaptioner",
@@ -33,6 +35,7 @@ __all__ = [
     "any_step",
     "draw_cartpole",
     "draw_mountain_car",
+    "environment_task",
     "every_step",
     "get_task",
     "half_of_steps",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import gymnasium as gym
 import numpy as np
@@ -16,6 +16,8 @@ from vlm_rewards.errors import InvalidInputError, check_count
 BAR_COLOUR = 127
 """Grey of the bars beside or above a picture that is not square: about what encoders subtract as the mean."""
 
+AnyEnv: TypeAlias = gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any]
+
 
 class Photographer:
     """Takes square pictures of an environment.
@@ -25,7 +27,7 @@ class Photographer:
     proportions, and centred between grey bars.
 
     Args:
-        env: Made with ``render_mode="rgb_array"``.
+        env: Made with ``render_mode="rgb_array"``; the pictures of a vector environment go through `fit` one by one.
         size: Side of the pictures in pixels, at least 32.
         cameras: Pictures of each state. With more than one, ``render()`` must return them all, ``[cameras h w 3]``.
 
@@ -33,7 +35,7 @@ class Photographer:
         InvalidInputError: The environment renders something else, or the size is too small.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], size: int, cameras: int = 1) -> None:
+    def __init__(self, env: AnyEnv, size: int, cameras: int = 1) -> None:
         self.env = env
         self.size = check_size(size)
         self.cameras = check_count("cameras", cameras)
@@ -54,7 +56,20 @@ class Photographer:
             InvalidInputError: ``env.render()`` returned something other than a uint8 ``[h w 3]`` array, or
                 ``[cameras h w 3]`` where there are several.
         """
-        picture = self.env.render()
+        return self.fit(self.env.render())
+
+    def fit(self, picture: object) -> Frame:
+        """Make the environment's picture square.
+
+        Args:
+            picture: What ``render()`` returned: for those who call it themselves, as vector environments are.
+
+        Returns:
+            As `photograph`.
+
+        Raises:
+            InvalidInputError: As `photograph`.
+        """
         if self.cameras > 1:
             return self._strip(picture)
         if not _is_picture(picture):
@@ -116,6 +131,6 @@ def _describe(value: object) -> str:
     return text
 
 
-def _id(env: gym.Env[Any, Any]) -> str:
+def _id(env: AnyEnv) -> str:
     """The environment's id in quotes, or the name of its class."""
     return repr(env.spec.id) if env.spec is not None else type(env.unwrapped).__name__

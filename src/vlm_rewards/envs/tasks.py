@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -108,6 +110,7 @@ class Task:
 
 
 _REGISTRY: dict[str, Task] = {}
+_replacing: list[Task] | None = None
 
 
 def register_task(task: Task, *, replace: bool = False) -> Task:
@@ -123,18 +126,38 @@ def register_task(task: Task, *, replace: bool = False) -> Task:
     Raises:
         InvalidInputError: A task of that name exists and ``replace`` is False.
     """
+    if _replacing is not None:
+        _replacing.append(task)
+        replace = True
     if task.name in _REGISTRY and not replace:
         raise InvalidInputError(f"task {task.name!r} is already registered; pass replace=True to replace it.")
     _REGISTRY[task.name] = task
     return task
 
 
+@contextlib.contextmanager
+def replacing_tasks() -> Iterator[list[Task]]:
+    """While a file of the user's runs: it may be run again, so its tasks replace their former selves.
+
+    Yields:
+        The tasks registered meanwhile, in order.
+    """
+    global _replacing
+    _replacing = []
+    try:
+        yield _replacing
+    finally:
+        _replacing = None
+
+
 def get_task(name: str) -> Task:
-    """Look a task up by name.
+    """Look a task up by name; tasks that installed packages bring are known, too.
 
     Raises:
         UnknownNameError: No such task; the message names the nearest ones.
     """
+    if name not in _REGISTRY:
+        _register_entry_points()
     try:
         return _REGISTRY[name]
     except KeyError:
@@ -142,5 +165,14 @@ def get_task(name: str) -> Task:
 
 
 def list_tasks() -> list[str]:
-    """Names of all registered tasks, sorted."""
+    """Names of all registered tasks and of those that installed packages bring, sorted."""
+    _register_entry_points()
     return sorted(_REGISTRY)
+
+
+@functools.cache
+def _register_entry_points() -> None:
+    from vlm_rewards.envs.plugins import load_entry_points  # which needs `Task`
+
+    for task in load_entry_points():
+        _REGISTRY.setdefault(task.name, task)

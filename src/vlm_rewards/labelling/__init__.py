@@ -1,4 +1,4 @@
-"""Fills in rewards late: background embedding, the replay buffer that waits for it, the callback.
+"""Brings rewards to learners: late and in the background (replay buffer, callback), or at once (Gymnasium wrappers).
 
 The names are resolved lazily, so that importing the package stays cheap.
 """
@@ -12,16 +12,31 @@ if TYPE_CHECKING:
     from vlm_rewards.labelling.callback import LabelRewards
     from vlm_rewards.labelling.labeller import FrameReward, Labeller
     from vlm_rewards.labelling.replay_buffer import LabelledNStepReplayBuffer, LabelledReplayBuffer
+    from vlm_rewards.labelling.vector_wrapper import VLMRewardVectorWrapper
+    from vlm_rewards.labelling.wrapper import VLMRewardWrapper
+    from vlm_rewards.labelling.wrapper_frames import FrameInInfo
 
 _EXPORTS = {
+    "FrameInInfo": "vlm_rewards.labelling.wrapper_frames",
     "FrameReward": "vlm_rewards.labelling.labeller",
     "LabelRewards": "vlm_rewards.labelling.callback",
     "LabelledNStepReplayBuffer": "vlm_rewards.labelling.replay_buffer",
     "LabelledReplayBuffer": "vlm_rewards.labelling.replay_buffer",
     "Labeller": "vlm_rewards.labelling.labeller",
+    "VLMRewardVectorWrapper": "vlm_rewards.labelling.vector_wrapper",
+    "VLMRewardWrapper": "vlm_rewards.labelling.wrapper",
 }
 
-__all__ = ["FrameReward", "LabelRewards", "LabelledNStepReplayBuffer", "LabelledReplayBuffer", "Labeller"]
+__all__ = [
+    "FrameInInfo",
+    "FrameReward",
+    "LabelRewards",
+    "LabelledNStepReplayBuffer",
+    "LabelledReplayBuffer",
+    "Labeller",
+    "VLMRewardVectorWrapper",
+    "VLMRewardWrapper",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,227 @@
+"""Gives a dataset the rewards of its pictures."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from vlm_rewards.arrays import Frame
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.offline.dataset import OfflineDataset, RelabelledOutput, RelabelOptions
+from vlm_rewards.offline.files import (
+    check_disk,
+    check_writable,
+    clear_disk_errors,
+    locked,
+)
+from vlm_rewards.offline.journal import Journal
+from vlm_rewards.offline.rules import Scoring, scoring_of
+from vlm_rewards.offline.scoring import score_episodes
+from vlm_rewards.offline.settings import begin, digest, is_complete, note_labelled, settings_of
+from vlm_rewards.offline.summary import RewardStatistics
+from vlm_rewards.provenance import provenance
+from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.shaping import PotentialShaping
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told of the episodes labelled so far and of all of them."""
+
+
+def relabel(
+    dataset: str | Path | OfflineDataset,
+    reward: StateReward | PotentialShaping,
+    options: RelabelOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Write the rewards of a dataset's pictures into a copy of it, or into itself.
+
+    Labelled episodes are kept beside the output until it is complete. Killed at
+    any moment and called again, it goes on with the next episode, and the
+    rewards are the same, bit for bit. What is complete is not done again.
+
+    Args:
+        dataset: A Minari id, the folder of a Minari or LeRobot dataset, or what `open_dataset` gave.
+        reward: Scores pictures.
+        options: Where pictures come from, and where the result goes.
+        progress: Called after each episode.
+        command: For the record.
+
+    Returns:
+        The record: ``source``, ``out``, ``kind``, ``frames_from``, ``episodes``, ``frames``, statistics of ``rewards``
+        and ``true_rewards``, their ``correlation``, the settings and provenance; and of this call alone,
+        ``labelled_frames``, ``seconds`` and ``frames_per_second`` (None where nothing was left to label). JSON-able.
+
+    Raises:
+        InvalidInputError: The dataset, its pictures or the output are not usable.
+        MissingExtraError: A library for the dataset's format is missing.
+        RunFolderError: The disk failed; what is labelled is kept.
+    """
+    options = options or RelabelOptions()
+    if not isinstance(dataset, (str, Path)):
+        return _relabel(dataset, reward, options, progress, command)
+    opened = open_dataset(dataset, options)
+    try:
+        return _relabel(opened, reward, options, progress, command)
+    finally:
+        opened.close()
+
+
+def open_dataset(dataset: str | Path, options: RelabelOptions | None = None) -> OfflineDataset:
+    """Open a dataset and find its pictures, without loading it.
+
+    Args:
+        dataset: A Minari id, or the folder of a Minari or LeRobot dataset.
+        options: Where pictures come from.
+
+    Raises:
+        InvalidInputError: There is no such dataset, or it has no usable pictures.
+        MissingExtraError: A library for its format is missing.
+    """
+    # The formats' libraries are extras: nothing of them is imported before it is needed.
+    from vlm_rewards.offline.lerobot_layout import is_lerobot
+    from vlm_rewards.offline.minari_data import locate_minari
+    from vlm_rewards.offline.minari_files import unknown_dataset
+
+    options = options or RelabelOptions()
+    folder = Path(dataset).expanduser().absolute()
+    if is_lerobot(folder):
+        from vlm_rewards.offline.lerobot_dataset import LeRobotEpisodes
+
+        return LeRobotEpisodes(folder, options)
+    place = locate_minari(str(dataset))
+    if place is None:
+        if folder.is_dir():
+            raise InvalidInputError(
+                f"dataset {str(dataset)!r} must be a Minari dataset (data/metadata.json) or a LeRobot one "
+                "(meta/info.json); the folder is neither."
+            )
+        raise unknown_dataset(str(dataset))
+    from vlm_rewards.offline.minari_dataset import MinariEpisodes
+
+    return MinariEpisodes(*place, options)
+
+
+def _relabel(
+    dataset: OfflineDataset,
+    reward: StateReward | PotentialShaping,
+    options: RelabelOptions,
+    progress: Progress | None,
+    command: str | None,
+) -> dict[str, Any]:
+    scoring = scoring_of(reward)
+    _check_cameras(dataset, reward)
+    if scoring.resets:
+        dataset.check_resets()
+    output = dataset.output(options)
+    settings = settings_of(dataset, reward, options)
+    if is_complete(dataset, output, settings, options):
+        shutil.rmtree(output.work, ignore_errors=True)
+        record = output.read_record() or {}
+        return {**record, "labelled_frames": 0, "seconds": 0.0, "frames_per_second": None}
+    check_writable(output.work)
+    check_disk(output.work, output.bytes_needed())
+    output.work.mkdir(parents=True, exist_ok=True)
+    with clear_disk_errors(output.work), locked(output.work):
+        return _work(dataset, output, scoring, settings, options, progress, command)
+
+
+def _work(
+    dataset: OfflineDataset,
+    output: RelabelledOutput,
+    scoring: Scoring,
+    settings: dict[str, Any],
+    options: RelabelOptions,
+    progress: Progress | None,
+    command: str | None,
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    begin(output.work, settings, dataset, overwrite=options.overwrite)
+    with Journal(output.work, scoring.columns) as journal:
+        frames = _label(dataset, journal, scoring, options, settings["image_size"], progress)
+        note_labelled(output.work)
+        seconds = time.perf_counter() - started
+        statistics = RewardStatistics()
+
+        def rule(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
+            rewards = scoring.rewards(values, old, terminated)
+            statistics.add(rewards, old)
+            return rewards
+
+        def record() -> dict[str, Any]:
+            return _record(dataset, output, settings, statistics, command)
+
+        output.write(rule, journal.read, record)
+    shutil.rmtree(output.work, ignore_errors=True)
+    rate = frames / seconds if frames else None
+    made = output.read_record() or {}
+    return {**made, "labelled_frames": frames, "seconds": round(seconds, 3), "frames_per_second": rate}
+
+
+def _label(
+    dataset: OfflineDataset,
+    journal: Journal,
+    scoring: Scoring,
+    options: RelabelOptions,
+    size: int,
+    progress: Progress | None,
+) -> int:
+    """Label the episodes that are not in the journal; give the number of frames."""
+    before, total = journal.states, len(dataset.steps)
+
+    def episodes() -> Iterator[tuple[int, Iterator[Frame]]]:
+        for episode in range(journal.episodes, total):
+            yield episode, dataset.frames(episode, size, resets=scoring.resets)
+
+    for episode, values in score_episodes(scoring.score, episodes(), options.batch_size, scoring.columns):
+        expected = dataset.steps[episode] + scoring.resets
+        if len(values) != expected:
+            raise InvalidInputError(
+                f"episode {episode} of {dataset.name!r} must have {expected} pictures, got {len(values)}."
+            )
+        journal.append(episode, values)
+        if progress is not None:
+            progress(journal.episodes, total)
+    journal.sync()
+    return journal.states - before
+
+
+def _check_cameras(dataset: OfflineDataset, reward: StateReward | PotentialShaping) -> None:
+    """Check that the reward expects as many pictures of a state as there are.
+
+    Raises:
+        InvalidInputError: It does not.
+    """
+    inner = reward.potential if isinstance(reward, PotentialShaping) else reward
+    expected, given = int(getattr(inner, "cameras", 1)), len(dataset.frames_from)
+    if expected != given:
+        raise InvalidInputError(
+            f"frames must name as many pictures of a state as the reward scores, {expected}, got "
+            f"{', '.join(dataset.frames_from)}. CameraReward scores several."
+        )
+
+
+def _record(
+    dataset: OfflineDataset,
+    output: RelabelledOutput,
+    settings: dict[str, Any],
+    statistics: RewardStatistics,
+    command: str | None,
+) -> dict[str, Any]:
+    return {
+        **settings,
+        "out": Path(output.name).name if Path(output.name).is_absolute() else output.name,
+        "command": command,
+        "settings": digest(settings),
+        "fingerprint": dataset.fingerprint(),
+        "episodes": len(dataset.steps),
+        "frames": sum(dataset.steps),
+        **statistics.to_dict(),
+        **{key: value for key, value in provenance().items() if key not in settings},
+    }

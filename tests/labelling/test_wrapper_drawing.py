@@ -1,0 +1,69 @@
+"""Drawing with EGL and learning with torch in one process, which crashes in the wrong order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SETTINGS = {**os.environ, "MUJOCO_GL": "egl", "OMP_NUM_THREADS": "1"}
+DRAW = """
+import gymnasium as gym
+env = gym.make("InvertedPendulum-v5", render_mode="rgb_array", width=64, height=64)
+env.reset(seed=0)
+"""
+LEARN = """
+layer = torch.nn.Linear(2, 2)
+optimiser = torch.optim.Adam(layer.parameters())
+layer(torch.ones(1, 2)).sum().backward()
+optimiser.step()
+env.step(env.action_space.sample())
+print("learned")
+"""
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], env=SETTINGS, capture_output=True, text=True, timeout=100
+    )
+
+
+@pytest.fixture(scope="module")
+def _egl() -> None:
+    if run(DRAW + "env.render()").returncode:
+        pytest.skip("no EGL here")
+
+
+@pytest.mark.usefixtures("_egl")
+@pytest.mark.parametrize("kind", ["single", "vector"])
+def test_a_process_that_draws_can_learn(kind: str) -> None:
+    wrap = {
+        "single": "VLMRewardWrapper(env, brightness_reward, image_size=64)",
+        "vector": "VLMRewardVectorWrapper(gym.vector.SyncVectorEnv([lambda: env]), brightness_reward, image_size=64)",
+    }[kind]
+    module = {"single": "wrapper", "vector": "vector_wrapper"}[kind]
+    done = run(
+        f"import torch\nfrom vlm_rewards.labelling.{module} import *\nfrom vlm_rewards.testing import brightness_reward"
+        f"{DRAW}\nenv = {wrap}\nenv.reset(seed=0)\nenv.step(env.action_space.sample())\n{LEARN}"
+    )
+    assert (done.returncode, done.stdout) == (0, "learned\n"), done.stderr
+
+
+@pytest.mark.usefixtures("_egl")
+def test_wrapping_too_late_is_an_error_and_no_crash() -> None:
+    """Where the driver has no LLVM, or triton is not installed, nothing needs to be refused."""
+    done = run(
+        "import torch\nfrom vlm_rewards.labelling.wrapper import *\nfrom vlm_rewards.testing import brightness_reward"
+        f"{DRAW}env.render()\nenv = VLMRewardWrapper(env, brightness_reward, image_size=64)\nenv.reset(){LEARN}"
+    )
+    if done.returncode:
+        assert "InvalidInputError: the environment must be wrapped before anything is drawn" in done.stderr
+    else:
+        assert done.stdout == "learned\n"
+
+
+def test_the_workers_of_a_vector_environment_load_no_torch() -> None:
+    done = run("import sys, vlm_rewards.labelling.wrapper_frames; print('torch' in sys.modules)")
+    assert done.stdout == "False\n", done.stderr
