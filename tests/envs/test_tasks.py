@@ -35,8 +35,8 @@ def test_rules_are_what_they_say(steps: list[bool]) -> None:
         ({"name": "a b"}, "task name must be letters, .*, got 'a b'"),
         ({"name": "../a"}, "task name must be letters"),
         ({"horizon": 0}, "horizon of task 'counting' must be an int of at least 1, got 0"),
-        ({"goal": " "}, "goal of task 'counting' must be a sentence, got ' '"),
-        ({"baseline": ""}, "baseline of task 'counting' must be a sentence, got ''"),
+        ({"goal": " "}, "goal of task 'counting' must be a sentence that is not empty, got ' '"),
+        ({"baseline": ""}, "baseline of task 'counting' must be a sentence that is not empty, got ''"),
     ],
 )
 def test_refuses_tasks_that_make_no_sense(change: dict[str, Any], message: str) -> None:

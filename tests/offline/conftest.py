@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+
 from offline_datasets import COUNTING, Recorder
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
 from offline_datasets import Reward, options
 from offline_lerobot import CAMERA, LeRobotMaker, right_values
-
 from vlm_rewards.offline import relabel
 
 pq = pytest.importorskip("pyarrow.parquet")

@@ -9,8 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from offline_datasets import Recorder, Reward, brightness, options, right_rewards, tree_of
 
+from offline_datasets import Recorder, Reward, brightness, options, right_rewards, tree_of
 from vlm_rewards import __version__
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.offline import relabel

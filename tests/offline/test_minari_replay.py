@@ -13,8 +13,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from offline_datasets import Recorder, Reward, options, right_rewards
 
+from offline_datasets import Recorder, Reward, options, right_rewards
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.offline import relabel
 
@@ -37,8 +37,8 @@ def test_an_episode_that_does_not_repeat_itself_is_named(
     with h5py.File(data_file(minari_root), "a") as file:
         file[f"episode_{episode}/observations"][state, 1] += np.float32(0.25)
     message = (
-        rf"episode {episode} of 'test/counting-v0': it cannot be replayed: after {where}.* the environment's observation "
-        r"differs from the recorded one by 0.25 \(tolerance 0\)"
+        rf"episode {episode} of 'test/counting-v0': it cannot be replayed: after {where}.* the environment's "
+        r"observation differs from the recorded one by 0.25 \(tolerance 0\)"
     )
     with pytest.raises(InvalidInputError, match=message):
         relabel(NAME, Reward(), options())

@@ -12,9 +12,11 @@ from vlm_rewards.errors import VLMRewardsError, unknown_name
 
 _VERBS = {
     "train": "train an agent on a task from its sentence",
+    "export": "write a trained policy as a file for other programs",
     "evaluate": "run a trained agent and say how often it succeeds",
     "baselines": "run random, zero and rule policies on a task, to compare with",
     "score": "score pictures or videos against a sentence",
+    "relabel": "write VLM rewards into a recorded data set",
     "finetune": "train an encoder on captioned pictures of simulators",
     "tasks": "list the tasks",
     "results": "turn the records of runs into a table",
@@ -48,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _happened_at_work(error: VLMRewardsError) -> bool:
-    from vlm_rewards.errors import LabellerError, UnlabelledSampleError, WorkerError
+    from vlm_rewards.errors import LabellerError, RunFolderError, UnlabelledSampleError, WorkerError
 
-    return isinstance(error, (LabellerError, UnlabelledSampleError, WorkerError))
+    return isinstance(error, (LabellerError, RunFolderError, UnlabelledSampleError, WorkerError))
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -11,12 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
-from vlm_rewards.rewards import VLMReward
+from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.config import build_reward
+from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.tasks import task_of
 
 IN_DOMAIN_NOTE = (
     "the bundled encoder was trained on pictures of these very simulators: it is in-domain, not zero-shot. "
     "See its MODEL_CARD.md, and --encoder for a pretrained CLIP."
+)
+STRANGER_WARNING = (
+    "encoder {encoder!r} was trained on pictures of a few simulators, and {task!r} is none of them: its scores mean "
+    "little there. Use --encoder for a pretrained CLIP."
 )
 
 
@@ -33,13 +40,25 @@ def warn_of_unknown_words(encoder: OpenCLIPEncoder, prompts: Sequence[str], cons
         console.print(text, style="yellow", markup=False)
 
 
-def load_reward(config: TrainConfig, console: Console) -> VLMReward:
-    """Load the encoder of a configuration and embed its sentences."""
+def load_reward(config: TrainConfig, console: Console) -> StateReward | PotentialShaping:
+    """Load the encoder of a configuration, embed its sentences and make its reward."""
+    task = task_of(config)  # a bad task ends before a model is loaded or fetched
     encoder = load_encoder(config.encoder, device=config.device, dtype=config.dtype)
     if encoder.describe().get("in_domain"):
-        console.print(f"[dim]note: {IN_DOMAIN_NOTE}[/]")
-    warn_of_unknown_words(encoder, (config.goal, config.baseline), console)
-    return VLMReward(encoder, goal=config.goal, baseline=config.baseline, alpha=config.alpha)
+        if task.captioner is not None:
+            console.print(f"[dim]note: {IN_DOMAIN_NOTE}[/]")
+        else:
+            console.print(f"[yellow]warning:[/] {STRANGER_WARNING.format(encoder=encoder.name, task=task.name)}")
+    warn_of_unknown_words(encoder, (config.goal, config.baseline, *config.reward.others), console)
+    return build_reward(
+        config.reward,
+        encoder,
+        goal=config.goal,
+        baseline=config.baseline,
+        alpha=config.alpha,
+        cameras=task.cameras,
+        gamma=config.algorithm.gamma,
+    )
 
 
 def print_evaluation(console: Console, evaluation: dict[str, Any], *, heading: str) -> None:

@@ -8,14 +8,16 @@ from typing import Any
 
 from rich.console import Console
 
-from vlm_rewards.envs import Task, get_task
+from vlm_rewards.envs import Task
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator, rollout_frames
 from vlm_rewards.reporting.videos import write_video
-from vlm_rewards.rewards import VLMReward
+from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.runner import Evaluate
 from vlm_rewards.training.snapshots import PolicyFunction, best_snapshot, load_policy
+from vlm_rewards.training.tasks import task_of
 
 _VIDEO_SIZE = 256
 _VIDEO_EPISODES = 2
@@ -23,7 +25,7 @@ _VIDEO_FPS = 30
 
 
 @contextlib.contextmanager
-def selection_evaluator(task: Task, reward: VLMReward, config: TrainConfig) -> Iterator[Evaluate]:
+def selection_evaluator(task: Task, reward: StateReward | PotentialShaping, config: TrainConfig) -> Iterator[Evaluate]:
     """Keep simulators open in which a run's snapshots are compared by VLM return."""
     simulators = min(config.selection_episodes, SIMULATORS)
     with PolicyEvaluator(
@@ -39,7 +41,7 @@ def selection_evaluator(task: Task, reward: VLMReward, config: TrainConfig) -> I
 def evaluate_run(
     run: RunFolder,
     config: TrainConfig,
-    reward: VLMReward,
+    reward: StateReward | PotentialShaping,
     *,
     episodes: int,
     seed: int,
@@ -65,7 +67,7 @@ def evaluate_run(
     with (
         console.status(f"evaluating {chosen} over {episodes} episodes"),
         PolicyEvaluator(
-            get_task(config.task), reward, image_size=size, n_envs=simulators, n_workers=config.n_workers
+            task_of(config), reward, image_size=size, n_envs=simulators, n_workers=config.n_workers
         ) as evaluator,
     ):
         policy = load_policy(run, config, evaluator.venv, chosen)
@@ -76,7 +78,7 @@ def evaluate_run(
 def record_video(run: RunFolder, config: TrainConfig, policy: PolicyFunction, snapshot: str, seed: int) -> str:
     """Write a video of the first episodes of a snapshot; returns its path relative to the run."""
     path = run.videos / f"{snapshot.removesuffix('.safetensors')}-seed-{seed}.mp4"
-    task = get_task(config.task)
+    task = task_of(config)
     frames = rollout_frames(policy, task, episodes=_VIDEO_EPISODES, seed=seed, image_size=_VIDEO_SIZE)
     write_video(frames, path, _VIDEO_FPS)
     return str(path.relative_to(run.path))

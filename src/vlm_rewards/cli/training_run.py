@@ -12,14 +12,15 @@ from rich.console import Console
 
 from vlm_rewards.cli.common import load_reward, print_evaluation
 from vlm_rewards.cli.judge_run import evaluate_run, record_video, selection_evaluator
-from vlm_rewards.envs import get_task
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError
 from vlm_rewards.reporting.figures import plot_learning_curve
-from vlm_rewards.rewards import VLMReward
+from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.runner import TrainingOutcome, train
+from vlm_rewards.training.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def run_training(
     reward = load_reward(config, console)
     _announce(console, config, run_dir)
     try:
-        with selection_evaluator(get_task(config.task), reward, config) as evaluate:
+        with selection_evaluator(task_of(config), reward, config) as evaluate:
             outcome = train(
                 config,
                 run_dir,
@@ -121,7 +122,11 @@ def _draw_curve(run: RunFolder, config: TrainConfig) -> None:
 
 
 def _finish(
-    console: Console, outcome: TrainingOutcome, config: TrainConfig, reward: VLMReward, options: RunOptions
+    console: Console,
+    outcome: TrainingOutcome,
+    config: TrainConfig,
+    reward: StateReward | PotentialShaping,
+    options: RunOptions,
 ) -> int:
     run, record = outcome.run, outcome.record
     seed = derive_seed(config.seed, "evaluate")

@@ -208,7 +208,9 @@ def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> g
         raise InvalidInputError(f"{config.env_id!r} cannot be built: {type(error).__name__}: {error}") from error
     if env.render_mode != "rgb_array" or "rgb_array" not in env.metadata.get("render_modes", ["rgb_array"]):
         env.close()
-        raise InvalidInputError(f'{config.env_id!r} must render "rgb_array", it has {env.metadata.get("render_modes")}.')
+        raise InvalidInputError(
+            f'{config.env_id!r} must render "rgb_array", it has {env.metadata.get("render_modes")}.'
+        )
     if mujoco and not config.full_drawing:
         draw_cheaply(env)
     if mujoco and config.cameras:

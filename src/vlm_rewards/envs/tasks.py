@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -136,7 +136,7 @@ def register_task(task: Task, *, replace: bool = False) -> Task:
 
 
 @contextlib.contextmanager
-def replacing_tasks() -> Iterator[list[Task]]:
+def replacing_tasks() -> Generator[list[Task]]:
     """While a file of the user's runs: it may be run again, so its tasks replace their former selves.
 
     Yields:

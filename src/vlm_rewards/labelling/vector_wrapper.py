@@ -126,7 +126,7 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         final = dict(infos.get("final_info", {}))
         last = take_frames(final, ended)
         infos["final_info"] = final
-        return frames, frames[ended]
+        return np.where(ended[:, None, None, None], last, frames), frames[ended]
 
     def _photographs(self) -> np.ndarray:
         """The present states, uint8 ``[n size size 3]``."""
@@ -139,7 +139,7 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         if not isinstance(pictures, Sequence | np.ndarray):
             raise self._not_drawn(f"got {type(pictures).__name__}")
         if len(pictures) != self.num_envs:
-            raise self._not_drawn(f"got {list(np.shape(pictures))}")
+            raise self._not_drawn(f"got {len(pictures)}")
         return np.stack([self._photographer.fit(picture) for picture in pictures])
 
     def _not_drawn(self, what: str) -> InvalidInputError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-import vlm_rewards.rewards.forms  # noqa: F401 - registers the forms
+import vlm_rewards.rewards.forms  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers the forms
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, check_prompt
 from vlm_rewards.rewards.base import StateReward
@@ -54,7 +54,7 @@ class RewardConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able settings; `from_dict` restores them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {**asdict(self), "others": list(self.others), "goal_pictures": list(self.goal_pictures)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RewardConfig:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tyro.conf import Fixed
+from tyro.conf import Fixed, OmitArgPrefixes
 
+from vlm_rewards.envs.any_env import EnvironmentConfig
 from vlm_rewards.errors import InvalidInputError, check_prompt, unknown_name
+from vlm_rewards.rewards.config import RewardConfig
 from vlm_rewards.training.algorithm_config import (
     ALGORITHMS,
     AlgorithmConfig,
@@ -63,6 +65,14 @@ class TrainConfig:
     """"auto", "fp32", "bf16" or "fp16": precision of the encoder."""
     n_workers: int | None = None
     """Processes that host the simulators; None is one a core."""
+    reward: OmitArgPrefixes[RewardConfig] = field(default_factory=RewardConfig)
+    """How pictures become rewards."""
+    environment: Fixed[EnvironmentConfig | None] = None
+    """The Gymnasium environment, where the task is one that was named by its id."""
+    task_file: Fixed[str | None] = None
+    """Absolute path of the Python file that the task comes from."""
+    task_file_sha256: Fixed[str | None] = None
+    """Digest of that file: another file is another task."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "n_envs", "chunk_frames", "snapshots", "selection_episodes", "evaluation_episodes"):
@@ -105,6 +115,8 @@ class TrainConfig:
         """JSON-able settings; `from_dict` restores them."""
         values = dataclasses.asdict(self)
         values["algorithm"] = {"name": self.algorithm_name, **dataclasses.asdict(self.algorithm)}
+        values["reward"] = self.reward.to_dict()
+        values["environment"] = None if self.environment is None else self.environment.to_dict()
         return values
 
     @classmethod
@@ -125,6 +137,12 @@ class TrainConfig:
         for layers in ("net_arch", "critic_arch"):
             if layers in algorithm:
                 algorithm[layers] = tuple(algorithm[layers])
+        parts = {"reward": RewardConfig, "environment": EnvironmentConfig}
+        for part, kind in parts.items():
+            if rest.get(part) is not None:
+                if not isinstance(rest[part], Mapping):
+                    raise InvalidInputError(f"{part} must be an object with settings, got {rest[part]!r}.")
+                rest[part] = kind.from_dict(rest[part])
         try:
             return cls(algorithm=ALGORITHMS[name](**algorithm), **rest)
         except TypeError as error:

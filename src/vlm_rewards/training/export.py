@@ -121,7 +121,7 @@ def _onnx(module: torch.nn.Module, example: torch.Tensor) -> bytes:
     if program is None:
         raise InvalidInputError("torch could not turn this policy into ONNX; use torchscript.")
     file = io.BytesIO()
-    program.save(file)
+    program.save(file)  # pyright: ignore[reportArgumentType] - takes files, too
     return file.getvalue()
 
 

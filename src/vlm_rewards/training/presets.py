@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from vlm_rewards.envs import Task, get_task
+import gymnasium as gym
+
+from vlm_rewards.envs import EnvironmentConfig, Task, get_task
 from vlm_rewards.errors import InvalidInputError, unknown_name
-from vlm_rewards.training.algorithm_config import AlgorithmConfig, DQNConfig, SACConfig
+from vlm_rewards.training.algorithm_config import (
+    ALGORITHMS,
+    REFUSED,
+    AlgorithmConfig,
+    DQNConfig,
+    PPOConfig,
+    SACConfig,
+    algorithm_name,
+)
+from vlm_rewards.training.algorithms import check_action_space
 from vlm_rewards.training.config import TrainConfig
 
 PRESETS = ("cpu", "paper")
+
+_SMALLEST_PICTURE = 32  # nobody looks at it
 
 
 @dataclass(frozen=True)
@@ -121,26 +136,39 @@ PAPER_TASKS = frozenset(task for task, name in _STARTS if name == "paper")
 """Tasks that the paper has settings for."""
 
 
-def preset(task: str, name: str = "cpu") -> TrainConfig:
+def preset(task: str | Task, name: str = "cpu", algorithm: str | None = None) -> TrainConfig:
     """Settings to start from.
 
     Args:
-        task: Name of a registered task.
+        task: Name of a registered task, or a task.
         name: ``"cpu"`` or ``"paper"``.
+        algorithm: Another learning algorithm than the preset's, by its name in
+            `vlm_rewards.training.algorithm_config.ALGORITHMS`. It takes over what the preset says of both.
 
     Returns:
         The settings. A task of the user's own gets general ones for its kind
         of actions.
 
     Raises:
-        UnknownNameError: There is no such task or preset.
+        UnknownNameError: There is no such task, preset or algorithm.
+        InvalidInputError: The algorithm cannot work here, or the paper has no such settings.
     """
-    known = get_task(task)
+    known = get_task(task) if isinstance(task, str) else task
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
-    start = _STARTS[task, name]() if (task, name) in _STARTS else _general(known, name)
+    check_algorithm_name(algorithm)
+    start = _STARTS[known.name, name]() if (known.name, name) in _STARTS else _general(known, name)
+    if algorithm is not None and algorithm != algorithm_name(start.algorithm):
+        if name == "paper":
+            raise InvalidInputError(
+                f"preset must be 'cpu' with algorithm {algorithm!r}: the paper trained task {known.name!r} with "
+                f"{algorithm_name(start.algorithm)}."
+            )
+        start = dataclasses.replace(start, algorithm=_other(start, algorithm))
+        check_action_space(start.algorithm, _action_space(known))
+    environment = known.metadata.get("environment")
     return TrainConfig(
-        task=task,
+        task=known.name,
         preset=name,
         algorithm=start.algorithm,
         goal=known.goal,
@@ -150,15 +178,58 @@ def preset(task: str, name: str = "cpu") -> TrainConfig:
         n_envs=start.n_envs,
         standardise=start.standardise,
         snapshots=start.snapshots,
+        environment=None if environment is None else EnvironmentConfig.from_dict(environment),
     )
+
+
+def check_algorithm_name(name: str | None) -> None:
+    """Check the name of an algorithm; None passes.
+
+    Raises:
+        InvalidInputError: It cannot work here; the message says why.
+        UnknownNameError: There is none of that name.
+    """
+    if name in REFUSED:
+        raise InvalidInputError(f"algorithm {name!r} is not offered: {REFUSED[name]}")
+    if name is not None and name not in ALGORITHMS:
+        raise unknown_name("algorithm", name, ALGORITHMS)
+
+
+_ROLLOUT_ROWS = 2_048
+"""Transitions in a rollout of PPO: Stable-Baselines3's own default."""
+_KEPT = (
+    "learning_starts",
+    "buffer_size",
+    "gamma",
+    "train_freq",
+    "gradient_steps",
+    "use_sde",
+    "use_sde_at_warmup",
+    "sde_sample_freq",
+    "scale_observations",
+)
+"""What a preset says of the task rather than of its algorithm."""
+
+
+def _other(start: _Start, algorithm: str) -> AlgorithmConfig:
+    kind = ALGORITHMS[algorithm]
+    names = {field.name for field in dataclasses.fields(kind)}
+    kept = {name: getattr(start.algorithm, name) for name in _KEPT if name in names and hasattr(start.algorithm, name)}
+    if kind is PPOConfig:
+        kept["n_steps"] = -(-max(_ROLLOUT_ROWS, start.standardise or 0) // start.n_envs)
+    return kind(**kept)
+
+
+def _action_space(task: Task) -> gym.Space[Any]:
+    simulator = task.simulator(_SMALLEST_PICTURE)
+    simulator.close()
+    return simulator.action_space
 
 
 def _general(task: Task, name: str) -> _Start:
     if name == "paper":
         raise InvalidInputError(f"preset must be 'cpu' for task {task.name!r}: the paper does not have this task.")
-    simulator = task.simulator(32)
-    kind = type(simulator.action_space).__name__
-    simulator.close()
+    kind = type(_action_space(task)).__name__
     if kind == "Discrete":
         return _cartpole_cpu()
     if kind == "Box":

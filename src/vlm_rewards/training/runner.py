@@ -13,10 +13,11 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
 
-from vlm_rewards.envs import Task, get_task
+from vlm_rewards.envs import Task
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards import VLMReward
+from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.algorithms import build_algorithm
@@ -27,6 +28,7 @@ from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.session import Session
 from vlm_rewards.training.snapshots import PolicyFunction, Snapshot
 from vlm_rewards.training.state_file import read_state
+from vlm_rewards.training.tasks import task_of
 
 CHECKPOINT_SECONDS = 60.0
 """Between resume states."""
@@ -62,7 +64,7 @@ class TrainingOutcome:
 def train(
     config: TrainConfig,
     run_dir: Path,
-    reward: VLMReward,
+    reward: StateReward | PotentialShaping,
     evaluate: Evaluate,
     *,
     overwrite: bool = False,
@@ -99,7 +101,7 @@ def train(
         WorkerError: A simulator raised or died.
         LabellerError: Scoring pictures failed.
     """
-    task = get_task(config.task)
+    task = task_of(config)
     _check_reward(config, reward)
     check_interval(checkpoint_seconds)
     console = console or Console(quiet=True)
@@ -133,7 +135,7 @@ def train(
             model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
             session = Session(config, run, reward, evaluate, console, checkpoint_seconds, present, history, state)
             interrupted = session.learn(model)
-            record = {"command": command, **_record(config, task, session, interrupted, model), **source}
+            record = {"command": command, **_record(config, task, reward, session, interrupted, model), **source}
             run.write_json(run.record, record)
     return TrainingOutcome(run, session.snapshots.best, record, interrupted)
 
@@ -165,7 +167,7 @@ def _as_run_folder_errors(run: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _check_reward(config: TrainConfig, reward: VLMReward) -> None:
+def _check_reward(config: TrainConfig, reward: StateReward | PotentialShaping) -> None:
     """Refuse a reward that is not what the settings, and so the record, say."""
     for name in ("goal", "baseline", "alpha"):
         given, said = getattr(reward, name, None), getattr(config, name)
@@ -174,7 +176,9 @@ def _check_reward(config: TrainConfig, reward: VLMReward) -> None:
 
 
 @contextlib.contextmanager
-def _environment(config: TrainConfig, task: Task, reward: VLMReward) -> Iterator[PhotographedVecEnv]:
+def _environment(
+    config: TrainConfig, task: Task, reward: StateReward | PotentialShaping
+) -> Iterator[PhotographedVecEnv]:
     venv = PhotographedVecEnv(
         task,
         config.n_envs,
@@ -182,6 +186,7 @@ def _environment(config: TrainConfig, task: Task, reward: VLMReward) -> Iterator
         seed=derive_seed(config.seed, "train"),
         n_workers=config.n_workers,
         slots=max(4, 2 * -(-config.chunk_frames // config.n_envs) + 1),
+        photograph_resets=isinstance(reward, PotentialShaping),
     )
     try:
         yield venv
@@ -190,7 +195,12 @@ def _environment(config: TrainConfig, task: Task, reward: VLMReward) -> Iterator
 
 
 def _record(
-    config: TrainConfig, task: Task, session: Session, interrupted: bool, model: BaseAlgorithm
+    config: TrainConfig,
+    task: Task,
+    reward: StateReward | PotentialShaping,
+    session: Session,
+    interrupted: bool,
+    model: BaseAlgorithm,
 ) -> dict[str, Any]:
     budget = update_budget(config)
     best = session.snapshots.best
@@ -202,7 +212,8 @@ def _record(
         "goal": config.goal,
         "baseline": config.baseline,
         "alpha": config.alpha,
-        "encoder": session.labels.reward.encoder.describe(),  # type: ignore[attr-defined]
+        "encoder": reward.encoder.describe(),
+        "reward": reward.describe(),
         "preset": config.preset,
         "seed": config.seed,
         "steps": model.num_timesteps,

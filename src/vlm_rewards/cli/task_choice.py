@@ -1,0 +1,141 @@
+"""Which task a command is about: a name, a Python file, or an environment's id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from vlm_rewards.envs import EnvironmentConfig, environment_task, list_tasks
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.training.algorithm_config import ALGORITHMS
+from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.presets import PAPER_TASKS, PRESETS, check_algorithm_name, preset
+from vlm_rewards.training.tasks import file_preset
+
+_HELP = ("-h", "--help")
+_EXAMPLES = {
+    "goal": "what the state should look like, as in --goal 'a cheetah running'",
+    "baseline": "what any state looks like, as in --baseline 'a cheetah'",
+}
+
+
+@dataclass
+class TaskChoice:
+    """What decides every other setting's default, taken out of the arguments before the others are read."""
+
+    task: str | None = None
+    """Name of a task, ``FILE.py`` or ``FILE.py:TASK``."""
+    preset: str | None = None
+    """Name of a preset."""
+    algo: str | None = None
+    """Name of an algorithm."""
+    resume: str | None = None
+    """Folder of a run."""
+    env_id: str | None = None
+    """Gymnasium's id of an environment."""
+    rest: list[str] = field(default_factory=list[str])
+    """The other arguments."""
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no task was named, and so help is wanted.
+
+        Raises:
+            InvalidInputError: There are other arguments; the task belongs before them.
+        """
+        if self.task is not None or self.env_id is not None:
+            return False
+        if self.rest and self.rest[0] not in _HELP:
+            names = ", ".join(list_tasks())
+            raise InvalidInputError(f"the task must come first, got {self.rest[0]!r}. Choices: {names}.")
+        return True
+
+    def start(self) -> TrainConfig:
+        """The settings that this choice starts from.
+
+        Raises:
+            InvalidInputError: What was chosen does not exist or does not go together.
+        """
+        check_algorithm_name(self.algo)
+        if self.env_id is not None:
+            return self._environment()
+        task = str(self.task)
+        preset_name = self.preset or default_preset(task)
+        file, name = _file_and_name(task)
+        if file is not None:
+            return file_preset(file, name, preset_name, self.algo)
+        return preset(task, preset_name, self.algo)
+
+    def environment_arguments(self) -> list[str]:
+        """The arguments with the environment's id among them."""
+        return ["--env-id", str(self.env_id), *self.rest]
+
+    def _environment(self) -> TrainConfig:
+        if self.task is not None:
+            raise InvalidInputError(f"give a task or --env-id, not both: got {self.task!r} and {self.env_id!r}.")
+        if self.preset not in (None, "cpu"):
+            raise InvalidInputError(f"preset must be 'cpu' with --env-id, got {self.preset!r}.")
+        goal, baseline = (_sentence(name, self.rest) for name in ("goal", "baseline"))
+        # The environment's own flags: its kind of actions decides the algorithm, and so the other flags.
+        no_help = [argument for argument in self.environment_arguments() if argument not in _HELP]
+        environment, _ = tyro.cli(EnvironmentConfig, args=no_help, return_unknown_args=True)
+        task = environment_task(environment, goal=goal, baseline=baseline)
+        return preset(task, "cpu", self.algo)
+
+
+def read_choice(arguments: Sequence[str]) -> TaskChoice:
+    """Take out of the arguments what decides every other setting's default.
+
+    Raises:
+        InvalidInputError: A flag has no value.
+    """
+    choice = TaskChoice()
+    pending = list(arguments)
+    while pending:
+        argument = pending.pop(0)
+        flag, equals, value = argument.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        if flag.startswith("--") and name in ("preset", "algo", "resume", "env_id"):
+            if not equals:
+                if not pending or pending[0].startswith("--"):
+                    raise InvalidInputError(f"{flag} needs a value.{_choices(name)}")
+                value = pending.pop(0)
+            setattr(choice, name, value)
+        elif choice.task is None and not choice.rest and not argument.startswith("-"):
+            choice.task = argument
+        else:
+            choice.rest.append(argument)
+    return choice
+
+
+def default_preset(task: str | None) -> str:
+    """``"paper"`` where there is a GPU and the paper has the task, ``"cpu"`` elsewhere."""
+    import torch
+
+    return "paper" if task in PAPER_TASKS and torch.cuda.is_available() else "cpu"
+
+
+def _file_and_name(task: str) -> tuple[Path | None, str | None]:
+    """Split ``FILE.py:TASK``; a name of the registry has no file."""
+    match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<name>[^:/\\]*))?", task)
+    return (Path(match["file"]).expanduser(), match["name"] or None) if match else (None, None)
+
+
+def _sentence(name: str, arguments: Sequence[str]) -> str:
+    for position, argument in enumerate(arguments):
+        if argument == f"--{name}" and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if argument.startswith(f"--{name}="):
+            return argument.split("=", 1)[1]
+    if any(argument in _HELP for argument in arguments):
+        return f"the {name}"
+    raise InvalidInputError(f"--env-id needs --{name}: {_EXAMPLES[name]}.")
+
+
+def _choices(name: str) -> str:
+    choices = {"preset": PRESETS, "algo": tuple(ALGORITHMS)}.get(name, ())
+    return f" Choices: {', '.join(choices)}." if choices else ""
