@@ -118,7 +118,8 @@ def _replay(settings: dict[str, Any], *, for_inference: bool) -> dict[str, Any]:
     if settings["n_steps"] > 1:
         steps = {"n_steps": settings["n_steps"], "gamma": settings["gamma"]}
         buffer = {"replay_buffer_class": LabelledNStepReplayBuffer, "replay_buffer_kwargs": steps}
-    return buffer | ({"buffer_size": 1} if for_inference else {})
+    # All that Stable-Baselines3 does with n_steps is to choose its own buffer; with one of ours it warns.
+    return buffer | {"n_steps": 1} | ({"buffer_size": 1} if for_inference else {})
 
 
 def _policy_settings(algorithm: AlgorithmConfig, name: str) -> dict[str, Any]:

@@ -210,8 +210,11 @@ def _parameters(state: Any) -> dict[str, Any]:
 
 def _leaves(tree: Any) -> dict[str, np.ndarray]:
     import jax
+    import jax.numpy as jnp
 
-    return {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    # Through JAX: counters begin as Python ints and become int32 with the first update.
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path): np.array(jnp.asarray(leaf)) for path, leaf in leaves}
 
 
 def _with_leaves(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:

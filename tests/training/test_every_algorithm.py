@@ -1,0 +1,148 @@
+"""Every algorithm gets the reward of its own states, before and after a run was stopped, and goes on exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+
+from every_algorithm import CASES, tiny
+from vlm_rewards.envs import register_task
+from vlm_rewards.errors import LabellerError
+from vlm_rewards.testing import FakeEncoder, counting_label, counting_reward, counting_task
+from vlm_rewards.testing.states import state_differences
+from vlm_rewards.training import TrainConfig, train
+from vlm_rewards.training.state_file import read_state
+
+COUNT = 2.0**-24  # what one step is worth to `counting_reward`
+
+
+class CountingStateReward:
+    """`counting_reward` with what a run wants to know of its reward; may fail at the n-th batch, as in a power cut."""
+
+    def __init__(self, fails_at: int = -1) -> None:
+        self.encoder = FakeEncoder(image_size=32)
+        self.left = fails_at
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        self.left -= 1
+        if self.left == 0:
+            raise ZeroDivisionError("power cut")
+        return counting_reward(frames)
+
+    def embed(self, frames: Any) -> np.ndarray:
+        return self(frames)[:, None]
+
+    def from_embeddings(self, embeddings: Any) -> np.ndarray:
+        return embeddings[:, 0]
+
+    def describe(self) -> dict[str, Any]:
+        return {"formula": "counting"}
+
+
+def judge(policy: Callable[[np.ndarray], np.ndarray], *, episodes: int, seed: int) -> dict[str, Any]:
+    observations = np.linspace(0, 1, 3 * 16, dtype=np.float32).reshape(16, 3)
+    value = float(np.asarray(policy(observations), dtype=np.float64).sum())
+    return {"vlm_return": value, "vlm_return_std": 0.5, "true_return": -value, "success_rate": 0.5}
+
+
+def settings(case: str) -> TrainConfig:
+    actions = CASES[case][1]
+    name = f"counting-{actions}"
+    register_task(counting_task(name, actions=actions), replace=True)  # type: ignore[arg-type]
+    return TrainConfig(
+        task=name, preset="cpu", algorithm=tiny(case), goal="a large number", baseline="a number", steps=96, n_envs=2,
+        snapshots=2, selection_episodes=2, chunk_frames=5, device="cpu", n_workers=1, seed=4,
+    )  # fmt: skip
+
+
+def check_replay(state: dict[str, Any], *, least: int) -> None:
+    rows = state["replay"]["rows"]
+    assert rows["rewards"].size >= least
+    np.testing.assert_array_equal(rows["rewards"], counting_label(rows["next_observations"]))
+    np.testing.assert_array_equal(
+        counting_label(rows["next_observations"]) - counting_label(rows["observations"]), np.float32(COUNT)
+    )
+
+
+def check_rollout(model: Any) -> int:
+    """Rewards are those of the states after; where the time limit struck, the value of that state is added."""
+    buffer = model.rollout_buffer
+    own = counting_label(buffer.observations).astype(np.float64) + COUNT
+    bootstrapped = np.abs(buffer.rewards - own) > COUNT / 2
+    after = buffer.observations[bootstrapped].copy()
+    after[:, 1] += 1 / 4096
+    after[:, 2] = buffer.actions[bootstrapped][:, 0]
+    if isinstance(model.action_space, gym.spaces.Box):
+        after[:, 2] = np.clip(after[:, 2], -1, 1)  # as Stable-Baselines3 sends them to the simulator
+    with torch.no_grad():
+        values = model.policy.predict_values(torch.as_tensor(after)).numpy()[:, 0]
+    np.testing.assert_allclose(buffer.rewards[bootstrapped] - own[bootstrapped], model.gamma * values, atol=1e-5)
+    # An episode's first state follows every bootstrapped one.
+    follows = np.concatenate([buffer.episode_starts[1:], model._last_episode_starts[None]])
+    assert follows[bootstrapped].all()
+    check_advantages(buffer, model)
+    return int(bootstrapped.sum())
+
+
+def check_advantages(buffer: Any, model: Any) -> None:
+    """Generalised advantage estimates, from the end of the rollout to its beginning, one number at a time."""
+    with torch.no_grad():
+        last = model.policy.predict_values(model.policy.obs_to_tensor(model._last_obs)[0]).numpy()[:, 0]
+    ends = np.concatenate([buffer.episode_starts[1:], model._last_episode_starts[None]]).astype(bool)
+    for simulator in range(buffer.n_envs):
+        advantage, value = 0.0, float(last[simulator])
+        for step in reversed(range(buffer.buffer_size)):
+            goes_on = 0.0 if ends[step, simulator] else 1.0
+            own = float(buffer.values[step, simulator])
+            error = float(buffer.rewards[step, simulator]) + model.gamma * value * goes_on - own
+            advantage = error + model.gamma * model.gae_lambda * goes_on * advantage
+            value = own
+            assert buffer.advantages[step, simulator] == pytest.approx(advantage, abs=1e-5)
+            assert buffer.returns[step, simulator] == pytest.approx(advantage + own, abs=1e-5)
+
+
+@pytest.fixture
+def rollouts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Checks each rollout just before it is learned from; how many of its rows were bootstrapped."""
+    checked: list[int] = []
+    learn = PPO.train
+
+    def checking(self: PPO) -> None:
+        checked.append(check_rollout(self))
+        learn(self)
+
+    monkeypatch.setattr(PPO, "train", checking)
+    return checked
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rewards_are_of_their_own_states_before_and_after_resuming(
+    case: str, tmp_path: Path, rollouts: list[int]
+) -> None:
+    config = settings(case)
+    whole = train(config, tmp_path / "whole", CountingStateReward(), judge).run
+    of_whole = list(rollouts)
+    with pytest.raises(LabellerError, match="power cut"):
+        train(config, tmp_path / "cut", CountingStateReward(12), judge, checkpoint_seconds=0)
+    cut = read_state(tmp_path / "cut" / whole.state.name)
+    assert 0 < cut["steps"] < 96
+    resumed = train(config, tmp_path / "cut", CountingStateReward(), judge, resume=True, checkpoint_seconds=0).run
+    end = read_state(resumed.state)
+    assert state_differences(end, read_state(whole.state)) == []
+    policies = {path.name: path.read_bytes() for path in whole.checkpoints.iterdir()}
+    assert {path.name: path.read_bytes() for path in resumed.checkpoints.iterdir()} == policies
+    assert len([name for name in policies if name.endswith(".safetensors")]) == 2
+    if config.algorithm_name == "ppo":
+        assert rollouts[-2:] == of_whole[-2:]
+        assert sum(of_whole) > 0  # or nothing was learned about time limits
+        assert len(of_whole) == 96 // 16
+    else:
+        check_replay(cut, least=16)
+        check_replay(end, least=96)
