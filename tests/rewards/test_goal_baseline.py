@@ -42,7 +42,9 @@ def test_equals_the_dense_matrix_twin(seed: int, dim: int, n: int, prompts: int,
     actual = goal_baseline_reward(images, goal, baseline, alpha)
     assert actual.dtype == np.float32
     assert actual.shape == (n,)
-    np.testing.assert_allclose(actual, expected, atol=1e-6, rtol=0)
+    # Rounding goal and baseline to float32 turns the line between them the more, the closer they are.
+    closeness = 1 / min(1.0, float(np.linalg.norm(goal.astype(np.float64) - baseline)))
+    np.testing.assert_allclose(actual, expected, atol=1e-6 * closeness, rtol=0)
 
 
 @given(seed=SEEDS, dim=DIMENSIONS)
