@@ -1,9 +1,13 @@
-"""Every algorithm that is offered, with settings for tasks of a second."""
+"""Every algorithm that is offered, with settings for tasks of a second, and what a tiny run needs besides."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from vlm_rewards.testing import FakeEncoder, counting_reward
 from vlm_rewards.training.algorithm_config import ALGORITHMS, AlgorithmConfig
 
 GSDE = {"use_sde": True, "sde_sample_freq": 3}
@@ -35,3 +39,32 @@ def tiny(case: str) -> AlgorithmConfig:
     name, _, settings = CASES[case]
     common = _ON_POLICY if name == "ppo" else _OFF_POLICY
     return ALGORITHMS[name](**{**common, "net_arch": (8,), **settings})
+
+
+class CountingStateReward:
+    """`counting_reward` with what a run wants to know of its reward; may fail at the n-th batch, as in a power cut."""
+
+    def __init__(self, fails_at: int = -1) -> None:
+        self.encoder = FakeEncoder(image_size=32)
+        self.left = fails_at
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        self.left -= 1
+        if self.left == 0:
+            raise ZeroDivisionError("power cut")
+        return counting_reward(frames)
+
+    def embed(self, frames: Any) -> np.ndarray:
+        return self(frames)[:, None]
+
+    def from_embeddings(self, embeddings: Any) -> np.ndarray:
+        return embeddings[:, 0]
+
+    def describe(self) -> dict[str, Any]:
+        return {"formula": "counting"}
+
+
+def judge(policy: Callable[[np.ndarray], np.ndarray], *, episodes: int, seed: int) -> dict[str, Any]:
+    observations = np.linspace(0, 1, 3 * 16, dtype=np.float32).reshape(16, 3)
+    value = float(np.asarray(policy(observations), dtype=np.float64).sum())
+    return {"vlm_return": value, "vlm_return_std": 0.5, "true_return": -value, "success_rate": 0.5}

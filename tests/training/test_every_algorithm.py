@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +11,15 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from every_algorithm import CASES, tiny
+from every_algorithm import CASES, CountingStateReward, judge, tiny
 from vlm_rewards.envs import register_task
 from vlm_rewards.errors import LabellerError
-from vlm_rewards.testing import FakeEncoder, counting_label, counting_reward, counting_task
+from vlm_rewards.testing import counting_label, counting_task
 from vlm_rewards.testing.states import state_differences
 from vlm_rewards.training import TrainConfig, train
 from vlm_rewards.training.state_file import read_state
 
 COUNT = 2.0**-24  # what one step is worth to `counting_reward`
-
-
-class CountingStateReward:
-    """`counting_reward` with what a run wants to know of its reward; may fail at the n-th batch, as in a power cut."""
-
-    def __init__(self, fails_at: int = -1) -> None:
-        self.encoder = FakeEncoder(image_size=32)
-        self.left = fails_at
-
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        self.left -= 1
-        if self.left == 0:
-            raise ZeroDivisionError("power cut")
-        return counting_reward(frames)
-
-    def embed(self, frames: Any) -> np.ndarray:
-        return self(frames)[:, None]
-
-    def from_embeddings(self, embeddings: Any) -> np.ndarray:
-        return embeddings[:, 0]
-
-    def describe(self) -> dict[str, Any]:
-        return {"formula": "counting"}
-
-
-def judge(policy: Callable[[np.ndarray], np.ndarray], *, episodes: int, seed: int) -> dict[str, Any]:
-    observations = np.linspace(0, 1, 3 * 16, dtype=np.float32).reshape(16, 3)
-    value = float(np.asarray(policy(observations), dtype=np.float64).sum())
-    return {"vlm_return": value, "vlm_return_std": 0.5, "true_return": -value, "success_rate": 0.5}
 
 
 def settings(case: str) -> TrainConfig:
