@@ -1,6 +1,6 @@
 """Kill runs with SIGKILL at random moments, resume them, and compare with a run that was never stopped.
 
-    python benchmarks/kill_and_resume.py --kills 20 --out docs/records/kill-and-resume.json
+    python benchmarks/kill_and_resume.py --kills 20 --out docs/measurements/kill-and-resume.json
 
 Each kill is a run of its own, by the command line, as a user would start it. The moment is drawn uniformly from the
 duration of the run that is left alone: while Python starts, while policies learn, are compared or evaluated, while

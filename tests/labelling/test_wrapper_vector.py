@@ -283,7 +283,10 @@ def raises() -> Any:
     ("draw", "message"),
     [
         (lambda: None, r"must return 2 pictures, one of each sub-environment: got NoneType.*sync.* or .*async.* may"),
-        (lambda: np.zeros((64, 96, 3), dtype=np.uint8), r"must return 2 pictures.*: got \[64, 96, 3\]"),
+        (
+            lambda: np.zeros((64, 96, 3), dtype=np.uint8),
+            r"must return 2 pictures.*: got an array of shape \(64, 96, 3\)",
+        ),
         (lambda: [np.zeros((64, 96, 3))] * 2, r"render\(\) of Drawing must return a uint8 .* convert it to uint8"),
         (raises, r"must return 2 pictures.*: it raised TypeError\('only scalar arrays'\)"),
     ],

@@ -139,7 +139,8 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         if not isinstance(pictures, Sequence | np.ndarray):
             raise self._not_drawn(f"got {type(pictures).__name__}")
         if len(pictures) != self.num_envs:
-            raise self._not_drawn(f"got {len(pictures)}")
+            single = isinstance(pictures, np.ndarray)
+            raise self._not_drawn(f"got an array of shape {pictures.shape}" if single else f"got {len(pictures)}")
         return np.stack([self._photographer.fit(picture) for picture in pictures])
 
     def _not_drawn(self, what: str) -> InvalidInputError:
