@@ -19,6 +19,7 @@ _VERBS = {
     "relabel": "write VLM rewards into a recorded data set",
     "finetune": "train an encoder on captioned pictures of simulators",
     "tasks": "list the tasks",
+    "bench": "measure how fast each stage is here, beside the common way",
     "results": "turn the records of runs into a table",
 }
 

@@ -122,6 +122,32 @@ class OpenCLIPEncoder:
         chunks = [self._embed_chunk(chunk) for chunk in self._batches(pixels)]
         return self._to_numpy(torch.cat(chunks))
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the model does with pictures before it looks at them."""
+        return self._preprocess
+
+    def embed_preprocessed(self, pixels: torch.Tensor) -> Embeddings:
+        """Embed pictures that were prepared elsewhere.
+
+        Args:
+            pixels: Floating point ``[n 3 height width]``, n at least 1, as `preprocessing` would give them.
+
+        Returns:
+            float32 ``[n d]``, unit-norm rows.
+
+        Raises:
+            InvalidInputError: If ``pixels`` is anything else.
+            VLMRewardsError: If the model's numbers overflow in its dtype.
+        """
+        wanted = (3, self._preprocess.height, self._preprocess.width)
+        if not pixels.is_floating_point() or pixels.ndim != 4 or pixels.shape[1:] != wanted or len(pixels) == 0:
+            raise InvalidInputError(
+                f"pixels must be floating point [n {' '.join(map(str, wanted))}], n at least 1; "
+                f"received {pixels.dtype} {list(pixels.shape)}"
+            )
+        return self._to_numpy(torch.cat([self._embed_pixels(chunk) for chunk in self._batches(pixels)]))
+
     def embed_texts(self, prompts: Sequence[str] | Any) -> Embeddings:
         """Embed sentences.
 
@@ -184,8 +210,12 @@ class OpenCLIPEncoder:
     def _embed_chunk(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             # The view keeps the pixels where they are: colours innermost, which convolutions prefer.
-            images = self._preprocess(pixels.to(self._device).permute(0, 3, 1, 2))
-            return _unit(self._model.encode_image(images.to(_DTYPES[self._dtype_name]), normalize=False))
+            return self._embed_pixels(self._preprocess(pixels.to(self._device).permute(0, 3, 1, 2)))
+
+    def _embed_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            images = pixels.to(device=self._device, dtype=_DTYPES[self._dtype_name])
+            return _unit(self._model.encode_image(images, normalize=False))
 
     def _embed_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():

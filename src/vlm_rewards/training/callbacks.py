@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
+from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.labelling import LabelRewards
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
@@ -120,19 +121,36 @@ class Stopwatch(BaseCallback):
         self._since = now
 
 
+_LARGE_ENCODER = 20_000_000
+"""Weights from which an encoder is so slow that simulators hardly compete with it for the cores."""
+
+
 class ThreadPhases(BaseCallback):
-    """Gives torch half of the cores while pictures are embedded, and one thread for the updates.
+    """Shares the cores out to torch: some threads while pictures are embedded, one for the updates.
 
     Threads of torch that compete with simulators for the same cores wait for
-    each other and are slower than one thread. A minibatch of a few hundred rows
-    through small networks is faster on one thread in any case. Must come after
+    each other: with a small encoder, which draws level with the simulators,
+    half of the cores are 12 % faster than all. With a large one the simulators
+    wait most of the time, and half of the cores embed half as fast as all (two
+    cores, CartPole, the bundled encoder and ViT-B-32). The choice depends on
+    the encoder alone, not on the clock: sums may depend on the number of
+    threads in their last bits. A minibatch of a few hundred rows through small
+    networks is faster on one thread in any case. Must come after
     `LabelRewards` in the list, which waits for the last pictures at the end of
     a rollout.
+
+    Args:
+        encoder: What embeds the pictures; None is a small one.
     """
+
+    def __init__(self, encoder: ImageTextEncoder | None = None) -> None:
+        super().__init__()
+        facts: dict[str, Any] = {} if encoder is None else encoder.describe()
+        self._large = facts.get("parameters", 0) >= _LARGE_ENCODER
 
     def _on_training_start(self) -> None:
         self._all = torch.get_num_threads()
-        self._embedding = max(1, self._all // 2)
+        self._embedding = self._all if self._large else max(1, self._all // 2)
 
     def _on_rollout_start(self) -> None:
         torch.set_num_threads(self._embedding)

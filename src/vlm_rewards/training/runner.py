@@ -175,6 +175,11 @@ def _check_reward(config: TrainConfig, reward: StateReward | PotentialShaping) -
             raise InvalidInputError(f"{name} of the reward must be that of the settings, {said!r}, got {given!r}.")
 
 
+def ring_slots(chunk_frames: int, n_envs: int) -> int:
+    """Vector steps whose pictures a run keeps: a chunk that is drawn while another is scored, and one step more."""
+    return max(4, 2 * -(-chunk_frames // n_envs) + 1)
+
+
 @contextlib.contextmanager
 def _environment(
     config: TrainConfig, task: Task, reward: StateReward | PotentialShaping
@@ -185,7 +190,7 @@ def _environment(
         image_size=reward.encoder.image_size,
         seed=derive_seed(config.seed, "train"),
         n_workers=config.n_workers,
-        slots=max(4, 2 * -(-config.chunk_frames // config.n_envs) + 1),
+        slots=ring_slots(config.chunk_frames, config.n_envs),
         photograph_resets=isinstance(reward, PotentialShaping),
     )
     try:

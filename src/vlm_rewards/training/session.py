@@ -70,7 +70,7 @@ class Session:
         self._identity = identity
         self._began = time.time() - before["seconds"]
         self.labels = LabelRewards(reward, chunk_frames=config.chunk_frames, standardise=config.standardise)
-        self.threads = ThreadPhases()
+        self.threads = ThreadPhases(reward.encoder)
         self.stopwatch = Stopwatch()
         self.stopwatch.seconds.update(before["stopwatch"])
         self.snapshots = Snapshots(run, config, score, self.stopwatch, before["snapshots"])

@@ -1,0 +1,43 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
+
+STAGES = ("drawing", "preprocessing", "embedding", "updates", "collection", "end-to-end", "memory")
+"""What can be measured, in the order in which it is."""
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """What is measured and how often. A docstring under each field is also its ``--help``."""
+
+    stages: tuple[str, ...] = STAGES
+    """What to measure."""
+    repeats: int = 5
+    """Runs of each, after one to warm up; the table shows medians."""
+    pictures: int = 128
+    """Pictures in a run of preprocessing or embedding; drawing draws four times as many."""
+    updates: int = 500
+    """Updates in a run."""
+    rollouts: int = 4
+    """Rollouts in a run of collection or end-to-end, each of 256 steps."""
+    architectures: tuple[str, ...] = ("RN50", "ViT-B-32")
+    """Models of open_clip besides the bundled encoder; they get random weights, on which speed does not depend."""
+    mujoco: str = "Humanoid-v5"
+    """MuJoCo environment that is drawn, where MuJoCo is installed."""
+
+    def __post_init__(self) -> None:
+        for stage in self.stages:
+            if stage not in STAGES:
+                raise unknown_name("stage", stage, STAGES)
+        if not self.stages:
+            raise InvalidInputError(f"stages must name at least one of {', '.join(STAGES)}, got none.")
+        for name in ("repeats", "pictures", "updates", "rollouts"):
+            check_count(name, getattr(self, name))
+
+
+QUICK = BenchSettings(repeats=1, pictures=8, updates=20, rollouts=1, architectures=("ViT-B-32",))
+"""Whether it works, in half a minute; the numbers mean little."""
