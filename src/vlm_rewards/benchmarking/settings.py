@@ -39,5 +39,5 @@ class BenchSettings:
             check_count(name, getattr(self, name))
 
 
-QUICK = BenchSettings(repeats=1, pictures=8, updates=20, rollouts=1, architectures=("ViT-B-32",))
-"""Whether it works, in half a minute; the numbers mean little."""
+QUICK = BenchSettings(STAGES[:-1], repeats=1, pictures=8, updates=20, rollouts=1, architectures=("ViT-B-32",))
+"""Whether it works, in less than a minute; the numbers mean little. Memory, which takes minutes, only by name."""

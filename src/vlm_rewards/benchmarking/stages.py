@@ -21,6 +21,7 @@ from vlm_rewards.benchmarking.settings import BenchSettings
 from vlm_rewards.encoders import OpenCLIPEncoder
 from vlm_rewards.envs import EnvironmentConfig, environment_task, get_task
 from vlm_rewards.labelling import LabelledReplayBuffer
+from vlm_rewards.training.callbacks import update_threads
 
 _ROWS = 5_000  # in the replay buffer while updates are measured
 _HUMANOID_OBSERVATION, _HUMANOID_ACTION = 348, 17
@@ -116,7 +117,8 @@ def _encoder_facts(encoder: OpenCLIPEncoder) -> dict[str, Any]:
 def updates(settings: BenchSettings) -> Iterator[Measurement]:
     """Gradient updates per second of DQN on CartPole and of SAC on the Humanoid's observations.
 
-    Ours waits for labels and uses one thread; beside it is Stable-Baselines3 as it comes, with all threads.
+    Ours has our replay buffer and as many threads as a run gives it; beside it is Stable-Baselines3 as it comes, with
+    all threads.
     """
     humanoid = _box(np.inf, _HUMANOID_OBSERVATION), _box(0.4, _HUMANOID_ACTION)
     cartpole = _box(np.inf, 4), gym.spaces.Discrete(2)
@@ -143,15 +145,16 @@ def _updates(
     ours = _filled(kind, spaces, {**options, "replay_buffer_class": LabelledReplayBuffer})
     theirs = _filled(kind, spaces, options)
 
-    def learn(model: Any, own_threads: int) -> float:
-        torch.set_num_threads(own_threads)
+    def learn(model: Any, used: int) -> float:
+        torch.set_num_threads(used)
         try:
             return rate(lambda: model.train(gradient_steps=count, batch_size=model.batch_size), count)
         finally:
             torch.set_num_threads(threads)
 
-    values = paired(lambda: learn(ours, 1), lambda: learn(theirs, threads), settings.repeats)
-    facts = {"updates": count, "threads": 1, "common_threads": threads, **options}
+    own_threads = min(threads, update_threads(ours.policy))
+    values = paired(lambda: learn(ours, own_threads), lambda: learn(theirs, threads), settings.repeats)
+    facts = {"updates": count, "threads": own_threads, "common_threads": threads, **options}
     return Measurement(name, "updates/s", values[0], "common way", values[1], facts)
 
 

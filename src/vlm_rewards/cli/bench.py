@@ -32,7 +32,7 @@ class _Arguments:
     settings: Annotated[BenchSettings, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=BenchSettings)
     """What is measured."""
     quick: bool = False
-    """Measure little, to see whether all works; takes half a minute and says little about speed."""
+    """Measure little, to see whether all works; takes a minute and says little about speed."""
     json: bool = False
     """Print the record as JSON instead of a table."""
     out: Path | None = None

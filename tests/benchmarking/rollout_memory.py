@@ -1,0 +1,37 @@
+"""A run with 16 simulators whose rollouts have as many vector steps as the first argument says; see test_memory.py."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from vlm_rewards.labelling import LabelRewards
+from vlm_rewards.simulation import PhotographedVecEnv
+from vlm_rewards.testing import counting_task
+from vlm_rewards.training.algorithm_config import DQNConfig
+from vlm_rewards.training.algorithms import build_algorithm
+from vlm_rewards.training.runner import ring_slots
+
+SIMULATORS, SIZE, CHUNK = 16, 96, 256
+VECTOR_STEPS = 4_000
+
+
+def brightness(frames: np.ndarray) -> np.ndarray:
+    return frames[:, 0, 0].mean(axis=1, dtype=np.float32)
+
+
+def main(train_freq: int) -> None:
+    slots = ring_slots(CHUNK, SIMULATORS)
+    venv = PhotographedVecEnv(counting_task(), SIMULATORS, image_size=SIZE, slots=slots)
+    algorithm = DQNConfig(
+        learning_starts=0, train_freq=train_freq, gradient_steps=1, buffer_size=VECTOR_STEPS * SIMULATORS
+    )
+    model = build_algorithm(algorithm, venv, seed=0, device="cpu")
+    model.learn(VECTOR_STEPS * SIMULATORS, callback=LabelRewards(brightness, chunk_frames=CHUNK))
+    print(venv.ring.nbytes, model.num_timesteps, model._n_updates)
+    venv.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

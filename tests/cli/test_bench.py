@@ -1,0 +1,77 @@
+"""``vlm-rewards bench``, small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from vlm_rewards.cli import main
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", *arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_every_number_can_be_computed_again_from_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "bench.json"
+    small = ("--quick", "--repeats", "2", "--architectures", "ViT-S-32-alt", "--mujoco", "InvertedPendulum-v5")
+    assert run(*small, "--json", "--out", str(out)) == 0
+    printed = capsys.readouterr().out
+    record: dict[str, Any] = json.loads(printed)
+    assert json.loads(out.read_text()) == record
+    assert record["kind"] == "bench" and record["repeats"] == 2 and record["torch_threads"] == 1
+    assert record["command"].startswith("vlm-rewards bench --quick") and record["machine"]["cores"] >= 1
+    rows = {row["name"]: row for row in record["measurements"]}
+    assert list(rows) == [
+        "drawing CartPole, 96 px",
+        "drawing CartPole, 224 px",
+        "drawing InvertedPendulum-v5, 224 px",
+        "preprocessing for bundled encoder, 96 px",
+        "embedding, bundled encoder",
+        "preprocessing for ViT-S-32-alt (random weights)",
+        "embedding, ViT-S-32-alt (random weights)",
+        "labelled frames, ViT-S-32-alt (random weights)",
+        "updates of DQN, CartPole",
+        "updates of SAC, Humanoid's observations",
+        "collection and labelling, CartPole, bundled encoder",
+        "end-to-end, CartPole, bundled encoder",
+    ]
+    for row in rows.values():
+        assert len(row["runs"]) == 2 and min(row["runs"]) > 0
+        assert row["median"] == pytest.approx(median(row["runs"]), rel=1e-4)
+        if "beside" in row:
+            ratios = [one / other for one, other in zip(row["runs"], row["beside"]["runs"], strict=True)]
+            assert row["ratio"]["runs"] == pytest.approx(ratios, rel=1e-3)
+            assert row["ratio"]["median"] == pytest.approx(median(ratios), rel=1e-3)
+    assert rows["labelled frames, ViT-S-32-alt (random weights)"]["beside"]["name"] == "bare encoder"
+    assert rows["end-to-end, CartPole, bundled encoder"]["settings"]["updates_per_rollout"] == 128
+    # Far below what was measured, and far above what would mean that the fast way is not taken.
+    assert rows["collection and labelling, CartPole, bundled encoder"]["ratio"]["median"] > 2
+
+
+def test_the_table_names_what_was_compared(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert run("--quick", "--stages", "preprocessing", "updates", "--architectures", "RN50") == 0
+    table = capsys.readouterr().out
+    assert "preprocessing for RN50 (random" in table and "common way" in table and "updates/s" in table
+    assert "medians of 1" in table
+    assert "embedding" not in table
+
+
+def test_what_cannot_be_measured_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in [
+        (("--stages", "drawin"), "stage 'drawin' does not exist"),
+        (("--repeats", "0"), "repeats must be"),
+        (("--architectures", "ViT-B-33", "--stages", "embedding"), "architecture 'ViT-B-33' does not exist"),
+        (("--out", str(tmp_path / "no" / "bench.json")), "out must lie in a folder that exists"),
+    ]:
+        assert run("--quick", *arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error and "Traceback" not in error
