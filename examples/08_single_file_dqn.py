@@ -30,7 +30,9 @@ STEPS = int(os.environ.get("STEPS", "800"))
 NUM_ENVS, BATCH, GAMMA, LEARNING_STARTS = 8, 64, 0.98, 200
 
 
-def transitions(observations: np.ndarray, next_observations: np.ndarray, infos: dict[str, Any], mode: AutoresetMode):
+def transitions(
+    next_observations: np.ndarray, infos: dict[str, Any], mode: AutoresetMode
+) -> tuple[np.ndarray, np.ndarray]:
     """Which rows are transitions (bool `[n]`), and the observations that they led to."""
     taken = infos["_true_reward"]  # False for a step that only reset (NextStep)
     if mode is AutoresetMode.SAME_STEP and "final_obs" in infos:
@@ -81,7 +83,7 @@ def main() -> None:
         epsilon = max(0.05, 1 - size / (0.5 * STEPS))
         actions = np.where(rng.random(NUM_ENVS) < epsilon, rng.integers(0, 2, NUM_ENVS), greedy)
         next_observations, rewards, terminated, truncated, infos = venv.step(actions)
-        taken, led_to = transitions(observations, next_observations, infos, mode)
+        taken, led_to = transitions(next_observations, infos, mode)
         rows = slice(size, size + int(taken.sum()))
         # A truncated row is not terminated: it bootstraps from the last observation.
         values = (observations, led_to, actions, rewards, terminated)
@@ -95,10 +97,25 @@ def main() -> None:
             continue
 
         for _ in range(NUM_ENVS // 2):
-            batch = {name: values[torch.as_tensor(rng.integers(0, size, BATCH))] for name, values in buffer.items()}
-            print(batch) if False else None
+            chosen = torch.as_tensor(rng.integers(0, size, BATCH))
+            batch = {name: values[chosen] for name, values in buffer.items()}
+            with torch.no_grad():
+                later = target(batch["next_observation"]).max(1).values
+                wanted = batch["reward"] + GAMMA * (1 - batch["terminated"]) * later
+            value = q(batch["observation"]).gather(1, batch["action"].long()[:, None])[:, 0]
+            loss = nn.functional.smooth_l1_loss(value, wanted)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            for slow, fast in zip(target.parameters(), q.parameters(), strict=True):
+                slow.data.lerp_(fast.data, 0.02)
     venv.close()
-    print(losses, obeys_physics(buffer, size))
+
+    print(f"{size} transitions, {episodes} episodes, {len(losses)} updates")
+    print(f"mean true return of an episode: {true_return / max(1, episodes):.1f}")
+    print(f"mean VLM reward: {buffer['reward'][:size].mean():.3f}, last loss {losses[-1]:.4f}")
+    print("no transition runs across a reset:", "yes" if obeys_physics(buffer, size) else "no")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,42 @@
-"""Every example runs, from any folder, and says something."""
+"""Every example runs, from any folder, and says what it should."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+SAYS = {
+    "04_sb3_by_hand": [r"\d+ pictures scored, 0 transitions still without a reward"],
+    "05_local_clip_folder": [r"the same embeddings as load_encoder\('bundled'\): yes"],
+    "06_gymnasium_loop": [
+        r"catches  the pole: 60 steps",
+        r"drops    the pole: +\d\d? steps",
+        r"is that of the last state's picture: yes",
+    ],
+    "07_vector_env": [
+        r"NextStep: 40 vector steps of 4, \d+ episodes, 1\d\d transitions",  # steps that only reset are none
+        r"SameStep: 40 vector steps of 4, \d+ episodes, 160 transitions",
+        r"Disabled: 40 vector steps of 4, \d+ episodes, 160 transitions",
+        r"reward 0\.000  true reward None  only resets",
+    ],
+    "08_single_file_dqn": [r"8\d\d transitions, \d+ episodes", r"no transition runs across a reset: yes"],
+    "09_own_reward_form": [r"2 angle \+ paper +upright +\d\.\d+"],
+    "10_torchrl": [
+        r"(40 transitions, \d+ ends of episodes, [^\n]*true return 40\n[^\n]*(picture: yes\n)?){3}",
+        r"a minibatch: rewards \(32, 1\), torch.float32",
+    ],
+    "11_sb3_algorithms": [
+        rf"{name} +480 steps, [1-9]\d* updates, 480 pictures, mean reward 0\.\d+"
+        for name in ("sac", "td3", "ppo", "sbx-sac")
+    ],
+    "12_relabel_dataset": [r"cartpole/random-v0 -> cartpole/random-vlm-v0: 3 episodes, 44 pictures"],
+}
+"""What must be among the lines that an example prints, besides what every one must not."""
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
 
 
@@ -25,4 +53,7 @@ def test_example_runs(path: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+    assert "picture: no" not in done.stdout
     assert "Traceback" not in done.stderr
+    for pattern in SAYS.get(path.stem, []):
+        assert re.search(pattern, done.stdout), f"{pattern} is not in:\n{done.stdout}"

@@ -14,7 +14,7 @@ from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.runner import ring_slots
 
 SIMULATORS, SIZE, CHUNK = 16, 96, 256
-VECTOR_STEPS = 4_000
+VECTOR_STEPS = 2_000
 
 
 def brightness(frames: np.ndarray) -> np.ndarray:
@@ -29,7 +29,7 @@ def main(train_freq: int) -> None:
     )
     model = build_algorithm(algorithm, venv, seed=0, device="cpu")
     model.learn(VECTOR_STEPS * SIMULATORS, callback=LabelRewards(brightness, chunk_frames=CHUNK))
-    print(venv.ring.nbytes, model.num_timesteps, model._n_updates)
+    print(venv.ring.nbytes, model.num_timesteps, model._n_updates)  # noqa: T201 - the test reads it
     venv.close()
 
 

@@ -25,7 +25,7 @@ def encoder() -> OpenCLIPEncoder:
 
 @pytest.fixture
 def way(encoder: OpenCLIPEncoder) -> Iterator[CommonWay]:
-    algorithm = cartpole_algorithm(updates=True, train_freq=STEPS)
+    algorithm = cartpole_algorithm(SIMULATORS, STEPS, updates=True)
     way = CommonWay(
         cartpole_reward(encoder),
         dataclasses.replace(algorithm, buffer_size=STEPS * SIMULATORS * 2, gradient_steps=3),
@@ -56,7 +56,9 @@ def test_each_transition_gets_the_reward_of_its_picture(way: CommonWay, encoder:
     way._venv.get_images = remembered
     way.run(STEPS * SIMULATORS * 3)  # one and a half times round the replay buffer
     buffer = way.model.replay_buffer
-    assert buffer is not None and buffer.full and buffer.pos == STEPS
+    assert buffer is not None
+    assert buffer.full
+    assert buffer.pos == STEPS
     embeddings = np.concatenate([embed_raw(encoder, picture[None]) for picture in pictures])
     rewards = cartpole_reward(encoder).from_embeddings(embeddings).reshape(3, STEPS, SIMULATORS)
     expected = np.concatenate([rewards[2], rewards[1]])
@@ -67,7 +69,7 @@ def test_each_transition_gets_the_reward_of_its_picture(way: CommonWay, encoder:
 
 
 def test_both_ways_do_equal_work(way: CommonWay, encoder: OpenCLIPEncoder) -> None:
-    algorithm = dataclasses.replace(cartpole_algorithm(updates=True, train_freq=STEPS), gradient_steps=3)
+    algorithm = dataclasses.replace(cartpole_algorithm(SIMULATORS, STEPS, updates=True), gradient_steps=3)
     ours = OurWay(cartpole_reward(encoder), algorithm, SIMULATORS)
     try:
         for one in (ours, way):

@@ -14,7 +14,8 @@ from vlm_rewards.errors import InvalidInputError, UnknownNameError
 
 def test_ratios_are_those_of_the_pairs_not_of_the_medians() -> None:
     result = Measurement("x", "frames/s", (10.0, 40.0, 90.0), "common way", (10.0, 2.0, 30.0), {"steps": 5}).to_dict()
-    assert result["median"] == 40 and result["beside"]["median"] == 10
+    assert result["median"] == 40
+    assert result["beside"]["median"] == 10
     assert result["ratio"] == {"median": 3, "lowest": 1, "highest": 20, "runs": [1, 20, 3]}
     assert json.loads(json.dumps(result)) == result
 
@@ -51,9 +52,9 @@ def test_the_first_run_does_not_count() -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(UnknownNameError, match="stage 'drawin'.*drawing"):
+    with pytest.raises(UnknownNameError, match=r"stage 'drawin'.*drawing"):
         BenchSettings(stages=("drawin",))
     with pytest.raises(InvalidInputError, match="stages must name at least one"):
         BenchSettings(stages=())
-    with pytest.raises(InvalidInputError, match="repeats must be .* at least 1"):
+    with pytest.raises(InvalidInputError, match=r"repeats must be .* at least 1"):
         BenchSettings(repeats=0)

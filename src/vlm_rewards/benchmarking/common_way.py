@@ -1,12 +1,12 @@
 """How VLM rewards are commonly computed today, to measure ours against.
 
-Written after the descriptions of the published implementations (PAPER.md,
-section 6, lists them), with their order of things and their costs: every
-simulator in a process of its own draws with its own renderer at its own size,
-pictures travel through pipes, all raw pictures of a rollout are kept, and once
-it is over they are stacked, turned into floating point, resized with bicubic
-interpolation, embedded in one go, and the rewards in the replay buffer
-overwritten. Simulators, encoder and learner wait for each other.
+Written after what the published implementation of the paper (Rocamonde et al.,
+2024) does and those that followed it, with their order of things and their
+costs: every simulator in a process of its own draws with its own renderer at
+its own size, pictures travel through pipes, all raw pictures of a rollout are
+kept, and once it is over they are stacked, turned into floating point, resized
+with bicubic interpolation, embedded in one go, and the rewards in the replay
+buffer overwritten. Simulators, encoder and learner wait for each other.
 
 What costs nothing here is left better than it was: there is no GPU to copy to
 and no second process for the encoder, and batches are as large as ours.

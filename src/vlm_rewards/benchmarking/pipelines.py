@@ -23,17 +23,21 @@ from vlm_rewards.rewards import VLMReward
 from vlm_rewards.training.algorithm_config import DQNConfig
 from vlm_rewards.training.presets import preset
 
-N_ENVS = 8
-TRAIN_FREQ = 32
 WAYS = {way.name: way for way in (OurWay, CommonWay)}
 
 
-def cartpole_algorithm(*, updates: bool, train_freq: int = TRAIN_FREQ) -> DQNConfig:
-    """DQN as the ``cpu`` preset of CartPole has it, learning from the first rollout on or not at all."""
+def cartpole_algorithm(n_envs: int, train_freq: int, *, updates: bool) -> DQNConfig:
+    """DQN as the ``cpu`` preset of CartPole has it, learning from the first rollout on or not at all.
+
+    Args:
+        n_envs: Simulators.
+        train_freq: Steps of each in a rollout.
+        updates: Whether an update is made for every second step.
+    """
     algorithm = preset("cartpole").algorithm
     if not isinstance(algorithm, DQNConfig):
         raise TypeError(f"the preset of cartpole must be DQN, not {algorithm!r}")
-    gradient_steps = algorithm.gradient_steps if updates else 0
+    gradient_steps = max(1, n_envs * train_freq // 2) if updates else 0
     return dataclasses.replace(
         algorithm, learning_starts=0, buffer_size=20_000, train_freq=train_freq, gradient_steps=gradient_steps
     )
@@ -51,16 +55,19 @@ def collection(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) ->
 
 
 def end_to_end(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) -> Measurement:
-    """Steps per second with 128 updates of DQN after each 256 steps, beside the common way with as many."""
+    """Steps per second with an update of DQN for every second step, beside the common way with as many."""
     return _both(f"end-to-end, {label}", settings, encoder, updates=True)
 
 
 def _both(name: str, settings: BenchSettings, encoder: OpenCLIPEncoder, *, updates: bool) -> Measurement:
-    reward, algorithm = cartpole_reward(encoder), cartpole_algorithm(updates=updates)
-    steps = settings.rollouts * algorithm.train_freq * N_ENVS
-    ours = OurWay(reward, algorithm, N_ENVS)
+    reward, algorithm = (
+        cartpole_reward(encoder),
+        cartpole_algorithm(settings.n_envs, settings.train_freq, updates=updates),
+    )
+    steps = settings.rollouts * algorithm.train_freq * settings.n_envs
+    ours = OurWay(reward, algorithm, settings.n_envs)
     try:
-        theirs = CommonWay(reward, algorithm, N_ENVS)
+        theirs = CommonWay(reward, algorithm, settings.n_envs)
         try:
             values = paired(lambda: ours.run(steps), lambda: theirs.run(steps), settings.repeats)
         finally:
@@ -69,8 +76,8 @@ def _both(name: str, settings: BenchSettings, encoder: OpenCLIPEncoder, *, updat
         ours.close()
     facts = {
         "steps": steps,
-        "simulators": N_ENVS,
-        "rollout": algorithm.train_freq * N_ENVS,
+        "simulators": settings.n_envs,
+        "rollout": algorithm.train_freq * settings.n_envs,
         "updates_per_rollout": algorithm.gradient_steps,
     }
     return Measurement(name, "steps/s", values[0], "common way", values[1], facts)
@@ -78,43 +85,42 @@ def _both(name: str, settings: BenchSettings, encoder: OpenCLIPEncoder, *, updat
 
 def labelled_frames(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) -> Measurement:
     """Labelled pictures per second of a run without updates, beside the bare encoder on as many pictures."""
-    algorithm = cartpole_algorithm(updates=False)
-    rollout = algorithm.train_freq * N_ENVS
-    ours = OurWay(cartpole_reward(encoder), algorithm, N_ENVS)
+    algorithm = cartpole_algorithm(settings.n_envs, settings.train_freq, updates=False)
+    rollout = algorithm.train_freq * settings.n_envs
+    ours = OurWay(cartpole_reward(encoder), algorithm, settings.n_envs)
     try:
         frames = noise(rollout, encoder.image_size)
         bare = functools.partial(rate, functools.partial(encoder.embed_images, frames), rollout)
         values = paired(lambda: ours.run(rollout), bare, settings.repeats)
     finally:
         ours.close()
-    facts = {"pictures": rollout, "simulators": N_ENVS}
+    facts = {"pictures": rollout, "simulators": settings.n_envs}
     return Measurement(f"labelled frames, {label}", "frames/s", values[0], "bare encoder", values[1], facts)
 
 
-def memory(
-    settings: BenchSettings, train_freqs: tuple[int, ...] = (TRAIN_FREQ, 4 * TRAIN_FREQ)
-) -> Iterator[Measurement]:
+def memory(settings: BenchSettings) -> Iterator[Measurement]:
     """Peak memory of each way in a process of its own, for rollouts of two lengths."""
-    steps = max(1, settings.rollouts // 4) * max(train_freqs) * N_ENVS
+    train_freqs = settings.train_freq, 4 * settings.train_freq
+    steps = max(1, settings.rollouts // 4) * max(train_freqs) * settings.n_envs
     for train_freq in train_freqs:
         ours, theirs, kind = [], [], "PSS"
         for _ in range(min(settings.repeats, 3)):
             for name, values in ((OurWay.name, ours), (CommonWay.name, theirs)):
-                peak = memory_of(name, train_freq, steps)
+                peak = memory_of(name, settings.n_envs, train_freq, steps)
                 values.append(peak["mib"])
                 kind = peak["kind"]
-        facts = {"steps": steps, "simulators": N_ENVS, "rollout": train_freq * N_ENVS, "kind": kind}
-        name = f"peak memory, rollouts of {train_freq * N_ENVS:,} steps"
+        facts = {"steps": steps, "simulators": settings.n_envs, "rollout": train_freq * settings.n_envs, "kind": kind}
+        name = f"peak memory, rollouts of {train_freq * settings.n_envs:,} steps"
         yield Measurement(name, f"MiB ({kind})", tuple(ours), "common way", tuple(theirs), facts)
 
 
-def memory_of(way: str, train_freq: int, steps: int) -> dict[str, Any]:
+def memory_of(way: str, n_envs: int, train_freq: int, steps: int) -> dict[str, Any]:
     """Run one way in a process of its own and watch the memory of all its processes.
 
     Raises:
         WorkerError: The process failed.
     """
-    request = json.dumps({"way": way, "train_freq": train_freq, "steps": steps})
+    request = json.dumps({"way": way, "n_envs": n_envs, "train_freq": train_freq, "steps": steps})
     child = subprocess.Popen([sys.executable, "-m", __name__, request], stderr=subprocess.PIPE, text=True)
     with PeakMemory(child.pid) as peak:
         _, errors = child.communicate()
@@ -126,8 +132,8 @@ def memory_of(way: str, train_freq: int, steps: int) -> dict[str, Any]:
 def _main(request: str) -> None:
     wanted = json.loads(request)
     reward = cartpole_reward(load_encoder("bundled"))
-    algorithm = cartpole_algorithm(updates=True, train_freq=wanted["train_freq"])
-    way = WAYS[wanted["way"]](reward, algorithm, N_ENVS)
+    algorithm = cartpole_algorithm(wanted["n_envs"], wanted["train_freq"], updates=True)
+    way = WAYS[wanted["way"]](reward, algorithm, wanted["n_envs"])
     try:
         way.run(wanted["steps"])
     finally:

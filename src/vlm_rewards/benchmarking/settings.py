@@ -23,7 +23,11 @@ class BenchSettings:
     updates: int = 500
     """Updates in a run."""
     rollouts: int = 4
-    """Rollouts in a run of collection or end-to-end, each of 256 steps."""
+    """Rollouts in a run of collection or end-to-end."""
+    n_envs: int = 8
+    """Simulators in such a run; those of the common way are a process each."""
+    train_freq: int = 32
+    """Steps of each simulator in a rollout; an update follows for every second of them all."""
     architectures: tuple[str, ...] = ("RN50", "ViT-B-32")
     """Models of open_clip besides the bundled encoder; they get random weights, on which speed does not depend."""
     mujoco: str = "Humanoid-v5"
@@ -35,9 +39,11 @@ class BenchSettings:
                 raise unknown_name("stage", stage, STAGES)
         if not self.stages:
             raise InvalidInputError(f"stages must name at least one of {', '.join(STAGES)}, got none.")
-        for name in ("repeats", "pictures", "updates", "rollouts"):
+        for name in ("repeats", "pictures", "updates", "rollouts", "n_envs", "train_freq"):
             check_count(name, getattr(self, name))
 
 
-QUICK = BenchSettings(STAGES[:-1], repeats=1, pictures=8, updates=20, rollouts=1, architectures=("ViT-B-32",))
+QUICK = BenchSettings(
+    STAGES[:-1], repeats=1, pictures=8, updates=20, rollouts=1, n_envs=2, train_freq=16, architectures=("ViT-B-32",)
+)
 """Whether it works, in less than a minute; the numbers mean little. Memory, which takes minutes, only by name."""

@@ -80,7 +80,7 @@ class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
         """Take a step and score the state that it led to.
 
         Returns:
-            Observation, VLM reward, terminated, truncated, and the info with ``true_reward``.
+            Observation, VLM reward, terminated, truncated, and the info with ``true_reward`` (float64).
 
         Raises:
             InvalidInputError: The picture is none, or the reward is not one finite number.
@@ -88,4 +88,5 @@ class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
         observation, own, terminated, truncated, info = self.env.step(action)
         frames = self._photographer.photograph()[None]
         reward = self._scorer.score(frames, np.array([float(own)]), np.array([bool(terminated)]))
-        return observation, float(reward[0]), terminated, truncated, {**info, "true_reward": float(own)}
+        # numpy's float is Python's too; readers of infos, as TorchRL's, ask for a dtype.
+        return observation, float(reward[0]), terminated, truncated, {**info, "true_reward": np.float64(own)}
