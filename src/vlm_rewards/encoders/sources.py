@@ -83,11 +83,14 @@ def parse_source(name: str | os.PathLike[str]) -> Source:
         name: In one of the forms of ``load_encoder``.
 
     Raises:
+        InvalidInputError: If it is no string and no path.
         UnknownNameError: If it is in none of them, or there is no such architecture or tag.
         WeightsNotFoundError: If the folder or file does not exist.
         CheckpointError: If the folder is not one that open_clip writes.
     """
     if not isinstance(name, str):
+        if not isinstance(name, os.PathLike):
+            raise InvalidInputError(f"encoder must be a name or a path, got {name!r}.")
         return _folder("folder", os.fspath(name), Path(name))
     if name == BUNDLED:
         return _bundled()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import re
 import time
@@ -123,12 +124,16 @@ def find_spec(env_id: str) -> EnvSpec:
     Raises:
         InvalidInputError: There is none of that id, or the module that registers it cannot be imported.
     """
+    module, colon, name = env_id.rpartition(":")
+    if colon:
+        try:
+            importlib.import_module(module)  # gymnasium.make does it, too; gymnasium.spec does not
+        except ImportError as error:
+            raise InvalidInputError(f"env_id {env_id!r} names a module that cannot be imported: {error}.") from None
     try:
-        return gym.spec(env_id)
+        return gym.spec(name)
     except gym.error.Error:
         raise unknown_name("environment", env_id, gym.registry) from None
-    except ImportError as error:
-        raise InvalidInputError(f"env_id {env_id!r} names a module that cannot be imported: {error}.") from None
 
 
 def build_environment(config: EnvironmentConfig, image_size: int) -> gym.Env[Any, Any]:

@@ -13,6 +13,10 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError, UnlabelledSampleError, check_count
+from vlm_rewards.labelling.memory import bytes_of, check_memory
+
+_BYTES_BESIDE = 4 + 4 + 4 + 8 + 1
+"""Of each row: reward, done, time limit, ticket, and whether it is pending."""
 
 
 class LabelledReplayBuffer(ReplayBuffer):
@@ -35,7 +39,8 @@ class LabelledReplayBuffer(ReplayBuffer):
         handle_timeout_termination: Must be True: a time limit is no termination.
 
     Raises:
-        InvalidInputError: An option that would store wrong transitions was chosen.
+        InvalidInputError: An option that would store wrong transitions was chosen, or the transitions need more memory
+            than there is.
     """
 
     def __init__(
@@ -57,6 +62,9 @@ class LabelledReplayBuffer(ReplayBuffer):
             raise InvalidInputError(
                 "handle_timeout_termination must be True: otherwise time limits would count as terminations."
             )
+        check_count("buffer_size", buffer_size)
+        row = 2 * bytes_of(observation_space) + bytes_of(action_space) + _BYTES_BESIDE
+        check_memory("buffer_size", buffer_size, row)
         super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
         shape = (self.buffer_size, self.n_envs)
         self.tickets = np.full(shape, -1, dtype=np.int64)

@@ -11,7 +11,13 @@ from vlm_rewards.arrays import Embedding, Embeddings, Rewards
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.base import Prompts, check_encoder, check_frames, check_prompts, embed_prompt, jsonable
-from vlm_rewards.rewards.goal_baseline import check_alpha, check_direction, goal_baseline_reward, goal_reward
+from vlm_rewards.rewards.goal_baseline import (
+    check_alpha,
+    check_direction,
+    goal_baseline_reward,
+    goal_reward,
+    unit_rows,
+)
 
 
 class VLMReward:
@@ -114,6 +120,7 @@ class VLMReward:
         Raises:
             InvalidInputError: The embeddings are not unit vectors of the goal's dimension.
         """
+        unit_rows(embeddings, "embeddings", dim=self._goal_embedding.size)  # by the name that they have here
         if self._baseline_embedding is None:
             return goal_reward(embeddings, self._goal_embedding)
         return goal_baseline_reward(embeddings, self._goal_embedding, self._baseline_embedding, self._alpha)

@@ -25,6 +25,14 @@ class WorkerSetup:
 
 
 @dataclass(frozen=True)
+class RefusedSetup:
+    """What a worker says when its simulators are not usable, before anything has been done with them."""
+
+    message: str
+    """Of the InvalidInputError."""
+
+
+@dataclass(frozen=True)
 class MissingAttribute:
     """What a worker says when it is asked for an attribute that its simulator does not have."""
 

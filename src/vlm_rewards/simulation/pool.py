@@ -20,8 +20,8 @@ from typing import Any
 import cloudpickle
 import gymnasium as gym
 
-from vlm_rewards.errors import WorkerError
-from vlm_rewards.simulation.messages import MissingAttribute, WorkerSetup
+from vlm_rewards.errors import InvalidInputError, WorkerError
+from vlm_rewards.simulation.messages import MissingAttribute, RefusedSetup, WorkerSetup
 from vlm_rewards.simulation.ring import FrameRing
 
 _CLOSE_SECONDS = 2.0
@@ -48,6 +48,7 @@ class _Worker:
         """Wait for a reply.
 
         Raises:
+            InvalidInputError: Its simulators are not usable.
             WorkerError: The worker raised (its traceback is in the message) or died.
         """
         try:
@@ -55,6 +56,8 @@ class _Worker:
         except (EOFError, ConnectionResetError):
             raise WorkerError(self._obituary()) from None
         self.replies_due -= 1
+        if isinstance(result, RefusedSetup):
+            raise InvalidInputError(result.message)
         if not succeeded:
             raise WorkerError(f"a simulator raised in worker process {self.process.pid}:\n\n{result}")
         return result
@@ -99,6 +102,7 @@ class WorkerPool:
         ring: Where the pictures go, with one column a simulator.
 
     Raises:
+        InvalidInputError: The simulators do not fit together, or their pictures are none.
         WorkerError: A simulator could not be built.
     """
 

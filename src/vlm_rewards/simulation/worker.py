@@ -24,7 +24,7 @@ import numpy as np
 from vlm_rewards.envs.headless import configure_headless
 from vlm_rewards.envs.photographer import Photographer
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.simulation.messages import MissingAttribute, StepReply, WorkerSetup
+from vlm_rewards.simulation.messages import MissingAttribute, RefusedSetup, StepReply, WorkerSetup
 from vlm_rewards.simulation.ring import FrameRing
 from vlm_rewards.simulation.seeding import episode_seed
 
@@ -42,6 +42,16 @@ class _Host:
         self.first = setup.first
         self.seed = 0
         self.episodes = [0] * len(self.envs)
+        self._try_pictures()
+
+    def _try_pictures(self) -> None:
+        """Find out now, not in the middle of a run's first step, that a simulator's pictures are none.
+
+        All are tried, so that what a simulator remembers of resets does not depend on who hosts it.
+        """
+        for env, photographer in zip(self.envs, self.photographers, strict=True):
+            env.reset(seed=0)
+            photographer.photograph()
 
     def reset(self, seed: int | None, slot: int) -> np.ndarray:
         if seed is not None:
@@ -138,7 +148,8 @@ def serve(connection: Connection, descriptor: int) -> None:
     """Answer requests until the connection closes.
 
     Every request is ``(method, arguments)``; every reply is ``(True, result)``
-    or ``(False, traceback as text)``. When the parent dies the connection
+    or ``(False, traceback as text)``, or in place of a traceback `RefusedSetup`
+    where the simulators are not usable. When the parent dies the connection
     closes, and so does this process: no orphans.
     """
     host: _Host | None = None
@@ -159,6 +170,10 @@ def serve(connection: Connection, descriptor: int) -> None:
                 connection.send((True, result))
             except (BrokenPipeError, ConnectionResetError):
                 raise
+            except InvalidInputError as error:
+                refused = method == "setup"  # later it is a simulator's failure like any other
+                connection.send((False, RefusedSetup(str(error)) if refused else traceback.format_exc()))
+                return
             except Exception:  # the simulator's, or a result that cannot be pickled
                 connection.send((False, traceback.format_exc()))
                 return

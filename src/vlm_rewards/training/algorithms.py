@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from vlm_rewards.errors import InvalidInputError, MissingExtraError
 from vlm_rewards.labelling import LabelledNStepReplayBuffer, LabelledReplayBuffer
+from vlm_rewards.labelling.memory import bytes_of, check_memory
 from vlm_rewards.training.algorithm_config import AlgorithmConfig, PPOConfig, algorithm_name
 
 _UNBOUNDED = 1e6
@@ -80,7 +81,7 @@ def build_algorithm(
         The algorithm, ready for ``learn(callback=LabelRewards(...))``.
 
     Raises:
-        InvalidInputError: It cannot act in the environment's action space.
+        InvalidInputError: It cannot act in the environment's action space, or its transitions do not fit into memory.
         MissingExtraError: Its library is not installed.
     """
     check_action_space(algorithm, venv.action_space)
@@ -95,7 +96,11 @@ def build_algorithm(
         settings["ent_coef"] = float(settings["ent_coef"])
     if "action_noise" in settings:
         settings["action_noise"] = _action_noise(settings["action_noise"], venv.action_space)
-    if not isinstance(algorithm, PPOConfig):
+    if isinstance(algorithm, PPOConfig):
+        # Beside observation and action: reward, return, value, log-probability, advantage, beginning of an episode.
+        row = bytes_of(venv.observation_space) + bytes_of(venv.action_space) + 6 * 4
+        check_memory("n_steps", algorithm.n_steps * venv.num_envs, row)
+    else:
         settings |= _replay(settings, for_inference=for_inference)
     settings |= {"policy_kwargs": _policy_settings(algorithm, name), "seed": seed, "device": device}
     return kind("MlpPolicy", venv, **settings)
