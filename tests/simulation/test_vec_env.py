@@ -267,5 +267,5 @@ def test_refuses_spaces_that_cannot_be_learned_in(
 
 def test_refuses_different_spaces_inside_one_worker() -> None:
     factories = [CountingEnv, lambda: Spaced(action_space=gym.spaces.Discrete(4))]
-    with pytest.raises(WorkerError, match="all simulators must have the same observation and action spaces"):
+    with pytest.raises(InvalidInputError, match="all simulators must have the same observation and action spaces"):
         PhotographedVecEnv(factories, image_size=32, n_workers=1)
