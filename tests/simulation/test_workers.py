@@ -103,7 +103,7 @@ def test_a_simulator_that_raises_ends_the_run_with_its_own_traceback(when: str) 
     started = time.monotonic()
     factories = CountingEnv, lambda: Faulty(when, break_down)
     venv: PhotographedVecEnv | None = None
-    if when == "construction":
+    if when in ("construction", "reset"):  # every simulator is reset once to see whether its pictures are some
         with pytest.raises(WorkerError) as caught:
             make(*factories)
     else:

@@ -63,7 +63,8 @@ def load_reward(config: TrainConfig, console: Console) -> StateReward | Potentia
 
 def print_evaluation(console: Console, evaluation: dict[str, Any], *, heading: str) -> None:
     """Print an evaluation as a small table."""
-    table = Table(title=Text(heading), title_justify="left", show_header=False, box=None)
+    console.print(Text(heading, style="italic"))  # as a table's title it would be broken to the table's width
+    table = Table(show_header=False, box=None)
     table.add_row("episodes", str(evaluation["episodes"]))
     if evaluation.get("success_rate") is not None:
         low, high = evaluation["success_interval_95"]

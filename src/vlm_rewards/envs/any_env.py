@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
+from vlm_rewards.envs.headless import configure_headless
 from vlm_rewards.envs.mujoco_drawing import CameraStrip, camera_id, draw_cheaply, is_mujoco
 from vlm_rewards.envs.tasks import Task
 from vlm_rewards.errors import InvalidInputError, unknown_name
@@ -195,6 +196,7 @@ def _play(env: gym.Env[Any, Any], horizon: int, seed: int, deadline: float) -> t
 
 def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> gym.Env[Any, Any]:
     """Build an environment that draws at a size, or with None one that is not going to draw."""
+    configure_headless()  # before MuJoCo or pygame is imported
     settings = config.arguments()
     for name in ("render_mode", "max_episode_steps"):
         if name in settings:

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards.envs.canvas import check_size
+from vlm_rewards.envs.headless import configure_headless
 from vlm_rewards.envs.tasks import Task
 
 
@@ -67,4 +68,6 @@ def make_task_env(task: Task, image_size: int) -> TaskEpisode:
     Raises:
         InvalidInputError: ``image_size`` is not an int of at least 32.
     """
-    return TaskEpisode(task.simulator(check_size(image_size, "image_size")), task)
+    check_size(image_size, "image_size")
+    configure_headless()
+    return TaskEpisode(task.simulator(image_size), task)

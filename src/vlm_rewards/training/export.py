@@ -17,6 +17,7 @@ import gymnasium as gym
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from torch.distributions import Distribution
 
 from vlm_rewards.errors import InvalidInputError, MissingExtraError, unknown_name
 from vlm_rewards.training.run_folder import write_atomically
@@ -77,7 +78,7 @@ def export_policy(model: BaseAlgorithm, path: Path, kind: str) -> None:
     if kind == "sb3":
         content = _sb3_zip(model)
     else:
-        if not isinstance(model.policy, BasePolicy) or not isinstance(model.policy, torch.nn.Module):
+        if not isinstance(model.policy, BasePolicy) or next(model.policy.parameters(), None) is None:
             raise InvalidInputError(
                 f"format {kind!r} needs a policy in torch, and {type(model).__name__} of sbx is in JAX. Use 'sb3'."
             )
@@ -99,7 +100,7 @@ def _sb3_zip(model: BaseAlgorithm) -> bytes:
 
 def _torchscript(module: torch.nn.Module, example: torch.Tensor) -> bytes:
     file = io.BytesIO()
-    with _quiet(), torch.no_grad():
+    with _tracing():
         torch.jit.save(torch.jit.trace(module, example), file)
     return file.getvalue()
 
@@ -108,7 +109,7 @@ def _onnx(module: torch.nn.Module, example: torch.Tensor) -> bytes:
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(f"ONNX needs {package}: pip install 'vlm-rewards[onnx]', or use torchscript.")
-    with _quiet(), torch.no_grad():
+    with _tracing():
         program = torch.onnx.export(
             module,
             (example,),
@@ -130,8 +131,18 @@ def _dtype(space: gym.Space[object]) -> torch.dtype:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """TorchScript is deprecated, not gone, and is what robots run today; nobody here can do anything about it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _tracing() -> Iterator[None]:
+    """Without what a recorded function has no use for.
+
+    TorchScript is deprecated, not gone, and is what robots run today: nobody
+    here can do anything about its warning. The checks of torch's distributions
+    depend on data, which ONNX cannot record.
+    """
+    checked = Distribution._validate_args  # there is a setter and no getter
+    Distribution.set_default_validate_args(False)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Distribution.set_default_validate_args(checked)

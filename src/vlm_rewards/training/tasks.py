@@ -29,6 +29,7 @@ def task_of(config: TrainConfig) -> Task:
     if config.environment is not None:
         return _environment_task(config.environment, config.goal, config.baseline)
     if config.task_file is not None:
+        _check_unchanged(Path(config.task_file), config.task_file_sha256)
         return _task_from(config.task_file, config.task, config.task_file_sha256)
     return get_task(config.task)
 
@@ -58,11 +59,13 @@ def _environment_task(config: EnvironmentConfig, goal: str, baseline: str) -> Ta
 
 
 @functools.lru_cache(maxsize=16)
-def _task_from(file: str, name: str, digest: str | None) -> Task:
-    path = Path(file)
+def _task_from(file: str, name: str, digest: str | None) -> Task:  # the digest tells contents apart
+    return load_task_file(Path(file), name)
+
+
+def _check_unchanged(path: Path, digest: str | None) -> None:
     if path.is_file() and digest not in (None, file_digest(path)):
         raise InvalidInputError(
-            f"task file {file!r} has changed since the run began: it is another task now. Bring back the file as it "
-            "was, or start a new run."
+            f"task file {str(path)!r} has changed since the run began: it is another task now. Bring back the file "
+            "as it was, or start a new run."
         )
-    return load_task_file(path, name)

@@ -1,0 +1,131 @@
+"""Exported policies act like the ones they were made of, in every format and for every algorithm, from plain files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from every_algorithm import CASES, tiny
+from vlm_rewards.errors import InvalidInputError, MissingExtraError, UnknownNameError
+from vlm_rewards.simulation import PhotographedVecEnv
+from vlm_rewards.testing import point_task
+from vlm_rewards.training.algorithms import build_algorithm
+from vlm_rewards.training.export import export_policy
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:FutureWarning")  # and yet in use
+TORCH = [case for case in CASES if not case.startswith("sbx")]
+OBSERVATIONS = np.linspace(0, 1, 7, dtype=np.float32)[:, None]
+PLAIN = """
+import sys, numpy as np
+observations = np.linspace(0, 1, 7, dtype=np.float32)[:, None]
+if sys.argv[1].endswith(".onnx"):
+    import onnxruntime
+    actions = onnxruntime.InferenceSession(sys.argv[1]).run(["actions"], {"observations": observations})[0]
+else:
+    import torch
+    actions = torch.jit.load(sys.argv[1])(torch.as_tensor(observations)).detach().numpy()
+assert not [name for name in sys.modules if name.startswith(("vlm_rewards", "stable_baselines3"))]
+print(actions.dtype, actions.reshape(-1).tolist())
+"""
+
+
+@pytest.fixture(scope="module")
+def venvs() -> Iterator[dict[str, PhotographedVecEnv]]:
+    kinds: Any = ("discrete", "box")
+    made = {
+        kind: PhotographedVecEnv(point_task(actions=kind), 1, image_size=32, n_workers=1, slots=2) for kind in kinds
+    }
+    yield made
+    for venv in made.values():
+        venv.close()
+
+
+def model_of(case: str, venvs: dict[str, PhotographedVecEnv]) -> Any:
+    return build_algorithm(tiny(case), venvs[CASES[case][1]], seed=3, device="cpu")
+
+
+@pytest.mark.parametrize("case", TORCH)
+def test_every_format_acts_as_the_policy_does(case: str, venvs: dict[str, PhotographedVecEnv], tmp_path: Path) -> None:
+    import onnxruntime
+
+    model = model_of(case, venvs)
+    expected = model.predict(OBSERVATIONS, deterministic=True)[0]
+    for kind, name in (("sb3", "x.zip"), ("torchscript", "x.pt"), ("onnx", "x.onnx")):
+        export_policy(model, tmp_path / name, kind)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.onnx", "x.pt", "x.zip"]
+    zipped = type(model).load(tmp_path / "x.zip", device="cpu").predict(OBSERVATIONS, deterministic=True)[0]
+    script = torch.jit.load(str(tmp_path / "x.pt"))(torch.as_tensor(OBSERVATIONS)).detach().numpy()
+    (graph,) = onnxruntime.InferenceSession(str(tmp_path / "x.onnx")).run(["actions"], {"observations": OBSERVATIONS})
+    assert zipped.tolist() == expected.tolist()
+    for actions in (script, np.asarray(graph)):
+        assert actions.shape == expected.shape
+        assert actions.dtype == expected.dtype
+        assert actions == pytest.approx(expected, abs=1e-6)
+    one = onnxruntime.InferenceSession(str(tmp_path / "x.onnx")).run(["actions"], {"observations": OBSERVATIONS[:1]})
+    assert np.asarray(one[0]) == pytest.approx(expected[:1], abs=1e-6)  # a batch of any size
+
+
+def test_plain_files_need_neither_this_package_nor_stable_baselines3(
+    venvs: dict[str, PhotographedVecEnv], tmp_path: Path
+) -> None:
+    model = model_of("sac", venvs)
+    expected = model.predict(OBSERVATIONS, deterministic=True)[0].reshape(-1)
+    for kind, name in (("torchscript", "x.pt"), ("onnx", "x.onnx")):
+        export_policy(model, tmp_path / name, kind)
+        done = subprocess.run(
+            [sys.executable, "-c", PLAIN, str(tmp_path / name)], capture_output=True, text=True, timeout=60, cwd="/"
+        )
+        assert done.returncode == 0, done.stderr
+        dtype, actions = done.stdout.split(" ", 1)
+        assert dtype == "float32"
+        assert eval(actions) == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("case", ["sbx-sac", "sbx-crossq"])
+def test_jax_has_the_zip_alone(case: str, venvs: dict[str, PhotographedVecEnv], tmp_path: Path) -> None:
+    model = model_of(case, venvs)
+    for kind in ("torchscript", "onnx"):
+        with pytest.raises(InvalidInputError, match=r"needs a policy in torch, and .* of sbx is in JAX. Use 'sb3'"):
+            export_policy(model, tmp_path / "x", kind)
+    assert not list(tmp_path.iterdir())
+    expected = model.predict(OBSERVATIONS, deterministic=True)[0]
+    export_policy(model, tmp_path / "x.zip", "sb3")
+    assert (
+        type(model).load(tmp_path / "x.zip").predict(OBSERVATIONS, deterministic=True)[0].tolist() == expected.tolist()
+    )
+
+
+def test_the_zip_loads_where_this_package_is_not_installed(
+    venvs: dict[str, PhotographedVecEnv], tmp_path: Path
+) -> None:
+    export_policy(model_of("dqn", venvs), tmp_path / "x.zip", "sb3")
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        assert b"vlm_rewards" not in archive.read("data")
+    code = (
+        "import sys; sys.modules['vlm_rewards'] = None\n"
+        "from stable_baselines3 import DQN; print(DQN.load(sys.argv[1]).predict([0.5])[0].dtype)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.zip")], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "int64\n", done.stderr
+
+
+def test_refusals_leave_no_file(
+    venvs: dict[str, PhotographedVecEnv], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of("dqn", venvs)
+    with pytest.raises(UnknownNameError, match=r"unknown format 'onxn'. Did you mean 'onnx'"):
+        export_policy(model, tmp_path / "x", "onxn")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"ONNX needs onnx: pip install 'vlm-rewards\[onnx\]'"):
+        export_policy(model, tmp_path / "x", "onnx")
+    assert not list(tmp_path.iterdir())
