@@ -3,7 +3,7 @@
 #   PYTHON  the interpreter that makes the environment (3.11 or newer)
 #   VENV    where the environment is; point it elsewhere to use one that exists
 #   SEED    of the demo;  RUN_DIR  where the demo's run goes
-#   ARGS    passed on to pytest, as in: make test ARGS="tests/rewards -x"
+#   ARGS    passed on to pytest or bench, as in: make test ARGS="tests/rewards -x"
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,7 +18,7 @@ STAMP := $(VENV)/.stamp
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint type doc clean
+.PHONY: help setup demo test bench check format lint type doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ demo: $(STAMP) ## Train CartPole from one sentence and film it
 
 test: $(STAMP) ## Run the tests
 	$(ONE_THREAD) $(BIN)/python -m pytest $(ARGS)
+
+bench: $(STAMP) ## Measure every stage and whole runs beside the common way (ARGS="--quick")
+	$(BIN)/vlm-rewards bench $(ARGS)
 
 check: $(STAMP) ## All that CI could object to: format, lint, types, tests, docs
 	$(BIN)/ruff format --check .

@@ -18,48 +18,79 @@ if TYPE_CHECKING:
     from vlm_rewards.envs import Task, get_task, register_task
     from vlm_rewards.labelling import (
         FrameInInfo,
+        LabelledNStepReplayBuffer,
         LabelledReplayBuffer,
         LabelRewards,
         VLMRewardVectorWrapper,
         VLMRewardWrapper,
     )
-    from vlm_rewards.rewards import VLMReward, goal_baseline_reward, goal_reward
+    from vlm_rewards.rewards import (
+        CameraReward,
+        ContrastReward,
+        DemonstrationReward,
+        GoalPictureReward,
+        PotentialShaping,
+        SoftmaxReward,
+        VLMReward,
+        WeightedSum,
+        goal_baseline_reward,
+        goal_reward,
+        register_form,
+    )
     from vlm_rewards.simulation import PhotographedVecEnv
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "CameraReward": "vlm_rewards.rewards",
+    "ContrastReward": "vlm_rewards.rewards",
+    "DemonstrationReward": "vlm_rewards.rewards",
     "FrameInInfo": "vlm_rewards.labelling",
+    "GoalPictureReward": "vlm_rewards.rewards",
     "ImageTextEncoder": "vlm_rewards.encoders",
     "LabelRewards": "vlm_rewards.labelling",
+    "LabelledNStepReplayBuffer": "vlm_rewards.labelling",
     "LabelledReplayBuffer": "vlm_rewards.labelling",
     "PhotographedVecEnv": "vlm_rewards.simulation",
+    "PotentialShaping": "vlm_rewards.rewards",
+    "SoftmaxReward": "vlm_rewards.rewards",
     "Task": "vlm_rewards.envs",
     "VLMReward": "vlm_rewards.rewards",
     "VLMRewardVectorWrapper": "vlm_rewards.labelling",
     "VLMRewardWrapper": "vlm_rewards.labelling",
+    "WeightedSum": "vlm_rewards.rewards",
     "get_task": "vlm_rewards.envs",
     "goal_baseline_reward": "vlm_rewards.rewards",
     "goal_reward": "vlm_rewards.rewards",
     "load_encoder": "vlm_rewards.encoders",
+    "register_form": "vlm_rewards.rewards",
     "register_task": "vlm_rewards.envs",
 }
 
 __all__ = [
+    "CameraReward",
+    "ContrastReward",
+    "DemonstrationReward",
     "FrameInInfo",
+    "GoalPictureReward",
     "ImageTextEncoder",
     "LabelRewards",
+    "LabelledNStepReplayBuffer",
     "LabelledReplayBuffer",
     "PhotographedVecEnv",
+    "PotentialShaping",
+    "SoftmaxReward",
     "Task",
     "VLMReward",
     "VLMRewardVectorWrapper",
     "VLMRewardWrapper",
+    "WeightedSum",
     "__version__",
     "get_task",
     "goal_baseline_reward",
     "goal_reward",
     "load_encoder",
+    "register_form",
     "register_task",
 ]
 
