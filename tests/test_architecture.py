@@ -15,7 +15,7 @@ import vlm_rewards
 
 ROOT = Path(vlm_rewards.__file__).parent
 LAYERS = [
-    {"errors", "arrays", "provenance"},
+    {"errors", "arrays", "files", "provenance"},
     {"media"},
     {"encoders", "rewards", "envs"},
     {"simulation"},

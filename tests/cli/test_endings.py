@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import forked_cli
 import psutil
 import pytest
 
+import forked_cli
 from vlm_rewards.cli import main
 from vlm_rewards.testing.states import state_differences
 from vlm_rewards.training.state_file import read_state
 
 PATIENCE = 5.0
 SHM = Path("/dev/shm")
-SMALL = "--steps 600 --n-envs 2 --n-workers 2 --standardise 100 --learning-starts 100 --train-freq 10 --gradient-steps 4"
+SMALL = (
+    "--steps 600 --n-envs 2 --n-workers 2 --standardise 100 --learning-starts 100 --train-freq 10 --gradient-steps 4"
+)
 SMALL += " --net-arch 16 --snapshots 3 --selection-episodes 2 --evaluation-episodes 2 --chunk-frames 20 --device cpu"
 SMALL += " --checkpoint-seconds 0 --keep-state"
 TASK_FILE = """
@@ -118,7 +120,7 @@ def server() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def begin(server: subprocess.Popen[str], tmp_path: Path) -> Iterator[Callable[..., Started]]:
-    shared = set(os.listdir(SHM))
+    shared = set(SHM.iterdir())
 
     def start(place: str, call: int = 1, *, fails: bool = False) -> Started:
         marker, log, file = tmp_path / "marker", tmp_path / "log", tmp_path / "dot.py"
@@ -134,7 +136,7 @@ def begin(server: subprocess.Popen[str], tmp_path: Path) -> Iterator[Callable[..
         return Started(json.loads(answers.readline()), marker, log, lambda: json.loads(answers.readline()))
 
     yield start
-    assert set(os.listdir(SHM)) <= shared
+    assert set(SHM.iterdir()) <= shared
 
 
 def whole_run(folder: Path) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from vlm_rewards import files
 from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.files import write_atomically
 from vlm_rewards.training import TrainConfig
-from vlm_rewards.training import run_folder as run_folder_module
-from vlm_rewards.training.run_folder import RunFolder, write_atomically
+from vlm_rewards.training.run_folder import RunFolder
 
 Make = Callable[..., TrainConfig]
 
@@ -96,7 +97,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(run_folder_module.os, stage, fail)
+    monkeypatch.setattr(files.os, stage, fail)
     with pytest.raises(OSError, match="No space left"):
         write_atomically(path, b"a new one, and longer")
     monkeypatch.undo()

@@ -17,10 +17,10 @@ from vlm_rewards.envs import EnvironmentConfig, list_tasks
 from vlm_rewards.errors import InvalidInputError, check_count
 from vlm_rewards.evaluation.policies import BASELINES, baseline_policy
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator
+from vlm_rewards.files import write_atomically
 from vlm_rewards.provenance import provenance
 from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.run_folder import write_atomically
 from vlm_rewards.training.tasks import task_of
 
 _USAGE = """usage: vlm-rewards baselines TASK [--episodes N] [--out FILE] [--json] [...]

@@ -16,7 +16,7 @@ from vlm_rewards.benchmarking.report import measure, record_of, table_of
 from vlm_rewards.benchmarking.settings import QUICK, BenchSettings
 from vlm_rewards.cli.common import command_line
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.training.run_folder import write_atomically
+from vlm_rewards.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import tyro
 
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.files import write_atomically
 from vlm_rewards.reporting.results import read_records, results_table
-from vlm_rewards.training.run_folder import write_atomically
 
 _BEGIN, _END = "<!-- results:begin -->", "<!-- results:end -->"
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError, MissingExtraError
-from vlm_rewards.offline.files import read_json
+from vlm_rewards.files import read_json
 
 INFO_FILE = "meta/info.json"
 VERSIONS = ("v2.0", "v2.1", "v3.0")

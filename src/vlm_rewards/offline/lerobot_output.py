@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from vlm_rewards.files import read_json, sync_file, sync_folder, write_json
 from vlm_rewards.offline.dataset import ReadValues, RewardRule
-from vlm_rewards.offline.files import put_folder, read_json, sync_file, sync_folder, write_json
+from vlm_rewards.offline.files import put_folder
 from vlm_rewards.offline.lerobot_layout import INFO_FILE, LeRobotLayout, episode_files
 from vlm_rewards.offline.lerobot_rows import (
     REWARD,

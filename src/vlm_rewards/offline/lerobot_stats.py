@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from vlm_rewards.offline.files import read_json, write_json
+from vlm_rewards.files import read_json, write_json
 from vlm_rewards.offline.lerobot_rows import REWARD, STATE_REWARD, TRUE_REWARD, rewrite
 
 EpisodeRewards: TypeAlias = Callable[[int], tuple[np.ndarray, np.ndarray]]

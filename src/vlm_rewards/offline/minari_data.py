@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.offline.files import read_json
+from vlm_rewards.files import read_json
 from vlm_rewards.offline.minari_files import (
     DATA_FILE,
     METADATA_FILE,

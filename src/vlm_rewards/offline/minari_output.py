@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.files import read_json, sync_file, sync_folder, write_json
 from vlm_rewards.offline.dataset import ReadValues, RewardRule
-from vlm_rewards.offline.files import put_folder, read_json, sync_file, sync_folder, write_json
+from vlm_rewards.offline.files import put_folder
 from vlm_rewards.offline.minari_data import MinariData
 from vlm_rewards.offline.minari_files import DATA_FILE, METADATA_FILE, RECORD_KEY, TRUE_REWARDS, leaves
 

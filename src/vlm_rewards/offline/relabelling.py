@@ -13,12 +13,7 @@ import numpy as np
 from vlm_rewards.arrays import Frame
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.offline.dataset import OfflineDataset, RelabelledOutput, RelabelOptions
-from vlm_rewards.offline.files import (
-    check_disk,
-    check_writable,
-    clear_disk_errors,
-    locked,
-)
+from vlm_rewards.offline.files import check_disk, check_writable, clear_disk_errors, locked
 from vlm_rewards.offline.journal import Journal
 from vlm_rewards.offline.rules import Scoring, scoring_of
 from vlm_rewards.offline.scoring import score_episodes

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.files import read_json, write_json
 from vlm_rewards.offline.dataset import OfflineDataset, RelabelledOutput, RelabelOptions
-from vlm_rewards.offline.files import clear_folder, read_json, write_json
+from vlm_rewards.offline.files import clear_folder
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.rewards.shaping import PotentialShaping

@@ -111,7 +111,7 @@ class EmbeddingReward(ABC):
         return {"formula": type(self).__name__, **self._facts(), "encoder": self._encoder.describe()}
 
     @abstractmethod
-    def _score(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _score(self, embeddings: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
         """The formula: unit rows ``[n d]`` to ``[n]``."""
 
     @abstractmethod

@@ -5,22 +5,16 @@ from __future__ import annotations
 from typing import Any, SupportsFloat
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
-from vlm_rewards.arrays import Embedding, Embeddings, Rewards
+from vlm_rewards.arrays import Embedding
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import Prompts, check_encoder, check_frames, check_prompts, embed_prompt, jsonable
-from vlm_rewards.rewards.goal_baseline import (
-    check_alpha,
-    check_direction,
-    goal_baseline_reward,
-    goal_reward,
-    unit_rows,
-)
+from vlm_rewards.rewards.base import EmbeddingReward, Prompts, check_prompts, embed_prompt, jsonable
+from vlm_rewards.rewards.goal_baseline import check_alpha, check_direction, goal_baseline_reward, goal_reward
 
 
-class VLMReward:
+class VLMReward(EmbeddingReward):
     """Scores pictures by how well they fit a sentence (eq. 2, or eq. 3 with a baseline).
 
     The sentences are embedded once, when the reward is made. The reward can be
@@ -47,7 +41,7 @@ class VLMReward:
         Raises:
             InvalidInputError: A prompt is empty, alpha is outside [0, 1], or goal and baseline say the same.
         """
-        check_encoder(encoder)
+        super().__init__(encoder)
         strength = check_alpha(alpha)
         goal_prompts = check_prompts(goal, "goal")
         baseline_prompts = None if baseline is None else check_prompts(baseline, "baseline")
@@ -55,7 +49,6 @@ class VLMReward:
             raise InvalidInputError(
                 f"goal and baseline must differ, both are {goal!r}. Pass baseline=None for plain similarity (eq. 2)."
             )
-        self._encoder = encoder
         self._goal = goal if isinstance(goal, str) else goal_prompts
         self._baseline = baseline if isinstance(baseline, str) else baseline_prompts
         self._alpha = 0.0 if baseline_prompts is None else strength
@@ -63,11 +56,6 @@ class VLMReward:
         self._baseline_embedding = None if baseline_prompts is None else embed_prompt(encoder, baseline_prompts)
         if self._baseline_embedding is not None:
             check_direction(self._goal_embedding.astype(np.float64) - self._baseline_embedding)
-
-    @property
-    def encoder(self) -> ImageTextEncoder:
-        """The encoder that embeds pictures and prompts."""
-        return self._encoder
 
     @property
     def goal(self) -> str | tuple[str, ...]:
@@ -94,59 +82,17 @@ class VLMReward:
         """Unit embedding of the baseline, float32 ``[d]``; None for eq. 2."""
         return self._baseline_embedding
 
-    def embed(self, frames: ArrayLike) -> Embeddings:
-        """Embed pictures; the expensive half of the reward, worth caching.
-
-        Args:
-            frames: uint8 ``[n h w 3]`` with ``n >= 1``, RGB.
-
-        Returns:
-            float32 ``[n d]``, unit-norm rows.
-
-        Raises:
-            InvalidInputError: The frames have another dtype or shape.
-        """
-        return self._encoder.embed_images(check_frames(frames))
-
-    def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
-        """Score embedded pictures; the cheap half of the reward.
-
-        Args:
-            embeddings: Unit embeddings, ``[n d]``.
-
-        Returns:
-            float32 ``[n]`` in [-1, 1].
-
-        Raises:
-            InvalidInputError: The embeddings are not unit vectors of the goal's dimension.
-        """
-        unit_rows(embeddings, "embeddings", dim=self._goal_embedding.size)  # by the name that they have here
+    def _score(self, embeddings: NDArray[np.float64]) -> NDArray[np.float32]:
         if self._baseline_embedding is None:
             return goal_reward(embeddings, self._goal_embedding)
         return goal_baseline_reward(embeddings, self._goal_embedding, self._baseline_embedding, self._alpha)
 
-    def __call__(self, frames: ArrayLike) -> Rewards:
-        """Score pictures.
-
-        Args:
-            frames: uint8 ``[n h w 3]`` with ``n >= 1``, RGB.
-
-        Returns:
-            float32 ``[n]`` in [-1, 1].
-
-        Raises:
-            InvalidInputError: The frames have another dtype or shape.
-        """
-        return self.from_embeddings(self.embed(frames))
-
-    def describe(self) -> dict[str, Any]:
-        """JSON-able facts for a run's record."""
+    def _facts(self) -> dict[str, Any]:
         return {
             "formula": "goal (eq. 2)" if self._baseline is None else "goal-baseline (eq. 3)",
             "goal": jsonable(self._goal),
             "baseline": jsonable(self._baseline),
             "alpha": self._alpha,
-            "encoder": self._encoder.describe(),
         }
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch.distributions import Distribution
 
 from vlm_rewards.errors import InvalidInputError, MissingExtraError, unknown_name
-from vlm_rewards.training.run_folder import write_atomically
+from vlm_rewards.files import write_atomically
 
 FORMATS = {"sb3": ".zip", "torchscript": ".pt", "onnx": ".onnx"}
 """Names of the formats, and what their files end with."""

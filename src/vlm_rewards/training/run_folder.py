@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.files import read_json, write_json
 from vlm_rewards.training.config import TrainConfig
 
 _LOCK = ".lock"
@@ -155,17 +155,11 @@ class RunFolder:
         Raises:
             CheckpointError: The file is missing or damaged.
         """
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{str(path)!r} cannot be read: {error}.") from None
-        if not isinstance(value, dict):
-            raise CheckpointError(f"{str(path)!r} must hold a JSON object, got {type(value).__name__}.")
-        return value
+        return read_json(path)
 
     def write_json(self, path: Path, value: dict[str, Any]) -> None:
         """Write a JSON file whole or not at all."""
-        write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+        write_json(path, value)
 
     def check_free(self, *, overwrite: bool) -> None:
         """Check that a new run may be written here, without touching anything.
@@ -209,13 +203,3 @@ class RunFolder:
                 shutil.rmtree(folder)
         for file in (self.state, self.record, self.metrics, self.snapshots, self.curve, self.config):
             file.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

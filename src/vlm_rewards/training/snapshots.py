@@ -14,10 +14,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.files import write_atomically
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.learner_state import load_policy_arrays, policy_arrays
-from vlm_rewards.training.run_folder import RunFolder, write_atomically
+from vlm_rewards.training.run_folder import RunFolder
 
 PolicyFunction = Callable[[np.ndarray], np.ndarray]
 """Observations ``[n ...]`` to deterministic actions ``[n ...]``."""

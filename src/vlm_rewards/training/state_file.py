@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from vlm_rewards.errors import CheckpointError
+from vlm_rewards.files import sync_folder
 
 _JSON = "state.json"
 _ARRAY = "__array__"
@@ -48,7 +49,7 @@ def write_state(path: Path, state: Mapping[str, Any]) -> int:
             os.fsync(file.fileno())
             size = file.tell()
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
     return size
@@ -114,12 +115,3 @@ def _with_arrays(value: Any, archive: zipfile.ZipFile) -> Any:
     if isinstance(value, list):
         return [_with_arrays(item, archive) for item in value]
     return value
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
