@@ -15,7 +15,8 @@ import vlm_rewards
 
 ROOT = Path(vlm_rewards.__file__).parent
 LAYERS = [
-    {"errors", "arrays", "files", "provenance"},
+    {"errors"},
+    {"arrays", "files", "provenance"},
     {"media"},
     {"encoders", "rewards", "envs"},
     {"simulation"},

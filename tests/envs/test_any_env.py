@@ -20,16 +20,25 @@ from vlm_rewards.errors import InvalidInputError, UnknownNameError
 
 MODULE = """
 import gymnasium as gym
-from vlm_rewards.testing import PointEnv
+import numpy as np
 
-class Words(PointEnv):
+class Words(gym.Env):
+    metadata = {"render_modes": ["rgb_array"]}
+    observation_space = gym.spaces.Dict({"b": gym.spaces.Discrete(3), "a": gym.spaces.Box(0, 1, (2,))})
+    action_space = gym.spaces.Discrete(2)
+
     def __init__(self, render_mode=None):
-        super().__init__()
-        self.observation_space = gym.spaces.Dict({"b": gym.spaces.Discrete(3), "a": gym.spaces.Box(0, 1, (2,))})
         self.render_mode = render_mode
 
-    def _observe(self):
-        return {"a": self.observation_space["a"].low + 0.25, "b": 2}
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"a": np.full(2, 0.25, dtype=np.float32), "b": 2}, {}
+
+    def step(self, action):
+        return self.reset()[0], 0.0, False, False, {}
+
+    def render(self):
+        return np.zeros((32, 32, 3), dtype=np.uint8)
 
 if "vlm-rewards-test/Words-v0" not in gym.registry:
     gym.register("vlm-rewards-test/Words-v0", entry_point=Words)
@@ -153,3 +162,23 @@ class TestMuJoCo:
 def test_unknown_ids_are_answered_with_near_ones() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown environment 'Hoper-v5'. Did you mean 'Hopper-v5'"):
         task_of("Hoper-v5")
+
+
+def test_simulators_of_one_process_draw_each_in_their_own_context() -> None:
+    """Without that, all but the last to be made draw black where their settings differ."""
+    alone = [picture("Hopper-v5", size) for size in (64, 96)]
+    envs = [make_task_env(task_of("Hopper-v5"), size) for size in (64, 96)]
+    photographers = [Photographer(env, size) for env, size in zip(envs, (64, 96), strict=True)]
+    for env in envs:
+        env.reset(seed=0)
+        env.action_space.seed(0)
+    for photographer in photographers:
+        photographer.photograph()
+    for env in envs:
+        for _ in range(5):
+            env.step(env.action_space.sample())
+    for _ in range(2):
+        for photographer, expected in zip(photographers, alone, strict=True):
+            assert np.array_equal(photographer.photograph(), expected)
+    for env in envs:
+        env.close()

@@ -67,3 +67,26 @@ def test_wrapping_too_late_is_an_error_and_no_crash() -> None:
 def test_the_workers_of_a_vector_environment_load_no_torch() -> None:
     done = run("import sys, vlm_rewards.labelling.wrapper_frames; print('torch' in sys.modules)")
     assert done.stdout == "False\n", done.stderr
+
+
+VECTORS = """
+import gymnasium as gym, numpy as np
+from vlm_rewards import VLMRewardVectorWrapper
+def make(size):
+    venv = gym.make_vec("Hopper-v5", 2, vectorization_mode="sync", render_mode="rgb_array", width=size, height=size)
+    return VLMRewardVectorWrapper(venv, lambda frames: frames.mean(axis=(1, 2, 3)), image_size=32)
+wrapped = [make(64), make(96)]
+for env in wrapped:
+    env.reset(seed=0)
+for _ in range(2):
+    for env in wrapped:
+        print(env.step(np.zeros((2, 3), dtype=np.float32))[1].min())
+"""
+
+
+def test_vectors_of_different_sizes_in_one_process_do_not_draw_black() -> None:
+    done = run(VECTORS)
+    assert done.returncode == 0, done.stderr
+    brightness = [float(line) for line in done.stdout.splitlines()]
+    assert len(brightness) == 4
+    assert min(brightness) > 30

@@ -19,6 +19,18 @@ BAR_COLOUR = 127
 AnyEnv: TypeAlias = gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any]
 
 
+def take_context(env: AnyEnv) -> None:
+    """Make an environment's own OpenGL context the current one, where it is one of Gymnasium's with MuJoCo.
+
+    Gymnasium draws in whatever context of the process was current last. Where
+    two environments differ in size or quality, one of them would draw black
+    pictures.
+    """
+    viewer = getattr(getattr(env.unwrapped, "mujoco_renderer", None), "viewer", None)
+    if viewer is not None:
+        viewer.make_context_current()
+
+
 class Photographer:
     """Takes square pictures of an environment.
 
@@ -56,6 +68,7 @@ class Photographer:
             InvalidInputError: ``env.render()`` returned something other than a uint8 ``[h w 3]`` array, or
                 ``[cameras h w 3]`` where there are several.
         """
+        take_context(self.env)
         return self.fit(self.env.render())
 
     def fit(self, picture: object) -> Frame:

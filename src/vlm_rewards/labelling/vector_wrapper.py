@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from vlm_rewards.envs.photographer import Photographer
+from vlm_rewards.envs.photographer import Photographer, take_context
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.labelling.labeller import FrameReward
 from vlm_rewards.labelling.wrapper_checks import check_unrewarded, check_vector_env, mark_rewarded
@@ -128,10 +128,20 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         infos["final_info"] = final
         return np.where(ended[:, None, None, None], last, frames), frames[ended]
 
+    def _render(self) -> Any:
+        envs: Any = getattr(self.env.unwrapped, "envs", ())  # those that share this process
+        if not any(hasattr(env.unwrapped, "mujoco_renderer") for env in envs):
+            return self.env.render()
+        pictures = []
+        for env in envs:
+            take_context(env)
+            pictures.append(env.render())
+        return pictures
+
     def _photographs(self) -> np.ndarray:
         """The present states, uint8 ``[n size size 3]``."""
         try:
-            pictures = self.env.render()
+            pictures = self._render()
         except Exception as error:
             if self._drawn:
                 raise
