@@ -17,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 import psutil
 
+from refused_envs import Grey, Many, Undrawn, Worded
 from vlm_rewards import (
     FrameInInfo,
     LabelledReplayBuffer,
@@ -159,36 +160,6 @@ def pickled(folder: Path) -> Any:
     import pickle
 
     return load_encoder(f"ViT-S-32-alt={written(folder, 'x.pt', pickle.dumps({'state_dict': print}))}")
-
-
-class Undrawn(CountingEnv):
-    """Has no pictures."""
-
-    metadata = {"render_modes": ["human"]}  # noqa: RUF012
-    render_mode = None
-
-
-class Grey(CountingEnv):
-    """Its pictures have no colours."""
-
-    def render(self) -> Any:
-        return np.zeros((32, 32), dtype=np.uint8)
-
-
-class Many(CountingEnv):
-    """Acts in a space that no algorithm here acts in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.action_space = gym.spaces.MultiBinary(3)  # type: ignore[assignment]
-
-
-class Worded(CountingEnv):
-    """Observes words."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.observation_space = gym.spaces.Text(5)  # type: ignore[assignment]
 
 
 def simulators(*factories: Callable[[], gym.Env[Any, Any]], **options: Any) -> None:

@@ -35,7 +35,8 @@ def test_refused_with_type_checks(refusal: Refusal, tmp_path: Path, monkeypatch:
     folder.mkdir()
     kinds, text, left = attempt(refusal, folder)
     if refusal.parameter and kinds.startswith("TypeCheckError"):
-        assert f"typechecking parameter '{refusal.parameter}'" in text
+        # It looks at one item of a list, drawn at random, and may not find it again to say which parameter it was.
+        assert f"'{refusal.parameter}'" in text
     else:
         check(refusal, kinds, text, left)
     assert not list(empty.iterdir())

@@ -63,7 +63,8 @@ TASK = register_task(dataclasses.replace(POINT, simulator=build, goal="the pole 
 """
 INTERRUPTED = {
     "loading the encoder": ("vlm_rewards.encoders.loading:load_parts", 1),
-    "building simulators": ("build", 1),
+    "asking the task for its actions": ("build", 1),
+    "starting simulators": ("vlm_rewards.simulation.pool:WorkerPool.receive_all", 1),
     "collecting": ("step", 1),
     "labelling": ("vlm_rewards.rewards.model:VLMReward.embed", 12),
     "updating": ("stable_baselines3.dqn.dqn:DQN.train", 3),
@@ -73,7 +74,7 @@ INTERRUPTED = {
     "filming": ("vlm_rewards.cli.training_run:record_video", 1),
 }
 """By what a stage is called: where to stop in it, and at which call."""
-BEFORE_WORK = ("loading the encoder", "building simulators")
+BEFORE_WORK = ("loading the encoder", "asking the task for its actions", "starting simulators")
 
 
 @dataclass

@@ -24,7 +24,7 @@ from vlm_rewards.errors import InvalidInputError, WorkerError
 from vlm_rewards.simulation.messages import MissingAttribute, RefusedSetup, WorkerSetup
 from vlm_rewards.simulation.ring import FrameRing
 
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 1.2
 
 
 class _Worker:

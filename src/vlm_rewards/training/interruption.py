@@ -6,9 +6,9 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-PATIENCE_SECONDS = 2.5
+PATIENCE_SECONDS = 1.5
 """How long the first Ctrl-C may wait for a moment at which the run's state can be saved."""
-_LAST_WORDS_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 1.0
 """How long a run may take, after that, to save its last policy."""
 
 
