@@ -3,6 +3,7 @@
 #   PYTHON  the interpreter that makes the environment (3.11 or newer)
 #   VENV    where the environment is; point it elsewhere to use one that exists
 #   SEED    of the demo;  RUN_DIR  where the demo's run goes
+#   JOBS    test processes at a time; those that measure time or memory run alone, afterwards
 #   ARGS    passed on to pytest or bench, as in: make test ARGS="tests/rewards -x"
 
 PYTHON ?= python3
@@ -10,6 +11,7 @@ VENV ?= .venv
 SEED ?= 0
 RUN_DIR ?= runs/demo
 ARGS ?=
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
@@ -39,8 +41,10 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## Train CartPole from one sentence and film it
 	$(BIN)/vlm-rewards train cartpole --preset cpu --seed $(SEED) --run-dir $(RUN_DIR) --overwrite
 
+# 5 is pytest's way to say that ARGS have no test of that kind.
 test: $(STAMP) ## Run the tests
-	$(ONE_THREAD) $(BIN)/python -m pytest $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) -m "not alone" $(ARGS) || [ $$? -eq 5 ]
+	$(ONE_THREAD) $(BIN)/python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 
 bench: $(STAMP) ## Measure every stage and whole runs beside the common way (ARGS="--quick")
 	$(BIN)/vlm-rewards bench $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections.abc import Iterator
 
 # Before anything imports torch, SDL or a hub client: they read these once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,6 +31,21 @@ def _known_generators() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - the legacy generator is the one that libraries draw from
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _registries() -> Iterator[None]:
+    """Tasks and reward forms that a test registers are gone with it."""
+    from vlm_rewards.envs import list_tasks, tasks
+    from vlm_rewards.rewards import list_forms, registry
+
+    assert list_tasks()  # those of the package are registered when they are first asked for
+    assert list_forms()
+    before = [(known, dict(known)) for known in (tasks._REGISTRY, registry._FORMS)]
+    yield
+    for known, then in before:
+        known.clear()
+        known.update(then)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,6 +12,7 @@ import pytest
 from vlm_rewards.benchmarking.memory import PeakMemory
 from vlm_rewards.errors import InvalidInputError
 
+pytestmark = pytest.mark.alone
 MIB = 2**20
 HERE = Path(__file__).parent
 HOLDS = """
@@ -24,11 +25,14 @@ SHARES = """
 import mmap, os, sys
 held = mmap.mmap(-1, %d * 2**20)
 held.write(b"x" * len(held))
+reading, writing = os.pipe()
 child = os.fork()
 sum(held[place] for place in range(0, len(held), 4096))
 if child == 0:
+    os.write(writing, b"x")  # a page counts as one process's until the other has looked at it, too
     sys.stdin.readline()
     os._exit(0)
+os.read(reading, 1)
 print("ready", flush=True)
 sys.stdin.readline()
 os.waitpid(child, 0)

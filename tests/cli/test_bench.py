@@ -19,6 +19,7 @@ def run(*arguments: str) -> int:
     return ended.value.code
 
 
+@pytest.mark.alone
 def test_every_number_can_be_computed_again_from_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "bench.json"
     small = ("--quick", "--repeats", "2", "--architectures", "ViT-S-32-alt", "--mujoco", "InvertedPendulum-v5")

@@ -24,6 +24,7 @@ from vlm_rewards.testing import CountingEnv, counting_label, counting_reward
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
 
 SHM = Path("/dev/shm")
+pytestmark = pytest.mark.alone
 PATIENCE = 20  # seconds; the machine may be busy
 
 
