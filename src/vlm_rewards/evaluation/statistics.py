@@ -29,7 +29,7 @@ def wilson_interval(
     Raises:
         InvalidInputError: An argument breaks these rules.
     """
-    n, k, level = _count(trials, "trials"), _count(successes, "successes"), _confidence(confidence)
+    n, k, level = _count(trials, "trials"), _count(successes, "successes"), check_confidence(confidence)
     if n < 1:
         raise InvalidInputError(f"trials must be at least 1, got {n}.")
     if not 0 <= k <= n:
@@ -60,7 +60,7 @@ def mean_interval(
     Raises:
         InvalidInputError: An argument breaks these rules.
     """
-    sample, level = np.asarray(values, dtype=np.float64), _confidence(confidence)
+    sample, level = np.asarray(values, dtype=np.float64), check_confidence(confidence)
     if sample.ndim != 1 or sample.size < 2:
         raise InvalidInputError(f"values must have shape [n] with n >= 2, got {sample.shape}.")
     if not np.isfinite(sample).all():
@@ -88,7 +88,12 @@ def _count(value: SupportsIndex, field: str) -> int:
     return value.__index__()
 
 
-def _confidence(value: SupportsFloat) -> float:
+def check_confidence(value: SupportsFloat) -> float:
+    """Return the coverage of an interval.
+
+    Raises:
+        InvalidInputError: It is not in (0, 1).
+    """
     level = float(value)
     if not 0 < level < 1:
         raise InvalidInputError(f"confidence must be in (0, 1), got {level!r}.")

@@ -1,0 +1,150 @@
+"""How well a reward orders states, with intervals: rank correlations, AUROC, average precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, SupportsFloat
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vlm_rewards.errors import InvalidInputError, check_count
+from vlm_rewards.evaluation.epic import check_labels, label_distance, pearson_distance
+from vlm_rewards.evaluation.statistics import check_confidence
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number measured on a sample of states, and how far it may be off."""
+
+    value: float
+    """On the sample itself."""
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end."""
+
+
+def spearman(one: ArrayLike, two: ArrayLike) -> float:
+    """Spearman's rank correlation of two rewards on the same states, in [-1, 1].
+
+    Args:
+        one: ``[n]`` with ``n >= 2``, finite, not constant.
+        two: The same.
+
+    Raises:
+        InvalidInputError: They are something else.
+    """
+    from scipy import stats
+
+    pearson_distance(one, two)  # refuses what has no correlation
+    result: Any = stats.spearmanr(one, two)
+    return float(result.statistic)
+
+
+def kendall(one: ArrayLike, two: ArrayLike) -> float:
+    """Kendall's tau-b, which takes ties into account, of two rewards on the same states, in [-1, 1].
+
+    Args:
+        one: ``[n]`` with ``n >= 2``, finite, not constant.
+        two: The same.
+
+    Raises:
+        InvalidInputError: They are something else.
+    """
+    from scipy import stats
+
+    pearson_distance(one, two)
+    result: Any = stats.kendalltau(one, two)
+    return float(result.statistic)
+
+
+def auroc(rewards: ArrayLike, labels: ArrayLike) -> float:
+    """Probability that a goal state has a higher reward than another state, ties counting half.
+
+    Args:
+        rewards: ``[n]``, finite, not constant.
+        labels: Whether each state fulfils the task, bool ``[n]``, both values present.
+
+    Returns:
+        In [0, 1]; 0.5 is chance.
+
+    Raises:
+        InvalidInputError: They are something else.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    label_distance(rewards, labels)
+    return float(roc_auc_score(check_labels(labels), np.asarray(rewards, dtype=np.float64)))
+
+
+def average_precision(rewards: ArrayLike, labels: ArrayLike) -> float:
+    """Mean precision over the ranks of the goal states; chance is their share.
+
+    Args:
+        rewards: ``[n]``, finite, not constant.
+        labels: Whether each state fulfils the task, bool ``[n]``, both values present.
+
+    Returns:
+        In (0, 1].
+
+    Raises:
+        InvalidInputError: They are something else.
+    """
+    from sklearn.metrics import average_precision_score
+
+    label_distance(rewards, labels)
+    return float(average_precision_score(check_labels(labels), np.asarray(rewards, dtype=np.float64)))
+
+
+def bootstrapped(
+    statistic: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
+    one: ArrayLike,
+    two: ArrayLike,
+    *,
+    confidence: SupportsFloat = 0.95,
+    resamples: int = 1_000,
+    seed: int = 0,
+) -> Estimate:
+    """Percentile bootstrap over states (Efron 1979): both values of a state are drawn together.
+
+    With binary labels, goal states and others are drawn apart, as many as there
+    are: the class balance is the sampler's doing, not the reward's.
+
+    Args:
+        statistic: Such as `pearson_distance`, `label_distance` or `auroc`.
+        one: Rewards, ``[n]``.
+        two: Other rewards, or bool labels, ``[n]``.
+        confidence: Coverage of the interval, in (0, 1).
+        resamples: How many times to draw.
+        seed: Of the draws; the same seed gives the same interval.
+
+    Returns:
+        The statistic with its interval.
+
+    Raises:
+        InvalidInputError: An argument is out of range, or the statistic is undefined on the sample.
+    """
+    level = check_confidence(confidence)
+    check_count("resamples", resamples, least=2)
+    first, second = np.asarray(one), np.asarray(two)
+    value = float(statistic(first, second))
+    groups = [np.arange(len(second))]
+    if second.dtype == np.bool_:
+        groups = [np.flatnonzero(second), np.flatnonzero(~second)]
+    rng = np.random.default_rng(seed)
+    values: list[float] = []
+    for _ in range(resamples):
+        drawn = np.concatenate([rng.choice(group, len(group)) for group in groups])
+        try:
+            values.append(float(statistic(first[drawn], second[drawn])))
+        except InvalidInputError:  # few states, all drawn alike
+            continue
+    if len(values) < resamples / 2:
+        raise InvalidInputError(
+            f"the statistic is undefined on {resamples - len(values)} of {resamples} resamples of {len(first)} states: "
+            "there are too few different ones for an interval."
+        )
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high))
