@@ -24,43 +24,23 @@ from vlm_rewards import register_task
 from vlm_rewards.testing import point_task
 TASK = register_task(point_task("point-in-a-file"{}), replace=True)
 """
-UNDRAWN = (
-    POINT.format("")
-    + """
-def build(size):
-    simulator = point_task().simulator(size)
-    simulator.render_mode = None
-    return simulator
-TASK = register_task(dataclasses.replace(TASK, simulator=build), replace=True)
-"""
-)
-GREY = (
-    POINT.format("")
-    + """
-import numpy as np
-def build(size):
-    simulator = point_task().simulator(size)
-    simulator.render = lambda: np.zeros((size, size), dtype=np.uint8)
-    return simulator
-TASK = register_task(dataclasses.replace(TASK, simulator=build), replace=True)
-"""
-)
-MANY = (
+BROKEN = (
     POINT.format("")
     + """
 import gymnasium
+import numpy as np
 def build(size):
     simulator = point_task().simulator(size)
-    simulator.action_space = gymnasium.spaces.MultiBinary(3)
+    {}
     return simulator
 TASK = register_task(dataclasses.replace(TASK, simulator=build), replace=True)
 """
 )
 FILES = {
     "point.py": POINT.format(""),
-    "undrawn.py": UNDRAWN,
-    "grey.py": GREY,
-    "many.py": MANY,
+    "undrawn.py": BROKEN.format("simulator.render_mode = None"),
+    "grey.py": BROKEN.format("simulator.render = lambda: np.zeros((size, size), dtype=np.uint8)"),
+    "many.py": BROKEN.format("simulator.action_space = gymnasium.spaces.MultiBinary(3)"),
     "horizon.py": POINT.format(", horizon=0"),
     "raises.py": "1 / 0",
     "empty.py": "",

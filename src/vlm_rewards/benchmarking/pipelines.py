@@ -60,10 +60,8 @@ def end_to_end(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) ->
 
 
 def _both(name: str, settings: BenchSettings, encoder: OpenCLIPEncoder, *, updates: bool) -> Measurement:
-    reward, algorithm = (
-        cartpole_reward(encoder),
-        cartpole_algorithm(settings.n_envs, settings.train_freq, updates=updates),
-    )
+    reward = cartpole_reward(encoder)
+    algorithm = cartpole_algorithm(settings.n_envs, settings.train_freq, updates=updates)
     steps = settings.rollouts * algorithm.train_freq * settings.n_envs
     ours = OurWay(reward, algorithm, settings.n_envs)
     try:

@@ -20,7 +20,7 @@ from vlm_rewards.benchmarking.measurement import Measurement, paired, repeat
 from vlm_rewards.benchmarking.settings import BenchSettings
 from vlm_rewards.encoders import OpenCLIPEncoder
 from vlm_rewards.envs import EnvironmentConfig, environment_task, get_task
-from vlm_rewards.envs.photographer import take_context
+from vlm_rewards.envs.photographer import draw
 from vlm_rewards.labelling import LabelledReplayBuffer
 from vlm_rewards.training.callbacks import update_threads
 
@@ -77,8 +77,7 @@ def _drawn(env: gym.Env[Any, Any], pictures: int) -> float:
         if terminated or truncated:
             env.reset()
         started = time.perf_counter()
-        take_context(env)
-        env.render()
+        draw(env)
         seconds += time.perf_counter() - started
     return pictures / seconds
 

@@ -19,16 +19,21 @@ BAR_COLOUR = 127
 AnyEnv: TypeAlias = gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any]
 
 
-def take_context(env: AnyEnv) -> None:
-    """Make an environment's own OpenGL context the current one, where it is one of Gymnasium's with MuJoCo.
+def draw(env: AnyEnv) -> Any:
+    """What ``env.render()`` returns, drawn in the environment's own OpenGL context where it is Gymnasium's with MuJoCo.
 
     Gymnasium draws in whatever context of the process was current last. Where
     two environments differ in size or quality, one of them would draw black
     pictures.
     """
+    if isinstance(env, gym.vector.VectorEnv):
+        inner: Any = getattr(env.unwrapped, "envs", ())  # those that share this process
+        mujoco = any(hasattr(one.unwrapped, "mujoco_renderer") for one in inner)
+        return [draw(one) for one in inner] if mujoco else env.render()
     viewer = getattr(getattr(env.unwrapped, "mujoco_renderer", None), "viewer", None)
     if viewer is not None:
         viewer.make_context_current()
+    return env.render()
 
 
 class Photographer:
@@ -68,8 +73,7 @@ class Photographer:
             InvalidInputError: ``env.render()`` returned something other than a uint8 ``[h w 3]`` array, or
                 ``[cameras h w 3]`` where there are several.
         """
-        take_context(self.env)
-        return self.fit(self.env.render())
+        return self.fit(draw(self.env))
 
     def fit(self, picture: object) -> Frame:
         """Make the environment's picture square.

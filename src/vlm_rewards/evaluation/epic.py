@@ -44,10 +44,8 @@ def pearson_distance(one: ArrayLike, two: ArrayLike) -> float:
         InvalidInputError: The shapes differ, a value is not finite, or one of them is constant: a constant reward
             prefers nothing, and its distance to anything is undefined.
     """
-    first, second = _values(one, "one"), _values(two, "two")
-    if first.shape != second.shape:
-        raise InvalidInputError(f"one and two must have the same length, got {len(first)} and {len(second)}.")
-    return _distance(_correlation(_centred(first, "one"), _centred(second, "two")))
+    first, second = check_rewards(one, two)
+    return _distance(_correlation(_centred(first), _centred(second)))
 
 
 def label_distance(rewards: ArrayLike, labels: ArrayLike) -> float:
@@ -66,10 +64,7 @@ def label_distance(rewards: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         InvalidInputError: The arguments break these rules.
     """
-    values, mask = _values(rewards, "rewards"), check_labels(labels)
-    if values.shape != mask.shape:
-        raise InvalidInputError(f"rewards and labels must have the same length, got {len(values)} and {len(mask)}.")
-    _centred(values, "rewards")
+    values, mask = check_labelled(rewards, labels)
     share = float(mask.mean())
     gap = float(values[mask].mean() - values[~mask].mean())
     return _distance(np.sqrt(share * (1.0 - share)) * gap / float(values.std()))
@@ -170,12 +165,32 @@ def epic_distance(
     return pearson_distance(*canonical)
 
 
-def check_labels(labels: ArrayLike) -> NDArray[np.bool_]:
-    """Return binary labels as bool ``[n]``.
+def check_rewards(one: ArrayLike, two: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return two rewards on the same states, float64 ``[n]`` each.
 
     Raises:
-        InvalidInputError: They are something else, or all the same: then there is nothing to tell apart.
+        InvalidInputError: The shapes differ, a value is not finite, or one of them is constant.
     """
+    first, second = _values(one, "one"), _values(two, "two")
+    if first.shape != second.shape:
+        raise InvalidInputError(f"one and two must have the same length, got {len(first)} and {len(second)}.")
+    return _varied(first, "one"), _varied(second, "two")
+
+
+def check_labelled(rewards: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return rewards and binary labels of the same states, float64 and bool ``[n]``.
+
+    Raises:
+        InvalidInputError: The shapes differ, a reward is not finite, or all rewards or all labels are the same: then
+            there is nothing to tell apart.
+    """
+    values, mask = _values(rewards, "rewards"), _labels(labels)
+    if values.shape != mask.shape:
+        raise InvalidInputError(f"rewards and labels must have the same length, got {len(values)} and {len(mask)}.")
+    return _varied(values, "rewards"), mask
+
+
+def _labels(labels: ArrayLike) -> NDArray[np.bool_]:
     mask = np.asarray(labels)
     if mask.dtype != np.bool_ and not (np.issubdtype(mask.dtype, np.number) and np.isin(mask, (0, 1)).all()):
         raise InvalidInputError(f"labels must be booleans, or 0 and 1, got dtype {mask.dtype}.")
@@ -225,13 +240,17 @@ def _values(values: ArrayLike, field: str) -> NDArray[np.float64]:
     return array
 
 
-def _centred(values: NDArray[np.float64], field: str) -> NDArray[np.float64]:
-    centred = values - values.mean()
+def _varied(values: NDArray[np.float64], field: str) -> NDArray[np.float64]:
     if float(np.ptp(values)) <= _SMALLEST_SPREAD * float(np.abs(values).max()):
         raise InvalidInputError(
             f"{field} must not be constant: {values.size} values are all near {values[0]:.6g}, and a distance to a "
             "reward that prefers nothing is undefined."
         )
+    return values
+
+
+def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred = values - values.mean()
     return centred / np.abs(centred).max()  # squares of very small or large ones would leave the range of floats
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlm_rewards.errors import InvalidInputError, check_count
-from vlm_rewards.evaluation.epic import check_labels, label_distance, pearson_distance
+from vlm_rewards.evaluation.epic import check_labelled, check_rewards
 from vlm_rewards.evaluation.statistics import check_confidence
 
 
@@ -38,8 +38,7 @@ def spearman(one: ArrayLike, two: ArrayLike) -> float:
     """
     from scipy import stats
 
-    pearson_distance(one, two)  # refuses what has no correlation
-    result: Any = stats.spearmanr(one, two)
+    result: Any = stats.spearmanr(*check_rewards(one, two))
     return float(result.statistic)
 
 
@@ -55,8 +54,7 @@ def kendall(one: ArrayLike, two: ArrayLike) -> float:
     """
     from scipy import stats
 
-    pearson_distance(one, two)
-    result: Any = stats.kendalltau(one, two)
+    result: Any = stats.kendalltau(*check_rewards(one, two))
     return float(result.statistic)
 
 
@@ -75,8 +73,8 @@ def auroc(rewards: ArrayLike, labels: ArrayLike) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    label_distance(rewards, labels)
-    return float(roc_auc_score(check_labels(labels), np.asarray(rewards, dtype=np.float64)))
+    values, mask = check_labelled(rewards, labels)
+    return float(roc_auc_score(mask, values))
 
 
 def average_precision(rewards: ArrayLike, labels: ArrayLike) -> float:
@@ -94,8 +92,8 @@ def average_precision(rewards: ArrayLike, labels: ArrayLike) -> float:
     """
     from sklearn.metrics import average_precision_score
 
-    label_distance(rewards, labels)
-    return float(average_precision_score(check_labels(labels), np.asarray(rewards, dtype=np.float64)))
+    values, mask = check_labelled(rewards, labels)
+    return float(average_precision_score(mask, values))
 
 
 def bootstrapped(

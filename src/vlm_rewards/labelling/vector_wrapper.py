@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from vlm_rewards.envs.photographer import Photographer, take_context
+from vlm_rewards.envs.photographer import Photographer, draw
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.labelling.labeller import FrameReward
 from vlm_rewards.labelling.wrapper_checks import check_unrewarded, check_vector_env, mark_rewarded
@@ -64,9 +64,9 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
     ) -> None:
         self._mode = check_vector_env(env)
         check_unrewarded(env.metadata)
+        self._scorer = TransitionScorer(reward, env.num_envs)
         size, cameras = picture_format(reward, image_size)
         self._delivered = _check_delivery(frame_format(env.metadata), (size, cameras), self._mode)
-        self._scorer = TransitionScorer(reward, env.num_envs)
         self._photographer = Photographer(env, size, cameras)
         self._drawn = False
         self._resetting = np.zeros(env.num_envs, dtype=bool)  # NEXT_STEP: whose next step only resets
@@ -128,20 +128,10 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         infos["final_info"] = final
         return np.where(ended[:, None, None, None], last, frames), frames[ended]
 
-    def _render(self) -> Any:
-        envs: Any = getattr(self.env.unwrapped, "envs", ())  # those that share this process
-        if not any(hasattr(env.unwrapped, "mujoco_renderer") for env in envs):
-            return self.env.render()
-        pictures = []
-        for env in envs:
-            take_context(env)
-            pictures.append(env.render())
-        return pictures
-
     def _photographs(self) -> np.ndarray:
         """The present states, uint8 ``[n size size 3]``."""
         try:
-            pictures = self._render()
+            pictures = draw(self.env)
         except Exception as error:
             if self._drawn:
                 raise

@@ -56,8 +56,8 @@ class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
     ) -> None:
         check_env(env)
         check_unrewarded(env.metadata)
-        size, cameras = picture_format(reward, image_size)
         self._scorer = TransitionScorer(reward, count=1)
+        size, cameras = picture_format(reward, image_size)
         self._photographer = Photographer(env, size, cameras)
         self._drawn = False
         super().__init__(env)

@@ -28,7 +28,10 @@ class TransitionScorer:
     """
 
     def __init__(self, reward: FrameReward | PotentialShaping | Any, count: int) -> None:
-        _check_reward(reward)
+        if not callable(reward) or isinstance(reward, type):
+            raise InvalidInputError(
+                f"reward must score pictures (uint8 [n h w 3] to [n]), as a VLMReward does, got {reward!r}."
+            )
         self._reward = reward
         self._shaping = reward if isinstance(reward, PotentialShaping) else None
         self._potentials = np.full(count, np.nan)
@@ -99,10 +102,8 @@ def picture_format(reward: FrameReward | PotentialShaping | Any, image_size: int
         Side in pixels, and cameras.
 
     Raises:
-        InvalidInputError: It is no reward, the size is not known or too small, or the parts of a shaping have different
-            cameras.
+        InvalidInputError: The size is not known or too small, or the parts of a shaping have different cameras.
     """
-    _check_reward(reward)
     if image_size is None:
         image_size = getattr(getattr(reward, "encoder", None), "image_size", None)
     if image_size is None:
@@ -116,13 +117,6 @@ def picture_format(reward: FrameReward | PotentialShaping | Any, image_size: int
     if len(cameras) > 1:
         raise InvalidInputError(f"potential and base must see the same cameras, got {sorted(cameras)} of them.")
     return check_size(image_size, "image_size"), cameras.pop()
-
-
-def _check_reward(reward: Any) -> None:
-    if not callable(reward) or isinstance(reward, type):
-        raise InvalidInputError(
-            f"reward must score pictures (uint8 [n h w 3] to [n]), as a VLMReward does, got {reward!r}."
-        )
 
 
 def _checked(values: Any, shape: tuple[int, ...]) -> np.ndarray:
