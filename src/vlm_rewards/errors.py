@@ -36,6 +36,10 @@ class RunFolderError(VLMRewardsError, OSError):
     """A run's folder can no longer be written; what was complete before is intact."""
 
 
+class CacheError(VLMRewardsError, OSError):
+    """The cache of embeddings is damaged or cannot be written; nothing depends on it but time."""
+
+
 class MissingExtraError(VLMRewardsError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 

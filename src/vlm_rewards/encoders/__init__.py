@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlm_rewards.encoders.base import ImageTextEncoder
+    from vlm_rewards.encoders.cache import EmbeddingCache
     from vlm_rewards.encoders.loading import load_encoder
     from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 
 _EXPORTS = {
+    "EmbeddingCache": "vlm_rewards.encoders.cache",
     "ImageTextEncoder": "vlm_rewards.encoders.base",
     "OpenCLIPEncoder": "vlm_rewards.encoders.openclip",
     "load_encoder": "vlm_rewards.encoders.loading",
 }
 
-__all__ = ["ImageTextEncoder", "OpenCLIPEncoder", "load_encoder"]
+__all__ = ["EmbeddingCache", "ImageTextEncoder", "OpenCLIPEncoder", "load_encoder"]
 
 
 def __getattr__(name: str) -> Any:

@@ -144,9 +144,16 @@ def _facts(source: Source) -> dict[str, Any]:
         "source": source.kind,
         "architecture": source.model if source.kind in ("pretrained", "file") else _architecture(source.config),
         "pretrained_tag": source.tag,
+        # The same weights with another activation, or other pictures, are another encoder.
+        "config_sha256": _config_digest(source),
         # `vlm-rewards finetune` leaves its record beside the weights.
         "in_domain": True if source.kind == "bundled" or _was_finetuned_here(source) else None,
     }
+
+
+def _config_digest(source: Source) -> str:
+    settings = [source.config, source.pretrained_config, source.preprocess]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _was_finetuned_here(source: Source) -> bool:
