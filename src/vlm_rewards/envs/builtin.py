@@ -21,6 +21,7 @@ CARTPOLE = register_task(
         criterion_text="the pole stays within 12 degrees and the cart within 2.4 m on every step",
         rule=cartpole_rule,
         captioner=CartPoleCaptioner(),
+        dimension="pole_angle",
     )
 )
 
@@ -37,6 +38,7 @@ def _mountain_car(name: str, *, textured: bool) -> Task:
         criterion_text="the car has reached the flag (position >= 0.45)",
         rule=mountain_car_rule,
         captioner=MountainCarCaptioner(textured=textured),
+        dimension="position",
     )
 
 

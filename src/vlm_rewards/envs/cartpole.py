@@ -42,6 +42,10 @@ class CartPoleSimulator(gym.Env[np.ndarray, Any]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 50}
+    state_names = ("cart_position", "cart_velocity", "pole_angle", "pole_velocity")
+    state_units = ("m", "m/s", "rad", "rad/s")
+    state_low = (-TRACK_LIMIT, -math.inf, -math.pi, -math.inf)
+    state_high = (TRACK_LIMIT, math.inf, math.pi, math.inf)
 
     def __init__(self, image_size: int = 96) -> None:
         self.image_size = check_size(image_size)

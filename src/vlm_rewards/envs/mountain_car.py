@@ -44,6 +44,9 @@ class MountainCarSimulator(gym.Env[np.ndarray, Any]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 30}
+    state_names = ("position", "velocity")
+    state_low = (-1.2, -0.07)
+    state_high = (0.6, 0.07)
 
     def __init__(self, image_size: int = 96, *, textured: bool = False) -> None:
         self.image_size = check_size(image_size)

@@ -94,6 +94,8 @@ class Task:
     """A one-line hand-written policy to compare with; None where there is none."""
     captioner: StateCaptioner | None = None
     """Makes captioned pictures for `vlm-rewards finetune`; None where there is none."""
+    dimension: str | None = None
+    """Name of the state dimension along which `vlm-rewards landscape` draws the reward, unless told otherwise."""
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Anything else worth writing to the record (JSON-able)."""
 
