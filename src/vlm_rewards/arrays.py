@@ -29,3 +29,6 @@ Rewards: TypeAlias = Float32[np.ndarray, " n"]
 
 RealVector: TypeAlias = Float[np.ndarray, " n"]
 """Scalars of any floating dtype."""
+
+SweptRewards: TypeAlias = Float32[np.ndarray, "p a n"]
+"""Rewards of ``n`` states for ``p`` prompts and ``a`` strengths of the baseline."""

@@ -96,6 +96,29 @@ def average_precision(rewards: ArrayLike, labels: ArrayLike) -> float:
     return float(average_precision_score(mask, values))
 
 
+def ranked(rewards: NDArray[np.floating], reference: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Spearman's correlation and, for labels, the AUROC of many rewards at once, each ranked a single time.
+
+    Args:
+        rewards: ``[m n]``, finite, no row constant.
+        reference: Other rewards, or bool labels of both kinds, ``[n]``.
+
+    Returns:
+        `spearman` and `auroc` of each row, float64 ``[m]``; NaN in place of the latter where there are no labels.
+    """
+    from scipy import stats
+
+    ranks = stats.rankdata(rewards, axis=1)
+    others = stats.rankdata(reference)
+    centred, against = ranks - ranks.mean(axis=1, keepdims=True), others - others.mean()
+    correlation = centred @ against / np.sqrt((centred**2).sum(axis=1) * (against @ against))
+    if reference.dtype != np.bool_:
+        return correlation, np.full(len(ranks), np.nan)
+    goals, rest = int(reference.sum()), int((~reference).sum())
+    # Mann and Whitney's U over the number of pairs.
+    return correlation, (ranks[:, reference].sum(axis=1) - goals * (goals + 1) / 2) / (goals * rest)
+
+
 def bootstrapped(
     statistic: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
     one: ArrayLike,

@@ -16,7 +16,7 @@ from vlm_rewards.rewards.forms import (
     SoftmaxReward,
     WeightedSum,
 )
-from vlm_rewards.rewards.goal_baseline import goal_baseline_reward, goal_reward, mean_prompt
+from vlm_rewards.rewards.goal_baseline import goal_baseline_reward, goal_baseline_sweep, goal_reward, mean_prompt
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.rewards.registry import FormInputs, list_forms, register_form
 from vlm_rewards.rewards.shaping import PotentialShaping, shaped
@@ -38,6 +38,7 @@ __all__ = [
     "WeightedSum",
     "build_reward",
     "goal_baseline_reward",
+    "goal_baseline_sweep",
     "goal_reward",
     "list_forms",
     "mean_prompt",

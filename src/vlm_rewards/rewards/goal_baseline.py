@@ -16,7 +16,7 @@ from typing import Any, SupportsFloat
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlm_rewards.arrays import Embedding, Rewards
+from vlm_rewards.arrays import Embedding, Rewards, SweptRewards
 from vlm_rewards.errors import InvalidInputError
 
 _NORM_TOLERANCE = 1e-3
@@ -69,12 +69,51 @@ def goal_baseline_reward(images: ArrayLike, goal: ArrayLike, baseline: ArrayLike
     """
     strength = check_alpha(alpha)
     goal_vector = _unit_vector(goal, "goal")
-    direction = goal_vector - _unit_vector(baseline, "baseline", dim=goal_vector.size)
-    check_direction(direction)
+    baseline_vector = _unit_vector(baseline, "baseline", dim=goal_vector.size)
+    check_direction(goal_vector - baseline_vector)
     picture_rows = unit_rows(images, "images", dim=goal_vector.size)
-    squared_distance = 2.0 - 2.0 * (picture_rows @ goal_vector)
-    along = (picture_rows @ direction - goal_vector @ direction) ** 2 / (direction @ direction)
-    return (1.0 - 0.5 * (along + (1.0 - strength) ** 2 * (squared_distance - along))).astype(np.float32)
+    return _eq3(picture_rows, goal_vector, baseline_vector, np.array([strength]))[0]
+
+
+def goal_baseline_sweep(images: ArrayLike, goals: ArrayLike, baselines: ArrayLike, alphas: ArrayLike) -> SweptRewards:
+    """Eq. 3 for many prompts and strengths at once; the pictures are checked and normalised a single time.
+
+    Args:
+        images: Unit embeddings of the pictures, ``[n d]``.
+        goals: Unit embeddings of goal prompts, ``[p d]``.
+        baselines: Unit embeddings of the baseline prompts that go with them, ``[p d]``.
+        alphas: Strengths in [0, 1], ``[a]``.
+
+    Returns:
+        float32 ``[p a n]``; ``[i, j]`` is ``goal_baseline_reward(images, goals[i], baselines[i], alphas[j])``.
+
+    Raises:
+        InvalidInputError: As `goal_baseline_reward`, or goals and baselines are not equally many.
+    """
+    strengths = np.array([check_alpha(alpha) for alpha in np.atleast_1d(np.asarray(alphas)).tolist()])
+    picture_rows = unit_rows(images, "images")
+    goal_rows = unit_rows(goals, "goals", dim=picture_rows.shape[1])
+    baseline_rows = unit_rows(baselines, "baselines", dim=picture_rows.shape[1])
+    if len(goal_rows) != len(baseline_rows):
+        raise InvalidInputError(
+            f"goals and baselines must be equally many, got {len(goal_rows)} and {len(baseline_rows)}."
+        )
+    swept = np.empty((len(goal_rows), len(strengths), len(picture_rows)), dtype=np.float32)
+    for rewards, goal, baseline in zip(swept, goal_rows, baseline_rows, strict=True):
+        check_direction(goal - baseline)
+        rewards[:] = _eq3(picture_rows, goal, baseline, strengths)
+    return swept
+
+
+def _eq3(
+    images: NDArray[np.float64], goal: NDArray[np.float64], baseline: NDArray[np.float64], alphas: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Eq. 3 for each alpha, float32 ``[a n]``, of rows that have been checked."""
+    direction = goal - baseline
+    squared_distance = 2.0 - 2.0 * (images @ goal)
+    along = (images @ direction - goal @ direction) ** 2 / (direction @ direction)
+    rest = (1.0 - alphas[:, None]) ** 2 * (squared_distance - along)
+    return (1.0 - 0.5 * (along + rest)).astype(np.float32)
 
 
 def mean_prompt(embeddings: ArrayLike) -> Embedding:

@@ -1,0 +1,251 @@
+"""States to judge a reward on: where they come from decides what a distance means, so each set says so."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from vlm_rewards.arrays import Frames
+from vlm_rewards.envs import Task
+from vlm_rewards.envs.state_access import StateSpace, StateStudio
+from vlm_rewards.errors import InvalidInputError, check_count
+from vlm_rewards.evaluation.policies import baseline_policy
+from vlm_rewards.evaluation.rollouts import PolicyFunction
+from vlm_rewards.simulation import PhotographedVecEnv
+from vlm_rewards.simulation.seeding import check_seed, derive_seed
+
+GENERATORS = ("uniform", "random", "rule")
+"""Those that need nothing but a task; a run's policies are `visited_states` with `Policies` of the run."""
+RANDOM_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of random actions mixed into the one-line rule: policies of every quality, from expert to none."""
+
+STATES = 5_000
+"""States of a set, unless told otherwise. With generator "rule" and seed 0 this is the recipe that the project judges
+its own encoder on. It was fixed before the encoder was judged for the first time, and stays."""
+
+_SIMULATORS = 16
+_BATCH = 64  # states drawn a request
+
+
+@dataclass(frozen=True)
+class Policies:
+    """Policies whose states are to be visited."""
+
+    name: str
+    """What to call them in a record."""
+    build: Callable[[PhotographedVecEnv, int], Sequence[PolicyFunction]]
+    """Makes them for an environment, from a seed; each visits as many states as any other."""
+
+
+@dataclass(frozen=True)
+class StateSet:
+    """Pictures of states with what is known of each."""
+
+    frames: Frames
+    """uint8 ``[n size size 3]``."""
+    labels: np.ndarray | None
+    """Whether the criterion holds, bool ``[n]``; None where the task has none."""
+    true_rewards: np.ndarray | None
+    """The simulator's own reward of the step that led to each, float64 ``[n]``; None for states that no step led to."""
+    groups: np.ndarray
+    """int64 ``[n]``: states with the same number come from one episode, and are no independent draws."""
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    """JSON-able: generator, seed, number of states, class balance, episodes."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @classmethod
+    def joined(cls, sets: Sequence[StateSet]) -> StateSet:
+        """Put sets of the same size of picture together.
+
+        What one of them does not know is dropped for all.
+        """
+        if len(sets) == 1:
+            return sets[0]
+        offsets = np.cumsum([0, *(int(part.groups.max()) + 1 for part in sets[:-1])])
+        groups = [part.groups + offset for part, offset in zip(sets, offsets, strict=True)]
+        joined = {name: _concatenated([getattr(part, name) for part in sets]) for name in ("labels", "true_rewards")}
+        frames = np.concatenate([part.frames for part in sets])
+        facts = {"generator": " + ".join(str(part.facts["generator"]) for part in sets), "seed": sets[0].facts["seed"]}
+        parts = {"parts": [part.facts for part in sets]}
+        balance = _balance(joined["labels"], np.concatenate(groups))
+        return cls(frames, joined["labels"], joined["true_rewards"], np.concatenate(groups), facts | balance | parts)
+
+
+@contextlib.contextmanager
+def open_studio(task: Task, size: int, *, seed: int = 0) -> Generator[Studio]:
+    """Open a simulator, in a process of its own, that can be put into states.
+
+    Args:
+        task: The task.
+        size: Side of the pictures in pixels.
+        seed: Seeds the episode that ``start`` of the state space is the first state of.
+
+    Raises:
+        InvalidInputError: The simulator cannot be put into a state.
+    """
+    factory = functools.partial(StateStudio, task, size, seed)
+    venv = PhotographedVecEnv([factory], image_size=size, n_workers=1, slots=2, cameras=task.cameras)
+    try:
+        yield Studio(venv)
+    finally:
+        venv.close()
+
+
+class Studio:
+    """Draws and judges states; made by `open_studio`."""
+
+    def __init__(self, venv: PhotographedVecEnv) -> None:
+        self._venv = venv
+        self.space: StateSpace = venv.env_method("state_space")[0]
+
+    def show(self, states: np.ndarray) -> tuple[Frames, np.ndarray | None]:
+        """Photograph and judge states ``[n k]``: uint8 ``[n size size 3]``, and bool ``[n]`` or None."""
+        parts = [
+            self._venv.env_method("show", states[start : start + _BATCH])[0] for start in range(0, len(states), _BATCH)
+        ]
+        return np.concatenate([part[0] for part in parts]), _concatenated([part[1] for part in parts])
+
+
+def uniform_states(task: Task, count: int, *, seed: int, size: int) -> StateSet:
+    """States drawn uniformly between the bounds of the simulator's state.
+
+    Dimensions without bounds (most velocities) stay as they are at the start
+    of an episode.
+
+    Args:
+        task: The task.
+        count: How many.
+        seed: Seeds them, in ``[0, 2**32)``. The states do not depend on ``size``.
+        size: Side of the pictures in pixels.
+
+    Raises:
+        InvalidInputError: The simulator cannot be put into a state, or no dimension has bounds.
+    """
+    check_count("count", count, least=2)
+    rng = np.random.default_rng(check_seed(seed))
+    with open_studio(task, size) as studio:
+        space, bounded = studio.space, studio.space.bounded()
+        if not bounded.any():
+            raise InvalidInputError(
+                f"task {task.name!r} has no state dimension with bounds to draw from: {', '.join(space.names)}. "
+                "Judge states that policies visit."
+            )
+        states = np.tile(space.start, (count, 1))
+        states[:, bounded] = rng.uniform(space.low[bounded], space.high[bounded], (count, int(bounded.sum())))
+        frames, labels = studio.show(states)
+    groups = np.arange(count)
+    drawn = [name for name, varies in zip(space.names, bounded, strict=True) if varies]
+    facts = {"generator": "uniform", "seed": seed, **_balance(labels, groups), "dimensions": drawn}
+    return StateSet(frames, labels, None, groups, facts)
+
+
+def visited_states(task: Task, policies: Policies, count: int, *, seed: int, size: int) -> StateSet:
+    """States that policies visit, a random part of all their steps.
+
+    Args:
+        task: The task.
+        policies: Each visits as many states as any other, give or take one.
+        count: How many states.
+        seed: Seeds simulators, policies and the choice. The states do not depend on ``size``.
+        size: Side of the pictures in pixels.
+
+    Raises:
+        InvalidInputError: ``count`` is too small for so many policies, or there is no policy.
+    """
+    check_count("count", count, least=2)
+    check_seed(seed)
+    venv = PhotographedVecEnv(task, _SIMULATORS, image_size=size, seed=derive_seed(seed, "states"))
+    try:
+        chosen = list(policies.build(venv, derive_seed(seed, "policy")))
+        if not 1 <= len(chosen) <= count:
+            raise InvalidInputError(f"count must be at least one a policy, got {count} for {len(chosen)} policies.")
+        shares = [count * (index + 1) // len(chosen) - count * index // len(chosen) for index in range(len(chosen))]
+        rng = np.random.default_rng(derive_seed(seed, "choice"))
+        parts = [_visit(venv, task, policy, share, rng) for policy, share in zip(chosen, shares, strict=True)]
+    finally:
+        venv.close()
+    visited = StateSet.joined(parts)
+    facts = {"generator": policies.name, "seed": seed, **_balance(visited.labels, visited.groups)}
+    facts |= {"policies": len(chosen), "episodes": len(np.unique(visited.groups))}
+    return StateSet(visited.frames, visited.labels, visited.true_rewards, visited.groups, facts)
+
+
+def named_policies(name: str, task: Task) -> Policies:
+    """The policies behind a generator's name.
+
+    Args:
+        name: ``"random"``: uniform actions; ``"rule"``: the task's one-line rule with shares of random actions from
+            0 to 1.
+        task: The task.
+
+    Raises:
+        InvalidInputError: The task has no rule.
+    """
+    if name == "random":
+        return Policies(name, lambda venv, seed: [baseline_policy("random", task, venv.action_space, seed=seed)])
+    if task.rule is None:
+        raise InvalidInputError(f"states 'rule' need a one-line rule, and task {task.name!r} has none.")
+
+    def mixed(venv: PhotographedVecEnv, seed: int) -> list[PolicyFunction]:
+        rule = baseline_policy("rule", task, venv.action_space)
+        random = baseline_policy("random", task, venv.action_space, seed=seed)
+        return [_mixture(rule, random, share, np.random.default_rng([seed, 1])) for share in RANDOM_SHARES]
+
+    return Policies(name, mixed)
+
+
+def _mixture(one: PolicyFunction, two: PolicyFunction, share: float, rng: np.random.Generator) -> PolicyFunction:
+    """Takes ``two``'s action in a random share of steps, each simulator by itself."""
+
+    def act(observations: np.ndarray) -> np.ndarray:
+        first, second = one(observations), two(observations)
+        swap = rng.random(len(observations)) < share
+        return np.where(swap.reshape(-1, *[1] * (first.ndim - 1)), second, first)
+
+    return act
+
+
+def _visit(
+    venv: PhotographedVecEnv, task: Task, policy: PolicyFunction, count: int, rng: np.random.Generator
+) -> StateSet:
+    """States of one policy: whole episodes of every simulator are run, and a part of their steps is kept."""
+    venv.seed(int(rng.integers(2**32)))
+    steps = max(task.horizon, -(-count // venv.num_envs))
+    kept = np.zeros((steps, venv.num_envs), dtype=bool)
+    kept.flat[rng.choice(kept.size, count, replace=False)] = True
+    observations = venv.reset()
+    episodes = np.arange(venv.num_envs)
+    frames: list[np.ndarray] = []
+    labels: list[bool | None] = []
+    rewards: list[float] = []
+    groups: list[int] = []
+    for row in kept:
+        observations, _, dones, infos = venv.step(policy(cast("np.ndarray", observations)))
+        if row.any():
+            frames.append(venv.last_frames()[row])
+        for index in np.flatnonzero(row).tolist():
+            labels.append(infos[index].get("criterion"))
+            rewards.append(float(infos[index]["true_reward"]))
+            groups.append(int(episodes[index]))
+        episodes[dones] += venv.num_envs
+    known = None if task.criterion is None else np.array(labels, dtype=bool)
+    return StateSet(np.concatenate(frames), known, np.array(rewards), np.array(groups), {"generator": "", "seed": 0})
+
+
+def _balance(labels: np.ndarray | None, groups: np.ndarray) -> dict[str, Any]:
+    facts: dict[str, Any] = {"states": len(groups)}
+    if labels is not None:
+        facts |= {"goal_states": int(labels.sum()), "goal_share": round(float(labels.mean()), 4)}
+    return facts
+
+
+def _concatenated(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None
