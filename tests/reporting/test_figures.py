@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
-from vlm_rewards.reporting import figures
-from vlm_rewards.reporting.figures import plot_learning_curve, plot_video_rewards
+from vlm_rewards.reporting.figures import curves, plot_learning_curve, plot_video_rewards
 
 METRICS = """step,wall_seconds,episodes,vlm_return_mean,vlm_return_std,true_return_mean,success_rate,updates,loss
 100,1.0,0,,,,,0,
@@ -31,8 +30,8 @@ SNAPSHOTS = """step,vlm_return,vlm_return_std,true_return,success_rate,path
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were saved, newest last."""
     caught: list[Figure] = []
-    save = figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, out: (caught.append(figure), save(figure, out))[1])
+    save = curves.save
+    monkeypatch.setattr(curves, "save", lambda figure, out: (caught.append(figure), save(figure, out))[1])
     return caught
 
 

@@ -1,32 +1,20 @@
-"""Every figure of the package; the only module that imports matplotlib.
-
-Figures are made without pyplot, hence without a display, a global state or a
-window. Colours are those of Okabe and Ito, which stay apart for colour-blind eyes.
-"""
+"""What happened over time: how a run learned, how a video scores."""
 
 from __future__ import annotations
 
 import csv
 import math
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import SupportsFloat
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
-
-_BLUE, _VERMILION, _GREEN, _PURPLE, _GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
-_UNSEEN = "#F6F4EE"
-"""Background of the panels that the learner never saw."""
-
-_STYLE: dict[str, Any] = {"dpi": 150, "facecolor": "white", "metadata": {"Software": None}}
+from vlm_rewards.reporting.figures.style import BLUE, GREY, UNSEEN, VERMILION, finish_panel, new_figure, save, wrap
 
 
 @dataclass(frozen=True)
@@ -67,7 +55,7 @@ def plot_learning_curve(metrics_csv: str | Path, out: str | Path, *, title: str)
     snapshots = _read_table(snapshots_path) if snapshots_path.is_file() else _Table({}, 0)
     judged = [name for name in ("success_rate", "true_return") if _either_has(metrics, snapshots, name)]
 
-    figure = _new_figure(width=8.0, height=3.4 + 2.1 * len(judged))
+    figure = new_figure(width=8.0, height=3.4 + 2.1 * len(judged))
     panels: list[Axes] = list(
         figure.subplots(1 + len(judged), 1, sharex=True, squeeze=False, height_ratios=[1.5] + [1.0] * len(judged))[:, 0]
     )
@@ -76,11 +64,11 @@ def plot_learning_curve(metrics_csv: str | Path, out: str | Path, *, title: str)
         _draw_judgement(panel, metrics, snapshots, name)
     _mark_best(panels, ["vlm_return", *judged], snapshots)
     for panel in panels:
-        _finish_panel(panel)
+        finish_panel(panel)
     panels[-1].set_xlabel("environment steps")
     panels[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
-    figure.suptitle(_wrap(title, 78), fontsize=12)
-    return _save(figure, out)
+    figure.suptitle(wrap(title, 78), fontsize=12)
+    return save(figure, out)
 
 
 def plot_video_rewards(
@@ -117,28 +105,28 @@ def plot_video_rewards(
         raise InvalidInputError(f"fps must be positive, got {rate!r}.")
     seconds = np.arange(values.size) / rate
 
-    figure = _new_figure(width=8.0, height=3.8)
+    figure = new_figure(width=8.0, height=3.8)
     panel = figure.subplots()
-    panel.plot(seconds, values, color=_BLUE, linewidth=1.6, marker="o" if values.size <= 60 else None, markersize=3.5)
+    panel.plot(seconds, values, color=BLUE, linewidth=1.6, marker="o" if values.size <= 60 else None, markersize=3.5)
     best = int(np.nanargmax(values)) if np.isfinite(values).any() else 0
-    panel.plot(seconds[best], values[best], "*", color=_VERMILION, markersize=15, markeredgecolor="white", zorder=5)
+    panel.plot(seconds[best], values[best], "*", color=VERMILION, markersize=15, markeredgecolor="white", zorder=5)
     panel.annotate(
         f"best: {values[best]:.3f} at {seconds[best]:.2f} s",
         (seconds[best], values[best]),
         xytext=(0, 12),
         textcoords="offset points",
         ha=_side(seconds[best], seconds[-1]),
-        color=_VERMILION,
+        color=VERMILION,
     )
     panel.margins(y=0.2)
     panel.set_xlabel("time in the video [s]")
     panel.set_ylabel("VLM reward")
-    _finish_panel(panel)
+    finish_panel(panel)
     facts = [f"encoder: {encoder}"]
     if baseline is not None:
         facts.append(f"baseline: “{baseline}”" + ("" if alpha is None else f", alpha {float(alpha):g}"))
-    figure.suptitle(_wrap(f"“{goal}”", 78) + "\n" + _wrap("; ".join(facts), 100), fontsize=11)
-    return _save(figure, out)
+    figure.suptitle(wrap(f"“{goal}”", 78) + "\n" + wrap("; ".join(facts), 100), fontsize=11)
+    return save(figure, out)
 
 
 def _draw_vlm_return(panel: Axes, metrics: _Table, snapshots: _Table) -> None:
@@ -146,15 +134,15 @@ def _draw_vlm_return(panel: Axes, metrics: _Table, snapshots: _Table) -> None:
     if metrics.has("vlm_return_mean"):
         seen = np.isfinite(mean)
         spread = np.nan_to_num(metrics["vlm_return_std"])
-        panel.plot(step[seen], mean[seen], color=_BLUE, linewidth=1.4, label="training episodes (mean ± std)")
+        panel.plot(step[seen], mean[seen], color=BLUE, linewidth=1.4, label="training episodes (mean ± std)")
         low, high = (mean - spread)[seen], (mean + spread)[seen]
-        panel.fill_between(step[seen], low, high, color=_BLUE, alpha=0.18, linewidth=0)
+        panel.fill_between(step[seen], low, high, color=BLUE, alpha=0.18, linewidth=0)
     if snapshots.has("vlm_return"):
         panel.errorbar(
             snapshots["step"],
             snapshots["vlm_return"],
             yerr=np.nan_to_num(snapshots["vlm_return_std"]),
-            color=_VERMILION,
+            color=VERMILION,
             marker="o",
             markersize=4,
             linewidth=1.2,
@@ -163,30 +151,30 @@ def _draw_vlm_return(panel: Axes, metrics: _Table, snapshots: _Table) -> None:
             label="snapshots, no exploration (mean ± std)",
         )
     if not panel.has_data():
-        panel.text(0.5, 0.5, "no finished episode yet", transform=panel.transAxes, ha="center", color=_GREY)
+        panel.text(0.5, 0.5, "no finished episode yet", transform=panel.transAxes, ha="center", color=GREY)
     panel.set_ylabel("VLM return per episode")
-    panel.set_title("What the learner maximises", loc="left", fontsize=10, color=_GREY)
+    panel.set_title("What the learner maximises", loc="left", fontsize=10, color=GREY)
 
 
 def _draw_judgement(panel: Axes, metrics: _Table, snapshots: _Table, name: str) -> None:
     metrics_name = "true_return_mean" if name == "true_return" else name
     for table, column, colour, marker, label in (
-        (metrics, metrics_name, _BLUE, None, "training episodes"),
-        (snapshots, name, _VERMILION, "o", "snapshots, no exploration"),
+        (metrics, metrics_name, BLUE, None, "training episodes"),
+        (snapshots, name, VERMILION, "o", "snapshots, no exploration"),
     ):
         seen = np.isfinite(table[column])
         if seen.any():
             panel.plot(
                 table["step"][seen], table[column][seen], color=colour, marker=marker, ms=4, linewidth=1.3, label=label
             )
-    panel.set_facecolor(_UNSEEN)
+    panel.set_facecolor(UNSEEN)
     if name == "success_rate":
         panel.set_ylabel("episodes that succeed")
         panel.set_ylim(-0.04, 1.04)
         panel.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     else:
         panel.set_ylabel("environment's\nown return")
-    panel.set_title("What the learner never saw, used to judge it only", loc="left", fontsize=10, color=_GREY)
+    panel.set_title("What the learner never saw, used to judge it only", loc="left", fontsize=10, color=GREY)
 
 
 def _mark_best(panels: list[Axes], names: list[str], snapshots: _Table) -> None:
@@ -196,27 +184,18 @@ def _mark_best(panels: list[Axes], names: list[str], snapshots: _Table) -> None:
     best = int(np.nanargmax(snapshots["vlm_return"]))
     step = snapshots["step"][best]
     for panel, name in zip(panels, names, strict=True):
-        panel.axvline(step, color=_GREY, linewidth=0.9, linestyle=":", zorder=1)
+        panel.axvline(step, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
         panel.plot(
             step,
             snapshots[name][best],
             "*",
-            color=_VERMILION,
+            color=VERMILION,
             markersize=16,
             markeredgecolor="black",
             markeredgewidth=0.8,
             zorder=6,
             label="best by VLM return" if panel is panels[0] else None,
         )
-
-
-def _finish_panel(panel: Axes) -> None:
-    panel.grid(visible=True, color="#DDDDDD", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.yaxis.set_major_locator(MaxNLocator(nbins=6))
-    if panel.get_legend_handles_labels()[1]:
-        panel.legend(fontsize=8, framealpha=0.9, loc="best")
 
 
 def _read_table(path: Path) -> _Table:
@@ -248,21 +227,3 @@ def _side(position: float, end: float) -> str:
     if position < 0.2 * end:
         return "left"
     return "right" if position > 0.8 * end else "center"
-
-
-def _wrap(text: str, width: int) -> str:
-    # A dollar sign would start mathematics.
-    return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")
-
-
-def _new_figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, out: str | Path) -> Path:
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, **_STYLE)
-    return path
