@@ -23,7 +23,7 @@ LAYERS = [
     {"labelling"},
     {"training", "evaluation", "finetuning", "offline"},
     {"reporting"},
-    {"benchmarking"},
+    {"benchmarking", "scaling", "sweeping"},
     {"app", "cli"},
     {"testing"},  # may use anything; used by nothing but tests, examples and users
 ]

@@ -16,11 +16,17 @@ _VERBS = {
     "evaluate": "run a trained agent and say how often it succeeds",
     "baselines": "run random, zero and rule policies on a task, to compare with",
     "score": "score pictures or videos against a sentence",
+    "judge": "say how far a reward is from the truth, for encoders, prompts and alphas, before anything is trained",
+    "landscape": "draw a reward over a dimension of the state",
+    "scaling": "judge encoders of several sizes, trained for it or pretrained",
+    "figures": "draw the figures of records again",
+    "sweep": "train a grid of prompts, alphas, encoders, algorithms and seeds",
+    "cache": "list or clear the embeddings kept on disk",
     "relabel": "write VLM rewards into a recorded data set",
     "finetune": "train an encoder on captioned pictures of simulators",
     "tasks": "list the tasks",
     "bench": "measure how fast each stage is here, beside the common way",
-    "results": "turn the records of runs into a table",
+    "report": "turn runs into one page: tables, curves, videos, settings, commands",
 }
 
 BAD_INPUT = 2

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 
 from vlm_rewards.cli.common import command_line, load_reward, print_evaluation
-from vlm_rewards.cli.task_choice import read_choice
-from vlm_rewards.envs import EnvironmentConfig, list_tasks
-from vlm_rewards.errors import InvalidInputError, check_count
+from vlm_rewards.cli.task_choice import read_about_task
+from vlm_rewards.errors import check_count
 from vlm_rewards.evaluation.policies import BASELINES, baseline_policy
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator
 from vlm_rewards.files import write_atomically
@@ -23,18 +21,15 @@ from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.tasks import task_of
 
-_USAGE = """usage: vlm-rewards baselines TASK [--episodes N] [--out FILE] [--json] [...]
-       vlm-rewards baselines FILE.py[:TASK] [...]
-       vlm-rewards baselines --env-id ID --goal SENTENCE --baseline SENTENCE [...]
-
-Tasks: {tasks}.
-"""
-
 
 @dataclass(frozen=True)
 class _Arguments:
     """Run the policies that any result is to be compared with: random, zero and the one-line rule."""
 
+    goal: str | None = None
+    """What the state should look like; default: the task's sentence."""
+    baseline: str | None = None
+    """What any state looks like; default: the task's sentence."""
     episodes: int = 100
     """How many episodes of each."""
     seed: int = 0
@@ -47,37 +42,18 @@ class _Arguments:
     """Print JSON instead of tables."""
 
 
-@dataclass(frozen=True)
-class _EnvironmentArguments(_Arguments):
-    """Run random and zero actions in a Gymnasium environment, to compare results with."""
-
-    environment: tyro.conf.OmitArgPrefixes[EnvironmentConfig] = field(kw_only=True)
-    """The environment."""
-    goal: str = field(kw_only=True)
-    """What the state should look like."""
-    baseline: str = field(kw_only=True)
-    """What any state looks like."""
-
-
 def main(arguments: list[str]) -> int:
     """Evaluate the baseline policies of a task."""
-    choice = read_choice(arguments)
-    if choice.nothing:
-        print(_USAGE.format(tasks=", ".join(list_tasks())))
+    about = read_about_task("baselines", arguments, _Arguments)
+    if about is None:
         return 0 if arguments else 2
-    for name in ("preset", "algo", "resume"):
-        if getattr(choice, name) is not None:
-            raise InvalidInputError(f"baselines takes no --{name}: nothing is trained.")
-    config = choice.start()
-    if choice.env_id is None:
-        chosen = tyro.cli(_Arguments, prog=f"vlm-rewards baselines {choice.task}", args=choice.rest)
-    else:
-        given = choice.environment_arguments()
-        chosen = tyro.cli(_EnvironmentArguments, prog="vlm-rewards baselines --env-id ID", args=given)
+    chosen, config = about.settings, about.config
     console = Console(quiet=chosen.json)
     check_count("episodes", chosen.episodes)
     if chosen.out is not None:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    given = {name: getattr(chosen, name) for name in ("goal", "baseline", "encoder")}
+    config = dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
     record = {"command": command_line("baselines", arguments), **_record(chosen, config, console)}
     text = json.dumps(record, indent=2) + "\n"
     if chosen.out is not None:
@@ -91,8 +67,6 @@ def main(arguments: list[str]) -> int:
 
 def _record(chosen: _Arguments, config: TrainConfig, console: Console) -> dict[str, Any]:
     task = task_of(config)
-    if chosen.encoder is not None:
-        config = dataclasses.replace(config, encoder=chosen.encoder)
     reward = load_reward(config, console)
     seed = derive_seed(chosen.seed, "evaluate")
     policies: dict[str, Any] = {}

@@ -6,21 +6,73 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import tyro
 
-from vlm_rewards.envs import EnvironmentConfig, environment_task, list_tasks
+from vlm_rewards.envs import EnvironmentConfig, Task, environment_task, list_tasks
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.training.algorithm_config import ALGORITHMS
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import PAPER_TASKS, PRESETS, check_algorithm_name, preset
-from vlm_rewards.training.tasks import file_preset
+from vlm_rewards.training.tasks import file_preset, task_of
 
 _HELP = ("-h", "--help")
+_USAGE = """usage: vlm-rewards {verb} TASK [...]
+       vlm-rewards {verb} FILE.py[:TASK] [...]
+       vlm-rewards {verb} --env-id ID --goal SENTENCE --baseline SENTENCE [--cameras ...] [...]
+
+Tasks: {tasks}.
+`vlm-rewards {verb} TASK --help` lists every setting.
+"""
 _EXAMPLES = {
     "goal": "what the state should look like, as in --goal 'a cheetah running'",
     "baseline": "what any state looks like, as in --baseline 'a cheetah'",
 }
+
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class AboutTask(Generic[Settings]):
+    """A command about a task that trains nothing."""
+
+    task: Task
+    """The task."""
+    config: TrainConfig
+    """What training it would start from: sentences, alpha, encoder."""
+    settings: Settings
+    """The command's own."""
+
+
+def read_about_task(verb: str, arguments: Sequence[str], kind: type[Settings]) -> AboutTask[Settings] | None:
+    """Read the arguments of a command that is about a task, named, in a file, or an environment by its id.
+
+    Args:
+        verb: The command.
+        arguments: What follows it.
+        kind: Dataclass of the command's own settings.
+
+    Returns:
+        What was asked for; None where no task was named, and help has been printed.
+
+    Raises:
+        InvalidInputError: The task cannot be had, or a flag is one of training alone.
+    """
+    choice = read_choice(arguments)
+    if choice.nothing:
+        print(_USAGE.format(verb=verb, tasks=", ".join(list_tasks())))
+        return None
+    for name in ("preset", "algo", "resume"):
+        if getattr(choice, name) is not None:
+            raise InvalidInputError(f"{verb} takes no --{name}: nothing is trained.")
+    config, rest, prog = choice.start(), choice.rest, f"vlm-rewards {verb} {choice.task}"
+    if choice.env_id is not None:
+        wants_help = [argument for argument in rest if argument in _HELP]
+        _, rest = tyro.cli(EnvironmentConfig, args=choice.without_help(), return_unknown_args=True)
+        rest, prog = [*rest, *wants_help], f"vlm-rewards {verb} --env-id ID"
+    return AboutTask(task_of(config), config, tyro.cli(kind, prog=prog, args=rest))
 
 
 @dataclass
@@ -74,6 +126,10 @@ class TaskChoice:
         """The arguments with the environment's id among them."""
         return ["--env-id", str(self.env_id), *self.rest]
 
+    def without_help(self) -> list[str]:
+        """The same without the wish for help."""
+        return [argument for argument in self.environment_arguments() if argument not in _HELP]
+
     def _environment(self) -> TrainConfig:
         if self.task is not None:
             raise InvalidInputError(f"give a task or --env-id, not both: got {self.task!r} and {self.env_id!r}.")
@@ -81,8 +137,7 @@ class TaskChoice:
             raise InvalidInputError(f"preset must be 'cpu' with --env-id, got {self.preset!r}.")
         goal, baseline = (_sentence(name, self.rest) for name in ("goal", "baseline"))
         # The environment's own flags: its kind of actions decides the algorithm, and so the other flags.
-        no_help = [argument for argument in self.environment_arguments() if argument not in _HELP]
-        environment, _ = tyro.cli(EnvironmentConfig, args=no_help, return_unknown_args=True)
+        environment, _ = tyro.cli(EnvironmentConfig, args=self.without_help(), return_unknown_args=True)
         task = environment_task(environment, goal=goal, baseline=baseline)
         return preset(task, "cpu", self.algo)
 
