@@ -17,7 +17,7 @@ ROOT = Path(vlm_rewards.__file__).parent
 LAYERS = [
     {"errors"},
     {"arrays", "files", "provenance"},
-    {"media"},
+    {"media", "montage"},
     {"encoders", "rewards", "envs"},
     {"simulation"},
     {"labelling"},

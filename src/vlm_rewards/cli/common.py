@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -59,6 +60,24 @@ def load_reward(config: TrainConfig, console: Console) -> StateReward | Potentia
         cameras=task.cameras,
         gamma=config.algorithm.gamma,
     )
+
+
+def load_held_out(config: TrainConfig, reward: StateReward | PotentialShaping) -> StateReward | None:
+    """Make the reward that a run is watched against: the same form with another sentence or encoder; None without."""
+    if not config.has_held_out:
+        return None
+    encoder = reward.encoder
+    if config.watch_encoder not in (None, config.encoder):
+        encoder = load_encoder(config.watch_encoder, device=config.device, dtype=config.dtype)
+    held_out = build_reward(
+        dataclasses.replace(config.reward, shaping=False),
+        encoder,
+        goal=config.watch_goal or config.goal,
+        baseline=config.watch_baseline or config.baseline,
+        alpha=config.alpha,
+        cameras=task_of(config).cameras,
+    )
+    return cast("StateReward", held_out)
 
 
 def print_evaluation(console: Console, evaluation: dict[str, Any], *, heading: str) -> None:

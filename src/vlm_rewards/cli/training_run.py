@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from vlm_rewards.cli.common import load_reward, print_evaluation
+from vlm_rewards.cli.common import load_held_out, load_reward, print_evaluation
 from vlm_rewards.cli.judge_run import evaluate_run, record_video, selection_evaluator
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError
 from vlm_rewards.reporting.figures import plot_learning_curve
@@ -21,6 +21,7 @@ from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.runner import TrainingOutcome, train
 from vlm_rewards.training.tasks import task_of
+from vlm_rewards.training.watch import watched_against
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def run_training(
     console = Console()
     if not resume:
         RunFolder(run_dir).check_free(overwrite=options.overwrite)  # before a model is loaded or fetched
+    watched_against(config, task_of(config))
     reward = load_reward(config, console)
+    held_out = load_held_out(config, reward)
     _announce(console, config, run_dir)
     try:
         with selection_evaluator(task_of(config), reward, config) as evaluate:
@@ -71,6 +74,7 @@ def run_training(
                 run_dir,
                 reward,
                 evaluate,
+                held_out=held_out,
                 overwrite=options.overwrite,
                 resume=resume,
                 other_versions=other_versions,

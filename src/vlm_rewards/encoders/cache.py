@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from vlm_rewards import __version__
 from vlm_rewards.arrays import Embeddings, Frames
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.errors import CacheError, check_count
+from vlm_rewards.errors import CacheError, InvalidInputError, check_count
 
 DEFAULT_BYTES = 2 * 2**30
 """Greatest size of the file, unless said otherwise."""
@@ -29,14 +30,29 @@ _PATIENCE_S = 60.0  # for other writers
 _LOOKUP = 500  # rows asked for in one statement
 _PRESENTATION = ("name", "source", "in_domain", "batch_size", "device")
 """Facts of `describe` that change no embedding."""
+_SETTINGS = """
+PRAGMA page_size = 16384;
+PRAGMA auto_vacuum = INCREMENTAL;
+PRAGMA foreign_keys = ON;
+"""
+"""The first two hold for new files. On small pages a long vector would waste half of the space. No write-ahead log: it
+needs shared memory, and so does not work on network file systems."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS encoder (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS embedding (
-    encoder INTEGER NOT NULL, picture BLOB NOT NULL, vector BLOB NOT NULL, used REAL NOT NULL,
-    PRIMARY KEY (encoder, picture)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_use ON embedding (used);
+CREATE TABLE IF NOT EXISTS picture (
+    id INTEGER PRIMARY KEY,
+    encoder INTEGER NOT NULL REFERENCES encoder ON DELETE CASCADE,
+    digest BLOB NOT NULL,
+    used REAL NOT NULL,
+    UNIQUE (encoder, digest)
+);
+CREATE INDEX IF NOT EXISTS by_use ON picture (used);
+CREATE TABLE IF NOT EXISTS vector (
+    picture INTEGER PRIMARY KEY REFERENCES picture ON DELETE CASCADE,
+    value BLOB NOT NULL
+);
 """
+"""Vectors lie apart, so that noting when they were used does not write them again."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +91,9 @@ class EmbeddingCache:
     """Embeddings by picture and encoder, in one SQLite file.
 
     Any number of processes may read and write it at the same time. When it grows
-    beyond its bound, the embeddings that were used longest ago are dropped. An
-    encoder whose weights have no digest (a model in memory) is not cached.
+    beyond its bound, which it does for a moment, the embeddings that were used
+    longest ago are dropped. An encoder whose weights have no digest (a model in
+    memory) is not cached.
 
     A picture embedded alone and in a batch differ in the last bits; the cache
     keeps those that came first.
@@ -110,13 +127,17 @@ class EmbeddingCache:
             float32 ``[n d]``, unit-norm rows.
 
         Raises:
-            CacheError: The file is damaged or cannot be written.
+            InvalidInputError: There is no picture.
+            CacheError: The file is damaged or cannot be written; nothing has been embedded.
         """
+        if len(frames) == 0:
+            raise InvalidInputError("frames must hold at least one picture, got none.")
         pictures = [hashlib.blake2b(frame.tobytes(), digest_size=16, key=_shape(frame)).digest() for frame in frames]
         places = {picture: row for row, picture in reversed(list(enumerate(pictures)))}  # the first of equal ones
+        copies = Counter(pictures)
         key = encoder_key(encoder)
-        known = {} if key is None else self._read(key, encoder.name, list(places))
-        advance(sum(picture in known for picture in pictures))
+        known = {} if key is None else self._read(key, encoder, list(places))
+        advance(sum(copies[picture] for picture in known))
         missing = [picture for picture in places if picture not in known]
         self.embedded += len(missing)
         self.found += len(pictures) - len(missing)
@@ -127,7 +148,7 @@ class EmbeddingCache:
             known |= fresh
             if key is not None:
                 self._write(key, encoder.name, fresh)
-            advance(sum(picture in fresh for picture in pictures))
+            advance(sum(copies[picture] for picture in chunk))
         return np.stack([known[picture] for picture in pictures])
 
     def entries(self) -> list[CachedEncoder]:
@@ -140,10 +161,11 @@ class EmbeddingCache:
             return []
         with self._connection() as database:
             rows = database.execute(
-                "SELECT name, key, COUNT(picture), COALESCE(SUM(LENGTH(vector)), 0) FROM encoder "
-                "LEFT JOIN embedding ON encoder.id = embedding.encoder GROUP BY encoder.id ORDER BY name, key"
+                "SELECT name, key, COUNT(*), SUM(LENGTH(value)) FROM encoder "
+                "JOIN picture ON picture.encoder = encoder.id JOIN vector ON vector.picture = picture.id "
+                "GROUP BY encoder.id ORDER BY name, key"
             ).fetchall()
-        return [CachedEncoder(*row) for row in rows if row[2]]
+        return [CachedEncoder(*row) for row in rows]
 
     def size_bytes(self) -> int:
         """Of the file on disk."""
@@ -153,7 +175,7 @@ class EmbeddingCache:
         """Forget embeddings.
 
         Args:
-            name: Only those of encoders of this name; None is all, and removes the file, damaged or not.
+            name: Only those of encoders of this name; None is all, and removes a file that is damaged.
 
         Returns:
             How many there were; 0 if nobody could tell.
@@ -163,68 +185,76 @@ class EmbeddingCache:
         """
         if not self.path.is_file():
             return 0
-        if name is None:
-            with contextlib.suppress(CacheError):
-                count = sum(entry.embeddings for entry in self.entries())
-                self._remove()
-                return count
-            self._remove()
-            return 0
+        try:
+            return self._forget(name)
+        except CacheError:
+            if name is not None:
+                raise
+        self._remove()
+        return 0
+
+    def _forget(self, name: str | None) -> int:
+        # The file stays: other processes may be at work with it.
+        within = "encoder IN (SELECT id FROM encoder WHERE :name IS NULL OR name = :name)"
         with self._connection() as database:
-            within = "encoder IN (SELECT id FROM encoder WHERE name = ?)"
-            count = database.execute(f"DELETE FROM embedding WHERE {within}", (name,)).rowcount
-            database.execute("DELETE FROM encoder WHERE name = ?", (name,))
+            count = database.execute(f"DELETE FROM picture WHERE {within}", {"name": name}).rowcount
             database.commit()
             database.execute("VACUUM")
         return count
 
     def _remove(self) -> None:
         try:
-            self.path.unlink(missing_ok=True)
+            for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise CacheError(f"the cache {str(self.path)!r} cannot be removed: {error.strerror or error}.") from None
 
-    def _read(self, key: str, name: str, pictures: list[bytes]) -> dict[bytes, np.ndarray]:
-        if not self.path.is_file():
-            return {}
+    def _read(self, key: str, encoder: ImageTextEncoder, pictures: list[bytes]) -> dict[bytes, np.ndarray]:
         known: dict[bytes, np.ndarray] = {}
-        with self._connection() as database:
-            encoder = _encoder_id(database, key, name)
+        with self._connection() as database:  # before anything is embedded, though the file may be new
+            number = _encoder_id(database, key, encoder.name)
             for start in range(0, len(pictures), _LOOKUP):
                 asked = pictures[start : start + _LOOKUP]
-                marks = ",".join("?" * len(asked))
-                where = f"encoder = ? AND picture IN ({marks})"
-                rows = database.execute(f"SELECT picture, vector FROM embedding WHERE {where}", (encoder, *asked))
+                where = f"encoder = ? AND digest IN ({','.join('?' * len(asked))})"
+                both = "picture JOIN vector ON vector.picture = picture.id"
+                rows = database.execute(f"SELECT digest, value FROM {both} WHERE {where}", (number, *asked)).fetchall()
+                if any(len(vector) != 4 * encoder.embedding_dim for _, vector in rows):
+                    raise sqlite3.DatabaseError("an embedding has another length than the encoder's")
                 known |= {picture: np.frombuffer(vector, np.float32) for picture, vector in rows}
-                database.execute(f"UPDATE embedding SET used = ? WHERE {where}", (time.time(), encoder, *asked))
+                database.execute(f"UPDATE picture SET used = ? WHERE {where}", (time.time(), number, *asked))
             database.commit()
         return known
 
     def _write(self, key: str, name: str, fresh: Mapping[bytes, np.ndarray]) -> None:
         with self._connection() as database:
-            encoder = _encoder_id(database, key, name)
-            now = time.time()
+            number, now = _encoder_id(database, key, name), time.time()
             database.executemany(
-                "INSERT OR IGNORE INTO embedding VALUES (?, ?, ?, ?)",
-                [(encoder, picture, vector.astype(np.float32).tobytes(), now) for picture, vector in fresh.items()],
+                "INSERT OR IGNORE INTO picture (encoder, digest, used) VALUES (?, ?, ?)",
+                [(number, picture, now) for picture in fresh],
+            )
+            database.executemany(
+                "INSERT OR IGNORE INTO vector SELECT id, ? FROM picture WHERE encoder = ? AND digest = ?",
+                [(vector.astype(np.float32).tobytes(), number, picture) for picture, vector in fresh.items()],
             )
             database.commit()
             self._shrink(database)
 
     def _shrink(self, database: sqlite3.Connection) -> None:
         """Drop what was used longest ago, until a tenth of the bound is free."""
-        page = database.execute("PRAGMA page_size").fetchone()[0]
-        while _pages(database) * page > self.max_bytes:
-            count = database.execute("SELECT COUNT(*) FROM embedding").fetchone()[0]
-            surplus = 1.0 - 0.9 * self.max_bytes / (_pages(database) * page)
-            oldest = "SELECT encoder, picture FROM embedding ORDER BY used LIMIT ?"
-            database.execute(
-                f"DELETE FROM embedding WHERE (encoder, picture) IN ({oldest})", (max(1, int(count * surplus)),)
-            )
+        page, pages, free = (
+            _number(database, f"PRAGMA {name}") for name in ("page_size", "page_count", "freelist_count")
+        )
+        while (used := (pages - free) * page) > self.max_bytes:
+            count = _number(database, "SELECT COUNT(*) FROM picture")
+            if count == 0:  # what fills the file is not ours
+                break
+            surplus = max(1, int(count * (1.0 - 0.9 * self.max_bytes / used)))
+            oldest = "SELECT id FROM picture ORDER BY used LIMIT ?"
+            database.execute(f"DELETE FROM picture WHERE id IN ({oldest})", (surplus,))
             database.commit()
-            database.execute("PRAGMA incremental_vacuum").fetchall()
-            if count == 0:
-                return
+            pages, free = (_number(database, f"PRAGMA {name}") for name in ("page_count", "freelist_count"))
+        if pages * page > self.max_bytes:  # also where a process was killed before it came to this
+            database.executescript("PRAGMA incremental_vacuum")  # execute() would free a single page
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -232,11 +262,13 @@ class EmbeddingCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(self.path, timeout=_PATIENCE_S)
         except (OSError, sqlite3.Error) as error:
-            raise CacheError(f"the cache {str(self.path)!r} cannot be opened: {error}.") from None
+            reason = getattr(error, "strerror", None) or error
+            raise CacheError(
+                f"the cache {str(self.path)!r} cannot be opened: {reason}. The environment variable {LOCATION} names "
+                "another folder."
+            ) from None
         try:
-            # Not the write-ahead log, which needs shared memory and so does not work on network file systems.
-            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            database.executescript(_SCHEMA)
+            database.executescript(_SETTINGS + _SCHEMA)
             yield database
         except sqlite3.Error as error:
             raise CacheError(
@@ -252,9 +284,8 @@ def _encoder_id(database: sqlite3.Connection, key: str, name: str) -> int:
     return int(database.execute("SELECT id FROM encoder WHERE key = ?", (key,)).fetchone()[0])
 
 
-def _pages(database: sqlite3.Connection) -> int:
-    pages, free = (database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
-    return int(pages - free)
+def _number(database: sqlite3.Connection, question: str) -> int:
+    return int(database.execute(question).fetchone()[0])
 
 
 def _shape(frame: np.ndarray) -> bytes:

@@ -13,13 +13,13 @@ import numpy as np
 from vlm_rewards.envs.episode import make_task_env
 from vlm_rewards.envs.photographer import Photographer
 from vlm_rewards.envs.tasks import Task
-from vlm_rewards.errors import InvalidInputError, unknown_name
+from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 
-_FREE, _BALL = 0, 1  # mjtJoint
-_FREE_POSITIONS = ("x", "y", "z", "qw", "qx", "qy", "qz")
-_FREE_VELOCITIES = ("vx", "vy", "vz", "wx", "wy", "wz")
-_BALL_POSITIONS = ("qw", "qx", "qy", "qz")
-_BALL_VELOCITIES = ("wx", "wy", "wz")
+_FREE, _BALL, _SLIDE = 0, 1, 2  # mjtJoint; 3 is a hinge
+_TURN = {"qw": "", "qx": "", "qy": "", "qz": ""}
+_SPIN = {"wx": "rad/s", "wy": "rad/s", "wz": "rad/s"}
+_FREE_POSITIONS = {"x": "m", "y": "m", "z": "m", **_TURN}
+_FREE_VELOCITIES = {"vx": "m/s", "vy": "m/s", "vz": "m/s", **_SPIN}
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
         self.env.reset(seed=self._seed)
         start = self._get()
         if self._kind == "mujoco":
-            names = _mujoco_names(self._inner.model)
-            return StateSpace(names, *_mujoco_bounds(self._inner.model), start)
+            units = _mujoco_units(self._inner.model)
+            return StateSpace(tuple(units), *_mujoco_bounds(self._inner.model), start, tuple(units.values()))
         low, high = self._bounds(start)
         names = getattr(self._inner, "state_names", tuple(f"state{index}" for index in range(start.size)))
         return StateSpace(tuple(names), low, high, start, tuple(getattr(self._inner, "state_units", ())))
@@ -141,14 +141,20 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
 def interpolate(one: Sequence[float], two: Sequence[float], points: int) -> np.ndarray:
     """States on the straight line between two: float64 ``[points k]``.
 
+    Args:
+        one: The first of them, ``[k]``.
+        two: The last.
+        points: How many, at least 2.
+
     Raises:
-        InvalidInputError: The states differ in length, or a number is not finite.
+        InvalidInputError: The states differ in length, a number is not finite, or there are too few points.
     """
+    check_count("points", points, least=2)
     first, second = np.asarray(one, dtype=np.float64), np.asarray(two, dtype=np.float64)
-    if first.shape != second.shape or not np.isfinite([first, second]).all():
-        raise InvalidInputError(
-            f"two states must be equally long and finite, got {first.size} and {second.size} numbers."
-        )
+    if first.shape != second.shape or first.ndim != 1:
+        raise InvalidInputError(f"two states must be equally long, got {first.size} and {second.size} numbers.")
+    if not np.isfinite([first, second]).all():
+        raise InvalidInputError(f"states must be finite, got {first.tolist()} and {second.tolist()}.")
     return first + np.linspace(0.0, 1.0, points)[:, None] * (second - first)
 
 
@@ -166,22 +172,23 @@ def _kind(inner: Any) -> str:
     )
 
 
-def _mujoco_names(model: Any) -> tuple[str, ...]:
-    positions: list[str] = []
-    velocities: list[str] = []
+def _mujoco_units(model: Any) -> dict[str, str]:
+    """Names of the positions, then of the velocities, with their units."""
+    positions: dict[str, str] = {}
+    velocities: dict[str, str] = {}
     for index in range(model.njnt):
         joint = model.joint(index)
         name, kind = joint.name or f"joint{index}", int(joint.type[0])
         if kind == _FREE:
-            positions += [f"{name}.{part}" for part in _FREE_POSITIONS]
-            velocities += [f"{name}.{part}" for part in _FREE_VELOCITIES]
+            positions |= {f"{name}.{part}": unit for part, unit in _FREE_POSITIONS.items()}
+            velocities |= {f"{name}.{part}": unit for part, unit in _FREE_VELOCITIES.items()}
         elif kind == _BALL:
-            positions += [f"{name}.{part}" for part in _BALL_POSITIONS]
-            velocities += [f"{name}.{part}" for part in _BALL_VELOCITIES]
+            positions |= {f"{name}.{part}": unit for part, unit in _TURN.items()}
+            velocities |= {f"{name}.{part}": unit for part, unit in _SPIN.items()}
         else:
-            positions.append(name)
-            velocities.append(f"{name}.velocity")
-    return (*positions, *velocities)
+            positions[name] = "m" if kind == _SLIDE else "rad"
+            velocities[f"{name}.velocity"] = positions[name] + "/s"
+    return positions | velocities
 
 
 def _mujoco_bounds(model: Any) -> tuple[np.ndarray, np.ndarray]:

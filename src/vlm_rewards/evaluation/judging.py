@@ -146,8 +146,8 @@ def judge(
         What came out.
 
     Raises:
-        InvalidInputError: There is nothing to judge, the states have neither labels nor rewards to compare with,
-            a reward is constant, or ``states_at`` gives other states for another size.
+        InvalidInputError: There is nothing to judge, the states have neither labels nor rewards to compare with or
+            are of one kind, a reward is constant, or ``states_at`` gives other states for another size.
     """
     strengths = tuple(dict.fromkeys(check_alpha(alpha) for alpha in alphas))
     if not encoders or not prompts or not strengths:
@@ -175,6 +175,7 @@ def judge(
             if reference.dtype == np.bool_:
                 chosen = rewards[strengths.index(at)]
                 histograms.append({"encoder": number, "prompt": pair, "alpha": at, **_histogram(chosen, reference)})
+        del encoder, states  # before the next are made
     kind = "labels" if reference is not None and reference.dtype == np.bool_ else "true_reward"
     clustered = bootstrap is not None and bootstrap.clustered
     return Judged(tuple(facts), tuple(prompts), strengths, tuple(rows), tuple(histograms), kind, clustered)
@@ -199,7 +200,7 @@ def _sweep(
     vectors = dict(zip(sentences, encoder.embed_texts(sentences), strict=True))
     goals = np.stack([vectors[pair.goal] for pair in prompts])
     baselines = np.stack([vectors[pair.baseline] for pair in prompts])
-    return goal_baseline_sweep(embeddings, goals, baselines, alphas)
+    return goal_baseline_sweep(embeddings, goals, baselines, np.array(alphas))
 
 
 def _judge_pair(

@@ -14,7 +14,7 @@ from vlm_rewards.evaluation.statistics import check_confidence
 
 _BLOCK_BYTES = 64 * 2**20  # of counts at a time
 _KEPT_BYTES = 256 * 2**20  # of all counts together: beyond, they are drawn again for each call
-_SMALLEST_VARIANCE = 1e-20
+_SMALLEST_VARIANCE = 1e-12  # of values whose range is 1: what is less is rounding
 
 
 class PearsonBootstrap:
@@ -26,11 +26,17 @@ class PearsonBootstrap:
     interval would be too narrow.
 
     Args:
-        reference: Labels (bool) or other rewards of the states, ``[n]``.
+        reference: Labels (bool) or other rewards of the states, ``[n]``, not constant.
         groups: States with the same number were visited by one episode, ``[n]``.
         resamples: How many times to draw.
         seed: Of the draws.
         confidence: Coverage of the intervals, in (0, 1).
+
+    Attributes:
+        clustered: Whether episodes are drawn, not states.
+
+    Raises:
+        InvalidInputError: A setting is out of range, all states are of one kind, or all come from one episode.
     """
 
     def __init__(
@@ -42,13 +48,15 @@ class PearsonBootstrap:
         seed: int = 0,
         confidence: float = 0.95,
     ) -> None:
-        self._reference = np.asarray(reference, dtype=np.float64)
+        self._reference = _of_range_one(_varied(reference)[None])[0]
         self._resamples = check_count("resamples", resamples, least=2)
         self._level = check_confidence(confidence)
         self._seed = seed
         self._kept: list[NDArray[np.float64]] | None = None
         kinds, self._group = np.unique(groups, return_inverse=True)
         self.clustered = len(kinds) < len(groups)
+        if len(kinds) < 2:
+            raise InvalidInputError(f"an interval needs states of at least 2 episodes, got {len(groups)} of one.")
         if self.clustered:
             self._strata = [np.arange(len(kinds))]
         elif reference.dtype == np.bool_:
@@ -69,8 +77,7 @@ class PearsonBootstrap:
             InvalidInputError: Fewer than half of the resamples have two kinds of states.
         """
         rows = np.asarray(rewards, dtype=np.float64)
-        rows = (rows - rows.mean(axis=1, keepdims=True)) / np.ptp(rows, axis=1, keepdims=True)
-        sums = self._sums(rows)
+        sums = self._sums(_of_range_one(rows))
         value = _distances(np.ones((1, self._units)), sums)[0]
         drawn = np.concatenate([_distances(counts, sums) for counts in self._counts()])
         usable = np.isfinite(drawn).all(axis=1)
@@ -88,15 +95,8 @@ class PearsonBootstrap:
         return int(self._group.max()) + 1 if self.clustered else len(self._group)
 
     def _sums(self, rows: NDArray[np.float64]) -> _Sums:
-        reference = self._reference - self._reference.mean()
-        parts = (
-            rows,
-            rows * rows,
-            rows * reference,
-            reference[None],
-            reference[None] ** 2,
-            np.ones((1, len(reference))),
-        )
+        reference = self._reference[None]
+        parts = (rows, rows * rows, rows * reference, reference, reference**2, np.ones_like(reference))
         if not self.clustered:
             return _Sums(*(part.T for part in parts))
         order = np.argsort(self._group, kind="stable")
@@ -121,6 +121,24 @@ class PearsonBootstrap:
             yield counts
 
 
+def _varied(reference: NDArray[np.generic]) -> NDArray[np.float64]:
+    values = np.asarray(reference, dtype=np.float64)
+    if np.ptp(values) > _SMALLEST_VARIANCE * np.abs(values).max():
+        return values
+    if reference.dtype == np.bool_:
+        every = "every state" if values.all() else "no state"
+        raise InvalidInputError(f"labels must have goal states and others, got {every} of {values.size} as goal.")
+    raise InvalidInputError(
+        f"the true reward must not be constant: it is {values[0]:.6g} in all of {values.size} states, and a distance "
+        "to a reward that prefers nothing is undefined."
+    )
+
+
+def _of_range_one(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rewards ``[m n]``, none constant, each with mean 0 and range 1: a correlation does not notice."""
+    return (rows - rows.mean(axis=1, keepdims=True)) / np.ptp(rows, axis=1, keepdims=True)
+
+
 @dataclass(frozen=True)
 class _Sums:
     """Of each episode, or state: ``[units m]``, or ``[units 1]`` for what all rewards share."""
@@ -139,8 +157,8 @@ def _distances(counts: NDArray[np.float64], sums: _Sums) -> NDArray[np.float64]:
     mean, square, product = (counts @ part / total for part in (sums.reward, sums.square, sums.product))
     mean_reference = counts @ sums.reference / total
     variance = counts @ sums.reference_square / total - mean_reference**2
-    spread = (square - mean**2) * variance
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = (product - mean * mean_reference) / np.sqrt(spread)
-    correlation = np.where(spread > _SMALLEST_VARIANCE, correlation, np.nan)
+    own_variance = square - mean**2
+    varied = np.minimum(own_variance, variance) > _SMALLEST_VARIANCE
+    spread = np.where(varied, own_variance * variance, np.nan)
+    correlation = (product - mean * mean_reference) / np.sqrt(spread)
     return np.sqrt((1.0 - np.clip(correlation, -1.0, 1.0)) / 2.0)

@@ -13,7 +13,7 @@ import numpy as np
 from vlm_rewards.arrays import Frames
 from vlm_rewards.envs import Task
 from vlm_rewards.envs.state_access import StateSpace, StateStudio
-from vlm_rewards.errors import InvalidInputError, check_count
+from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 from vlm_rewards.evaluation.policies import baseline_policy
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.simulation import PhotographedVecEnv
@@ -65,7 +65,12 @@ class StateSet:
         """Put sets of the same size of picture together.
 
         What one of them does not know is dropped for all.
+
+        Raises:
+            InvalidInputError: There is none.
         """
+        if not sets:
+            raise InvalidInputError("sets must be at least one, got none.")
         if len(sets) == 1:
             return sets[0]
         offsets = np.cumsum([0, *(int(part.groups.max()) + 1 for part in sets[:-1])])
@@ -106,7 +111,24 @@ class Studio:
         self.space: StateSpace = venv.env_method("state_space")[0]
 
     def show(self, states: np.ndarray) -> tuple[Frames, np.ndarray | None]:
-        """Photograph and judge states ``[n k]``: uint8 ``[n size size 3]``, and bool ``[n]`` or None."""
+        """Photograph and judge states.
+
+        Args:
+            states: float64 ``[n k]``, n at least 1, k as many as `space` has names.
+
+        Returns:
+            Pictures, uint8 ``[n size size 3]``, and where the task has a criterion whether it holds, bool ``[n]``.
+
+        Raises:
+            InvalidInputError: They are something else.
+            WorkerError: The simulator refuses a state.
+        """
+        names = self.space.names
+        if states.ndim != 2 or len(states) == 0 or states.shape[1] != len(names) or not np.isfinite(states).all():
+            raise InvalidInputError(
+                f"states must be finite numbers of shape [n {len(names)}], n at least 1, for {', '.join(names)}; "
+                f"got shape {states.shape}."
+            )
         parts = [
             self._venv.env_method("show", states[start : start + _BATCH])[0] for start in range(0, len(states), _BATCH)
         ]
@@ -129,7 +151,8 @@ def uniform_states(task: Task, count: int, *, seed: int, size: int) -> StateSet:
         InvalidInputError: The simulator cannot be put into a state, or no dimension has bounds.
     """
     check_count("count", count, least=2)
-    rng = np.random.default_rng(check_seed(seed))
+    seed = check_seed(seed)
+    rng = np.random.default_rng(seed)
     with open_studio(task, size) as studio:
         space, bounded = studio.space, studio.space.bounded()
         if not bounded.any():
@@ -160,11 +183,13 @@ def visited_states(task: Task, policies: Policies, count: int, *, seed: int, siz
         InvalidInputError: ``count`` is too small for so many policies, or there is no policy.
     """
     check_count("count", count, least=2)
-    check_seed(seed)
-    venv = PhotographedVecEnv(task, _SIMULATORS, image_size=size, seed=derive_seed(seed, "states"))
+    seed = check_seed(seed)
+    venv = PhotographedVecEnv(task, _SIMULATORS, image_size=size, seed=derive_seed(seed, "states"), slots=2)
     try:
         chosen = list(policies.build(venv, derive_seed(seed, "policy")))
-        if not 1 <= len(chosen) <= count:
+        if not chosen:
+            raise InvalidInputError(f"policies {policies.name!r} must be at least one, got none.")
+        if len(chosen) > count:
             raise InvalidInputError(f"count must be at least one a policy, got {count} for {len(chosen)} policies.")
         shares = [count * (index + 1) // len(chosen) - count * index // len(chosen) for index in range(len(chosen))]
         rng = np.random.default_rng(derive_seed(seed, "choice"))
@@ -187,7 +212,10 @@ def named_policies(name: str, task: Task) -> Policies:
 
     Raises:
         InvalidInputError: The task has no rule.
+        UnknownNameError: There are no such policies.
     """
+    if name not in ("random", "rule"):
+        raise unknown_name("policies", name, ("random", "rule"))
     if name == "random":
         return Policies(name, lambda venv, seed: [baseline_policy("random", task, venv.action_space, seed=seed)])
     if task.rule is None:

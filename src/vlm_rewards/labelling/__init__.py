@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vlm_rewards.labelling.labeller import FrameReward, Labeller
     from vlm_rewards.labelling.replay_buffer import LabelledNStepReplayBuffer, LabelledReplayBuffer
     from vlm_rewards.labelling.vector_wrapper import VLMRewardVectorWrapper
+    from vlm_rewards.labelling.witness import Sighting, Witness
     from vlm_rewards.labelling.wrapper import VLMRewardWrapper
     from vlm_rewards.labelling.wrapper_frames import FrameInInfo
 
@@ -23,8 +24,10 @@ _EXPORTS = {
     "LabelledNStepReplayBuffer": "vlm_rewards.labelling.replay_buffer",
     "LabelledReplayBuffer": "vlm_rewards.labelling.replay_buffer",
     "Labeller": "vlm_rewards.labelling.labeller",
+    "Sighting": "vlm_rewards.labelling.witness",
     "VLMRewardVectorWrapper": "vlm_rewards.labelling.vector_wrapper",
     "VLMRewardWrapper": "vlm_rewards.labelling.wrapper",
+    "Witness": "vlm_rewards.labelling.witness",
 }
 
 __all__ = [
@@ -34,8 +37,10 @@ __all__ = [
     "LabelledNStepReplayBuffer",
     "LabelledReplayBuffer",
     "Labeller",
+    "Sighting",
     "VLMRewardVectorWrapper",
     "VLMRewardWrapper",
+    "Witness",
 ]
 
 

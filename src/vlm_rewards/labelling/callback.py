@@ -16,6 +16,7 @@ from vlm_rewards.labelling.delivery import delivery_for
 from vlm_rewards.labelling.episodes import EpisodeLedger, EpisodeSummary
 from vlm_rewards.labelling.labeller import FrameReward, Labeller
 from vlm_rewards.labelling.potentials import Potentials
+from vlm_rewards.labelling.witness import Witness, own_scorer
 from vlm_rewards.rewards import PotentialShaping, Standardiser
 from vlm_rewards.simulation import PhotographedVecEnv
 
@@ -44,6 +45,7 @@ class LabelRewards(BaseCallback):
             least), freezes them, and delivers ``(reward - mean) / std``. Must
             not exceed the algorithm's ``learning_starts``, or for PPO a rollout.
             `Standardiser` says when this changes the optimal policy.
+        witness: Looks at every picture beside the learner; None where nobody watches.
         verbose: Stable-Baselines3's verbosity.
 
     Attributes:
@@ -59,6 +61,7 @@ class LabelRewards(BaseCallback):
         *,
         chunk_frames: int = 256,
         standardise: int | None = None,
+        witness: Witness | None = None,
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
@@ -70,6 +73,7 @@ class LabelRewards(BaseCallback):
         self.reward = reward
         self.chunk_frames = chunk_frames
         self.standardise = standardise
+        self.witness = witness
         self.standardiser = Standardiser()
         self.episodes: deque[EpisodeSummary] = deque(maxlen=_RECENT_EPISODES)
         self.finished: list[EpisodeSummary] = []
@@ -106,14 +110,15 @@ class LabelRewards(BaseCallback):
     def _start(self) -> None:
         venv = self._venv
         chunk_steps = min(-(-self.chunk_frames // venv.num_envs), venv.ring.slots - 1)
-        shaping = isinstance(self.reward, PotentialShaping)
+        score, columns = own_scorer(self.reward) if self.witness is None else self.witness.scorer(self.reward)
         self._labeller = Labeller(
-            self.reward.columns if isinstance(self.reward, PotentialShaping) else self.reward,
+            score,
             venv.ring,
             venv.gate,
             first_step=venv.steps_taken,
             chunk_steps=chunk_steps,
-            columns=2 if shaping else None,
+            columns=columns,
+            look=None if self.witness is None else self.witness.look,
         )
 
     def _on_rollout_start(self) -> None:
@@ -156,6 +161,7 @@ class LabelRewards(BaseCallback):
             "waiting": [{"tickets": tickets, "rewards": rewards} for tickets, rewards in self._waiting],
             "ledger": self._ledger.state_dict(),
             "potentials": None if self._potentials is None else self._potentials.state_dict(),
+            "witness": None if self.witness is None else self.witness.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -169,6 +175,8 @@ class LabelRewards(BaseCallback):
         self._ledger.load_state_dict(state["ledger"])
         if self._potentials is not None:
             self._potentials.load_state_dict(state["potentials"])
+        if self.witness is not None:
+            self.witness.load_state_dict(state["witness"])
         self._start()
 
     def _running(self) -> Labeller:
@@ -181,9 +189,12 @@ class LabelRewards(BaseCallback):
         after_resets = self._running().drain_resets()
         if raw.size == 0:
             return
+        raw, after_resets, held_out = self._without_witness(raw, after_resets)
         returns = raw if self._potentials is None else raw[:, :, self._return_column()]
         self.labelled_frames += returns.size
-        finished = self._ledger.label(first_step, returns)
+        if self.witness is not None:
+            self.witness.learn_truth(first_step, self._ledger.truths(len(returns)) if held_out is None else held_out)
+        finished = self._ledger.label(first_step, returns, held_out)
         self.finished.extend(finished)
         self.episodes.extend(finished)
         rewards = raw if self._potentials is None else self._potentials.shape(raw, after_resets)
@@ -195,6 +206,15 @@ class LabelRewards(BaseCallback):
             delivered = self.standardiser.apply(waiting) if self.standardiser.fitted else waiting
             self._delivery.deliver(tickets, delivered, self.locals)
         self._waiting = []
+
+    def _without_witness(
+        self, raw: np.ndarray, after_resets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Take the held-out reward out of what was scored: the rest, as without a witness, and the held-out reward."""
+        if self.witness is None or self.witness.held_out is None:
+            return raw, after_resets, None
+        own = raw[:, :, :-1]
+        return own if self._potentials is not None else own[:, :, 0], after_resets[:, :-1], raw[:, :, -1]
 
     def _return_column(self) -> int:
         """What counts as the VLM return with shaping: the base reward if it is one of pictures, else the potential."""

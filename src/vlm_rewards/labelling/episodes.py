@@ -26,6 +26,14 @@ class EpisodeSummary:
     """Sum of the simulator's own rewards, which the learner never sees."""
     success: bool | None
     """The task's verdict; None where it has no criterion."""
+    criterion: float | None = None
+    """Share of the steps on which the criterion held; None where there is none."""
+    held_out: float | None = None
+    """Mean of a second reward that the learner never sees; None without one."""
+
+
+_SUMS = ("vlm", "true", "held", "criterion", "length")
+"""What is added up of the episodes that run."""
 
 
 class EpisodeLedger:
@@ -36,50 +44,78 @@ class EpisodeLedger:
     """
 
     def __init__(self, simulators: int) -> None:
-        self._steps: deque[tuple[np.ndarray, np.ndarray, dict[int, bool | None]]] = deque()
+        self._steps: deque[tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[int, bool | None]]] = deque()
         self._vlm = np.zeros(simulators, dtype=np.float64)
         self._true = np.zeros(simulators, dtype=np.float64)
+        self._held = np.zeros(simulators, dtype=np.float64)
+        self._criterion = np.zeros(simulators, dtype=np.int64)
         self._length = np.zeros(simulators, dtype=np.int64)
 
     def observe(self, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
         """Note a vector step: dones bool ``[n_envs]`` and infos, in order; only what is needed of them is kept."""
         true_rewards = np.array([info["true_reward"] for info in infos], dtype=np.float64)
         verdicts = {int(index): infos[index].get("is_success") for index in np.flatnonzero(dones)}
-        self._steps.append((np.array(dones), true_rewards, verdicts))
+        judged = all("criterion" in info for info in infos)
+        criteria = np.array([info["criterion"] for info in infos], dtype=bool) if judged else None
+        self._steps.append((np.array(dones), true_rewards, criteria, verdicts))
 
-    def label(self, first_step: int, rewards: np.ndarray) -> list[EpisodeSummary]:
-        """Deliver raw rewards ``[steps n_envs]`` of the oldest steps noted.
+    def truths(self, steps: int) -> np.ndarray:
+        """What the oldest steps noted are judged by: the criterion (1 or 0) or else the simulator's own reward.
+
+        Returns:
+            float64 ``[steps n_envs]``.
+        """
+        rows = [self._steps[index] for index in range(steps)]
+        return np.array([true if criteria is None else criteria for _, true, criteria, _ in rows], dtype=np.float64)
+
+    def label(self, first_step: int, rewards: np.ndarray, held_out: np.ndarray | None = None) -> list[EpisodeSummary]:
+        """Deliver raw rewards ``[steps n_envs]`` of the oldest steps noted, and a second reward's if there is one.
 
         Returns:
             The episodes that ended within those steps, in order.
         """
         finished: list[EpisodeSummary] = []
         for offset, row in enumerate(rewards):
-            dones, true_rewards, verdicts = self._steps.popleft()
+            dones, true_rewards, criteria, verdicts = self._steps.popleft()
             self._vlm += row
             self._true += true_rewards
+            self._held += 0.0 if held_out is None else held_out[offset]
+            self._criterion += 0 if criteria is None else criteria
             self._length += 1
             for index in np.flatnonzero(dones).tolist():
-                finished.append(self._finish(index, first_step + offset, verdicts[index]))
+                finished.append(
+                    self._finish(
+                        index,
+                        first_step + offset,
+                        verdicts[index],
+                        judged=criteria is not None,
+                        second=held_out is not None,
+                    )
+                )
         return finished
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """What the unfinished episodes have come to; all steps must have been labelled."""
-        return {"vlm": self._vlm.copy(), "true": self._true.copy(), "length": self._length.copy()}
+        return {name: getattr(self, f"_{name}").copy() for name in _SUMS}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what `state_dict` gave."""
         self._steps.clear()
-        self._vlm, self._true, self._length = (np.array(state[name]) for name in ("vlm", "true", "length"))
+        for name in _SUMS:
+            setattr(self, f"_{name}", np.array(state[name]))
 
-    def _finish(self, index: int, step: int, success: bool | None) -> EpisodeSummary:
+    def _finish(self, index: int, step: int, success: bool | None, *, judged: bool, second: bool) -> EpisodeSummary:
+        length = int(self._length[index])
         summary = EpisodeSummary(
             simulator=index,
             end_step=step,
-            length=int(self._length[index]),
+            length=length,
             vlm_return=float(self._vlm[index]),
             true_return=float(self._true[index]),
             success=success,
+            criterion=float(self._criterion[index] / length) if judged else None,
+            held_out=float(self._held[index] / length) if second else None,
         )
-        self._vlm[index] = self._true[index] = self._length[index] = 0
+        for name in _SUMS:
+            getattr(self, f"_{name}")[index] = 0
         return summary

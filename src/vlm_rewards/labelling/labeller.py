@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -44,6 +44,7 @@ class Labeller:
         first_step: The first vector step that will be submitted.
         chunk_steps: Vector steps in a chunk, at most ``ring.slots - 1``.
         columns: None for a reward ``[n]``; a number where ``reward`` gives that many values a picture, ``[n columns]``.
+        look: Shown every chunk, in the same thread: the vector steps, their pictures and what they scored.
 
     Raises:
         InvalidInputError: ``chunk_steps`` is out of range.
@@ -57,6 +58,7 @@ class Labeller:
         first_step: int,
         chunk_steps: int,
         columns: int | None = None,
+        look: Callable[[range, np.ndarray, np.ndarray], None] | None = None,
     ) -> None:
         if not 1 <= chunk_steps < ring.slots:
             raise InvalidInputError(
@@ -70,6 +72,7 @@ class Labeller:
         self._chunk_start = first_step
         self._next_step = first_step
         self._columns = () if columns is None else (columns,)
+        self._look = look
         self._resets: list[tuple[int, int]] = []
         self._results: list[np.ndarray] = []
         self._reset_results: list[np.ndarray] = []
@@ -179,5 +182,7 @@ class Labeller:
                 f"a reward must return {len(frames)} finite numbers for {len(frames)} pictures, "
                 f"got shape {rewards.shape} with {int(np.sum(~np.isfinite(rewards)))} not finite."
             )
+        if self._look is not None:
+            self._look(steps, frames[:count], rewards[:count])
         self._results.append(rewards[:count])
         self._reset_results.append(rewards[count:])

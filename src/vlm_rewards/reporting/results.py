@@ -1,130 +1,317 @@
-"""Records of runs to a Markdown table, failures included."""
+"""The table of results: a row a policy, failures included, and what must be said below it."""
 
 from __future__ import annotations
 
-import json
+import html
+import re
+import shlex
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.envs import get_task
+from vlm_rewards.errors import UnknownNameError
+from vlm_rewards.reporting.report.gathering import Gathered, Run
+from vlm_rewards.reporting.report.seeds import Aggregate, Setting, identities, settings_of
 
-_HEADER = (
-    "| task | policy | success (95 % interval) | true return | VLM return | steps | training [s] |\n"
-    "| --- | --- | --- | --- | --- | --- | --- |\n"
+COLUMNS = ("task", "policy", "success (95 % interval)", "true return", "VLM return", "steps", "training [s]")
+"""Heads of the table of results."""
+SEED_COLUMNS = (
+    "setting",
+    "seeds evaluated",
+    "success: IQM (95 % interval)",
+    "success: mean, worst to best",
+    "true return: IQM (95 % interval)",
+    "VLM return: IQM",
 )
+"""Heads of the table over seeds."""
+
 _BASELINE_NAMES = {"random": "random actions", "zero": "zero actions", "rule": "one-line rule"}
+_FEW_SEEDS = 5
 
 
-def read_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Read records that ``train`` or ``baselines`` wrote.
+@dataclass(frozen=True)
+class ResultRow:
+    """A policy and how it did, in words."""
+
+    task: str
+    """Name of the task."""
+    policy: str
+    """Which policy."""
+    success: str
+    """Successes of how many episodes with their interval, or why there are none."""
+    true_return: str = ""
+    """Mean and deviation of the environment's own return."""
+    vlm_return: str = ""
+    """Mean and deviation of the VLM's."""
+    steps: str = ""
+    """Environment steps taken."""
+    seconds: str = ""
+    """What training took."""
+    run: Run | None = None
+    """The run, where the policy was learned."""
+    command: str | None = None
+    """What to type, where the row says that something is missing."""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row in the order of `COLUMNS`."""
+        return (self.task, self.policy, self.success, self.true_return, self.vlm_return, self.steps, self.seconds)
+
+
+def result_rows(gathered: Gathered) -> list[ResultRow]:
+    """One row a policy, baselines first; nothing is left out.
 
     Args:
-        paths: Files, run folders (their ``record.json``), and folders of records.
+        gathered: Runs and records.
 
     Returns:
-        The records, ordered by task, baselines first, then by seed.
-
-    Raises:
-        InvalidInputError: A path does not exist, or nothing was found.
-        CheckpointError: A file is no record.
+        The rows, by task. A task without a record of baselines has a row that says so.
     """
-    files = dict.fromkeys(file for path in paths for file in _files(path))
-    records = [_read(file) for file in files]
-    if not records:
-        raise InvalidInputError("no records were found; name files, run folders or folders of records.")
-    return sorted(records, key=lambda record: (record["task"], record.get("kind") != "baselines", record["seed"]))
+    rows: list[ResultRow] = []
+    for task in gathered.tasks:
+        runs = [run for run in gathered.runs if run.task == task]
+        baselines = [record for record in gathered.baselines if record["task"] == task]
+        rows += [_baseline_row(record, name) for record in baselines for name in record["policies"]]
+        if not baselines:
+            command = baselines_command(runs[0])
+            rows.append(ResultRow(task, "baselines", "not among the inputs; make them with", command=command))
+        settings = settings_of(runs)
+        for setting in settings:
+            rows += [_run_row(run, setting.label) for run in setting.runs]
+    return rows
 
 
-def results_table(records: Sequence[dict[str, Any]]) -> str:
-    """Format records as a Markdown table, one row a policy; nothing is left out.
+def seed_rows(settings: Sequence[Setting]) -> list[tuple[str, ...]]:
+    """One row a setting, in the order of `SEED_COLUMNS`; none where no setting has several seeds."""
+    if all(len(setting.runs) < 2 for setting in settings):
+        return []
+    return [
+        (
+            setting.label,
+            f"{setting.evaluated} of {len(setting.runs)}",
+            _with_interval(setting.success, 100, " %", 1),
+            _with_range(setting.success, 100, " %", 1),
+            _with_interval(setting.true_return, 1, "", 1),
+            "-" if setting.vlm_return is None else f"{setting.vlm_return.iqm:.2f}",
+        )
+        for setting in settings
+    ]
+
+
+def seed_notes(settings: Sequence[Setting]) -> list[str]:
+    """What must be said of the table over seeds."""
+    notes = ["IQM is the interquartile mean over seeds, of fewer than four their mean; its interval is a bootstrap's."]
+    several = [setting.evaluated for setting in settings if setting.evaluated > 1]
+    if several and min(several) < _FEW_SEEDS:
+        notes.append(
+            f"An interval from {min(several)} seeds says little: it cannot be wider than the seeds lie apart. "
+            "Look at each of them."
+        )
+    for setting in settings:
+        if setting.evaluated < len(setting.runs):
+            missing = len(setting.runs) - setting.evaluated
+            notes.append(f"{setting.label}: {missing} of {len(setting.runs)} runs have no evaluation and do not count.")
+        if setting.repeated_seeds:
+            seeds = ", ".join(map(str, setting.repeated_seeds))
+            notes.append(f"{setting.label}: seed {seeds} is there more than once, and counts as often.")
+    return notes
+
+
+def results_table(gathered: Gathered) -> str:
+    """Format the rows as a Markdown table.
 
     Args:
-        records: What `read_records` returns.
+        gathered: Runs and records.
 
     Returns:
-        The table, and below it the encoder, the machine and the commands.
+        The table alone; learned policies are bold.
     """
-    rows: list[str] = []
-    for record in records:
-        if record.get("kind") == "baselines":
-            rows += [_baseline_row(record, name, summary) for name, summary in record["policies"].items()]
-        else:
-            rows.append(_run_row(record))
-    return _HEADER + "\n".join(rows) + "\n\n" + _footnotes(records)
+    lines = []
+    for row in result_rows(gathered):
+        cells = [escaped(cell) for cell in row.cells]
+        if row.run is not None:
+            cells[1] = f"**{cells[1]}**"
+        if row.command is not None:
+            cells[2] += f" {code(row.command)}"
+        lines.append(cells)
+    return markdown_table(COLUMNS, lines)
 
 
-def _baseline_row(record: dict[str, Any], name: str, summary: dict[str, Any]) -> str:
-    return _row(record["task"], _BASELINE_NAMES.get(name, name), summary, "-", "-")
+def footnotes(gathered: Gathered) -> list[str]:
+    """What holds for the whole table: where it comes from and what it does not say."""
+    records = [*(run.record for run in gathered.runs if run.state != "not started"), *gathered.baselines]
+    commits = sorted({str(record.get("commit") or "unknown") for record in records})
+    machines = sorted({machine_text(record) for record in records if "machine" in record})
+    notes = [
+        "Bold: learned from the sentence alone. Success is a share of evaluation episodes, by a criterion that the "
+        "learner never sees, with a 95 % Wilson interval.",
+        "Actions are deterministic; the snapshot was chosen by VLM return on seeds of its own, never by success.",
+        "Encoder: " + "; ".join(sorted({encoder_text(record) for record in records})) + ".",
+        "Commit: " + ", ".join(commits) + ".",
+    ]
+    if machines:
+        notes.append("Machine: " + "; ".join(machines) + ".")
+    return notes
 
 
-def _run_row(record: dict[str, Any]) -> str:
-    algorithm = record["config"]["algorithm"]["name"].upper()
-    policy = f"**{algorithm}, seed {record['seed']}**"
-    seconds = f"{record['seconds']['training']:.0f}"
-    steps = f"{record['steps']:,}"
-    if "evaluation" not in record:
-        return f"| {record['task']} | {policy} | not evaluated | | | {steps} | {seconds} |"
-    return _row(record["task"], policy, record["evaluation"], steps, seconds)
+def comparability_note(runs: Sequence[Run], baselines: Sequence[dict[str, Any]]) -> str | None:
+    """Say so where VLM returns of a task are of several rewards, and so not of one scale."""
+    kept = ("goal", "baseline", "alpha", "weights", "reward.form", "reward.shaping")
+    rewards = {tuple(str(told.get(name)) for name in kept) for told in identities(runs)}
+    for record in baselines:
+        told = (record.get("goal"), record.get("baseline"), record.get("alpha"), _digest(record["encoder"]))
+        if not any(reward[:4] == tuple(map(str, told)) for reward in rewards):
+            rewards.add(tuple(map(str, told)))
+    if len(rewards) < 2:
+        return None
+    return (
+        f"VLM returns here are of {len(rewards)} different rewards (sentences, alpha, form or encoder): compare them "
+        "only between rows with the same. Success and true return compare all."
+    )
 
 
-def _row(task: str, policy: str, summary: dict[str, Any], steps: str, seconds: str) -> str:
-    success = "-"
-    if summary.get("successes") is not None:
-        low, high = summary["success_interval_95"]
-        success = f"{summary['successes']}/{summary['episodes']} ({100 * low:.1f} to {100 * high:.1f} %)"
+def state_text(run: Run) -> str:
+    """How far a run has come, in words; empty where it is complete."""
+    planned, steps = run.record.get("planned_steps"), f"{run.record['steps']:,}"
+    of = f"{steps} of {planned:,} steps" if isinstance(planned, int) else f"{steps} steps"
+    told = {
+        "complete": "",
+        "not evaluated": f"not evaluated (trained for {of})",
+        "interrupted": f"interrupted after {of}, not evaluated",
+        "unfinished": f"unfinished: killed or still going, at {of}",
+        "not started": "planned, not started",
+    }[run.state]
+    return f"{told}; it failed with: {run.last_words}" if run.last_words and run.state != "complete" else told
+
+
+def encoder_text(record: dict[str, Any]) -> str:
+    """An encoder and what is to be known before its scores are trusted."""
+    encoder = record["encoder"]
+    digest = _digest(encoder)
+    facts = [encoder_note(record), f"weights {digest}" if digest else "weights not recorded"]
+    return f"{encoder.get('name')} ({'; '.join(fact for fact in facts if fact)})"
+
+
+def encoder_note(record: dict[str, Any]) -> str:
+    """Whether an encoder knew the simulator, or knows nothing; empty where neither is known."""
+    encoder, config = record["encoder"], record.get("config") or {}
+    words = " ".join(str(encoder.get(key) or "") for key in ("source", "name", "pretrained_tag"))
+    if re.search(r"\brandom\b", words.replace("_", " ").lower()):
+        return "random weights: its scores mean nothing"
+    if not encoder.get("in_domain") and encoder.get("name") != "bundled":
+        return ""
+    if config.get("environment") or config.get("task_file"):
+        return "trained on pictures of other simulators, not zero-shot: its scores mean little here"
+    return "in-domain, not zero-shot"
+
+
+def machine_text(record: dict[str, Any]) -> str:
+    """Processor, cores and accelerator."""
+    machine = record.get("machine") or {}
+    parts = [str(machine.get("processor", "unknown")), f"{machine.get('cores', '?')} cores"]
+    return ", ".join([*parts, *([machine["accelerator"]] if machine.get("accelerator") else [])])
+
+
+def baselines_command(run: Run) -> str:
+    """What to type for the baselines of a run's task, under the same sentences and encoder."""
+    config = run.config
+    environment = config.get("environment")
+    words = ["vlm-rewards", "baselines"]
+    if environment:
+        words += ["--env-id", environment["env_id"]]
+        words += ["--horizon", str(environment["horizon"])] if environment.get("horizon") else []
+        words += ["--env-kwargs", environment["env_kwargs"]] if environment.get("env_kwargs", "{}") != "{}" else []
+        words += ["--cameras", *environment["cameras"]] if environment.get("cameras") else []
+        own: tuple[str, str] | None = None
+    else:
+        words.append(f"{config['task_file']}:{run.task}" if config.get("task_file") else run.task)
+        own = _own_sentences(run.task)
+    said = tuple(str(config.get(name)) for name in ("goal", "baseline"))
+    if own != said and not (config.get("task_file") and own is None):
+        words += ["--goal", said[0], "--baseline", said[1]]
+    if config.get("encoder") not in (None, "bundled"):
+        words += ["--encoder", str(config["encoder"])]
+    return shlex.join([*words, "--out", f"baselines-{run.task}.json"])
+
+
+def commands(gathered: Gathered) -> list[str]:
+    """What was typed for all that is here, in order."""
+    records = [*gathered.baselines, *(run.record for run in gathered.runs), *(s.record for s in gathered.studies)]
+    return list(dict.fromkeys(str(record["command"]) for record in records if record.get("command")))
+
+
+def escaped(text: str) -> str:
+    """A text for Markdown, in one line, in which nothing has a meaning of its own."""
+    plain = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~$]|^[#>+-](?=\s)|^\d+(?=\.\s))", r"\\\1", plain)
+
+
+def code(text: str) -> str:
+    """A text as Markdown's code, for a cell of a table."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest else ""
+    return f"{fence}{pad}{' '.join(text.split())}{pad}{fence}".replace("|", r"\|")
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of cells that are Markdown already."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _baseline_row(record: dict[str, Any], name: str) -> ResultRow:
+    return ResultRow(record["task"], _BASELINE_NAMES.get(name, name), *_scores(record["policies"][name]), "-", "-")
+
+
+def _run_row(run: Run, label: str) -> ResultRow:
+    seconds = run.record["seconds"].get("training")
+    rest = f"{run.record['steps']:,}", "-" if seconds is None else f"{seconds:.0f}"
+    policy = f"{label}, seed {run.seed}"
+    if run.evaluation is None:
+        return ResultRow(run.task, policy, state_text(run), "", "", *rest, run)
+    return ResultRow(run.task, policy, *_scores(run.evaluation), *rest, run)
+
+
+def _scores(summary: dict[str, Any]) -> tuple[str, str, str]:
     true = f"{summary['true_return']:.1f} ± {summary['true_return_std']:.1f}"
     vlm = f"{summary['vlm_return']:.2f} ± {summary['vlm_return_std']:.2f}"
-    return f"| {task} | {policy} | {success} | {true} | {vlm} | {steps} | {seconds} |"
+    return success_text(summary), true, vlm
 
 
-def _footnotes(records: Sequence[dict[str, Any]]) -> str:
-    commits = sorted({str(record.get("commit")) for record in records})
-    encoders = sorted({_encoder_note(record["encoder"]) for record in records})
-    machines = sorted(
-        {f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in records if "machine" in r}
-    )
-    return "\n".join(
-        [
-            "* Bold: learned from the sentence alone. Commit: " + ", ".join(f"`{commit}`" for commit in commits) + ".",
-            "* Encoder: " + "; ".join(encoders) + ".",
-            "* Machine: " + "; ".join(machines) + ".",
-            "* Actions are deterministic; the snapshot was chosen by VLM return on seeds of its own.",
-            "",
-            "Commands:",
-            "",
-            "```console",
-            *(f"$ {record['command']}" for record in records if record.get("command")),
-            "```",
-            "",
-        ]
-    )
+def success_text(summary: dict[str, Any]) -> str:
+    """Successes of how many episodes, with their interval; a dash where the task has no criterion."""
+    if summary.get("successes") is None:
+        return "-"
+    low, high = summary["success_interval_95"]
+    return f"{summary['successes']}/{summary['episodes']} ({100 * low:.1f} to {100 * high:.1f} %)"
 
 
-def _encoder_note(encoder: dict[str, Any]) -> str:
-    kind = "in-domain, not zero-shot" if encoder.get("in_domain") else "as named"
-    digest = str(encoder.get("weights_sha256", ""))[:12]
-    return f"{encoder.get('name')} ({kind}; weights {digest})"
+def _with_interval(score: Aggregate | None, scale: float, unit: str, digits: int) -> str:
+    if score is None:
+        return "-"
+    ends = "one seed"
+    if score.interval is not None:
+        low, high = (f"{scale * end:.{digits}f}" for end in score.interval)
+        ends = f"{low} to {high}{unit}"
+    return f"{scale * score.iqm:.{digits}f}{unit} ({ends})"
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        if (path / "config.json").is_file():
-            return [path / "record.json"]  # a run's folder; reading says so where the run left no record
-        runs = [config.parent / "record.json" for config in path.glob("*/config.json")]
-        return sorted([*path.glob("*.json"), *runs])
-    raise InvalidInputError(f"records must be files or folders that exist, got {str(path)!r}.")
+def _with_range(score: Aggregate | None, scale: float, unit: str, digits: int) -> str:
+    if score is None:
+        return "-"
+    worst, best = (f"{scale * end:.{digits}f}" for end in (min(score.values), max(score.values)))
+    return f"{scale * score.mean:.{digits}f}{unit}, {worst} to {best}{unit}"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _digest(encoder: dict[str, Any]) -> str:
+    return str(encoder.get("weights_sha256") or "")[:12]
+
+
+def _own_sentences(task: str) -> tuple[str, str] | None:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        kind = ("policies",) if record.get("kind") == "baselines" else ("config", "steps", "seconds")
-        missing = [key for key in ("task", "seed", "encoder", *kind) if key not in record]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read as a record: {error}.") from None
-    if missing:
-        raise CheckpointError(f"{str(path)!r} is no record: it has no {', '.join(missing)}.")
-    return record
+        known = get_task(task)
+    except UnknownNameError:
+        return None
+    return known.goal, known.baseline

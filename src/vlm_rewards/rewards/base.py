@@ -119,6 +119,11 @@ class EmbeddingReward(ABC):
         """What the reward was made with, JSON-able."""
 
 
+def share_embeddings(one: StateReward, two: StateReward) -> bool:
+    """Whether two rewards embed a picture in the same way, so that once is enough."""
+    return one.encoder is two.encoder and getattr(one, "cameras", 1) == getattr(two, "cameras", 1)
+
+
 def check_encoder(encoder: ImageTextEncoder) -> None:
     """Refuse what cannot embed.
 

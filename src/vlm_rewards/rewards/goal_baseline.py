@@ -90,10 +90,11 @@ def goal_baseline_sweep(images: ArrayLike, goals: ArrayLike, baselines: ArrayLik
     Raises:
         InvalidInputError: As `goal_baseline_reward`, or goals and baselines are not equally many.
     """
-    strengths = np.array([check_alpha(alpha) for alpha in np.atleast_1d(np.asarray(alphas)).tolist()])
-    picture_rows = unit_rows(images, "images")
-    goal_rows = unit_rows(goals, "goals", dim=picture_rows.shape[1])
-    baseline_rows = unit_rows(baselines, "baselines", dim=picture_rows.shape[1])
+    # As objects, so that a True is not taken for 1.
+    strengths = np.array([check_alpha(alpha) for alpha in np.atleast_1d(np.asarray(alphas, dtype=object)).tolist()])
+    goal_rows = unit_rows(goals, "goals")
+    baseline_rows = unit_rows(baselines, "baselines", dim=goal_rows.shape[1])
+    picture_rows = unit_rows(images, "images", dim=goal_rows.shape[1])
     if len(goal_rows) != len(baseline_rows):
         raise InvalidInputError(
             f"goals and baselines must be equally many, got {len(goal_rows)} and {len(baseline_rows)}."

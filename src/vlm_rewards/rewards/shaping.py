@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from vlm_rewards.arrays import Rewards
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import StateReward, share_embeddings
 
 
 def shaped(
@@ -88,7 +88,7 @@ class PotentialShaping:
         potential = self.potential.from_embeddings(embeddings)
         if isinstance(self.base, str):
             return np.stack([np.zeros_like(potential), potential], axis=1)
-        shared = self.base.encoder is self.encoder and _cameras(self.base) == _cameras(self.potential)
+        shared = share_embeddings(self.base, self.potential)
         base = self.base.from_embeddings(embeddings) if shared else self.base(frames)
         return np.stack([base, potential], axis=1)
 
@@ -101,7 +101,3 @@ class PotentialShaping:
         base = self.base if isinstance(self.base, str) else self.base.describe()
         facts = {"formula": "PotentialShaping", "gamma": self.gamma, "base": base}
         return {**facts, "potential": self.potential.describe(), "encoder": self.encoder.describe()}
-
-
-def _cameras(reward: StateReward) -> int:
-    return int(getattr(reward, "cameras", 1))

@@ -28,6 +28,7 @@ from vlm_rewards.training.snapshots import (
     restore_best,
     save_policy,
 )
+from vlm_rewards.training.watch import HackingWatch
 
 METRIC_COLUMNS = (
     "step",
@@ -37,6 +38,8 @@ METRIC_COLUMNS = (
     "vlm_return_std",
     "true_return_mean",
     "success_rate",
+    "watch_truth",
+    "watch_correlation",
     "updates",
     "loss",
     "steps_per_second",
@@ -191,16 +194,24 @@ class Metrics(BaseCallback):
         labels: Where the episodes' VLM returns come from.
         total_steps: Steps of the whole run.
         state: What `state_dict` said at the last checkpoint; None starts anew.
+        watch: Where the correlation with what the reward stands for comes from.
     """
 
     def __init__(
-        self, run: RunFolder, labels: LabelRewards, total_steps: int, state: Mapping[str, Any] | None = None
+        self,
+        run: RunFolder,
+        labels: LabelRewards,
+        total_steps: int,
+        state: Mapping[str, Any] | None = None,
+        *,
+        watch: HackingWatch | None = None,
     ) -> None:
         super().__init__()
         self._log = CsvLog(run.metrics, METRIC_COLUMNS, continued=state is not None)
         state = state or {"written": -1, "next": 0, "episodes": 0, "seconds": 0.0}
         self._written: int = state["written"]
         self._labels = labels
+        self._watch = watch
         self._every = max(1, total_steps // _METRIC_ROWS)
         self._next: int = state["next"]
         self._episodes: int = state["episodes"]
@@ -246,6 +257,7 @@ class Metrics(BaseCallback):
         seconds = time.perf_counter() - self._started
         losses = self.logger.name_to_value
         loss = losses.get("train/loss", losses.get("train/critic_loss"))
+        seen = None if self._watch is None else self._watch.comparison
         return {
             "step": self.num_timesteps,
             "wall_seconds": round(seconds, 2),
@@ -254,6 +266,8 @@ class Metrics(BaseCallback):
             "vlm_return_std": float(np.std(returns)),
             "true_return_mean": float(np.mean([episode.true_return for episode in recent])),
             "success_rate": float(np.mean(judged)) if judged else None,
+            "watch_truth": None if seen is None else seen.truth_now,
+            "watch_correlation": None if seen is None else seen.correlation,
             "updates": getattr(self.model, "_n_updates", None),
             "loss": None if loss is None else float(loss),
             "steps_per_second": round(self.num_timesteps / seconds, 1),

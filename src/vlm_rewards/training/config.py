@@ -65,6 +65,15 @@ class TrainConfig:
     """"auto", "fp32", "bf16" or "fp16": precision of the encoder."""
     n_workers: int | None = None
     """Processes that host the simulators; None is one a core."""
+    watch: str = "auto"
+    """What the reward is watched against for reward hacking: "criterion", "true-reward", "held-out", "off"; "auto" is
+    the criterion, or else the held-out reward if there is one, or else the true reward."""
+    watch_goal: str | None = None
+    """Held-out reward: another sentence for the goal, which the learner never sees; None is the goal."""
+    watch_baseline: str | None = None
+    """Held-out reward: another sentence for the baseline; None is the baseline."""
+    watch_encoder: str | None = None
+    """Held-out reward: another encoder, which embeds every picture, too; None is the encoder."""
     reward: OmitArgPrefixes[RewardConfig] = field(default_factory=RewardConfig)
     """How pictures become rewards."""
     environment: Fixed[EnvironmentConfig | None] = None
@@ -86,6 +95,8 @@ class TrainConfig:
             raise InvalidInputError(f"seed must be an int from 0 to {2**32 - 1}, got {self.seed!r}.")
         _check_choice("device", self.device, ("auto", "cpu", "cuda", "mps"))
         _check_choice("dtype", self.dtype, ("auto", "fp32", "bf16", "fp16"))
+        _check_choice("watch", self.watch, ("auto", "criterion", "true-reward", "held-out", "off"))
+        self._check_held_out()
         check_algorithm(self.algorithm)
         if not isinstance(self.algorithm, PPOConfig) and self.algorithm.learning_starts >= self.steps:
             raise InvalidInputError(
@@ -105,6 +116,23 @@ class TrainConfig:
                 f"standardise must be at most {limit} ({first}), got {self.standardise}: "
                 "learning would start before the rewards are known."
             )
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether a held-out reward is asked for."""
+        return not self.watch_goal is self.watch_baseline is self.watch_encoder is None
+
+    def _check_held_out(self) -> None:
+        for name in ("watch_goal", "watch_baseline"):
+            if getattr(self, name) is not None:
+                check_prompt(name, getattr(self, name))
+        goal, baseline = self.watch_goal or self.goal, self.watch_baseline or self.baseline
+        if self.has_held_out and goal == baseline:
+            raise InvalidInputError(f"watch_goal and watch_baseline must differ, both are {goal!r}.")
+        if self.has_held_out and self.watch not in ("auto", "held-out"):
+            raise InvalidInputError(f"watch must be 'auto' or 'held-out' with a held-out reward, got {self.watch!r}.")
+        if self.watch == "held-out" and not self.has_held_out:
+            raise InvalidInputError("watch='held-out' needs watch_goal, watch_baseline or watch_encoder, got none.")
 
     @property
     def algorithm_name(self) -> str:

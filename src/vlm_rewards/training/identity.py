@@ -13,7 +13,7 @@ from vlm_rewards import __version__
 from vlm_rewards.envs import Task
 from vlm_rewards.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 """Of the resume state; another number is another layout."""
 
 _DECIDING = (
@@ -32,7 +32,7 @@ _DECIDING = (
 """Packages of which another release may compute, draw or draw random numbers differently."""
 
 
-def identity(task: Task, venv: VecEnv, reward: Any) -> dict[str, Any]:
+def identity(task: Task, venv: VecEnv, reward: Any, held_out: Any = None) -> dict[str, Any]:
     """Describe what decides a run besides its settings.
 
     Returns:
@@ -50,6 +50,7 @@ def identity(task: Task, venv: VecEnv, reward: Any) -> dict[str, Any]:
             "action_space": repr(venv.action_space),
         },
         "reward": _plain(reward.describe()),
+        "held-out reward": {} if held_out is None else _plain(held_out.describe()),
     }
 
 
@@ -73,6 +74,7 @@ def check_identity(saved: Mapping[str, Any], present: Mapping[str, Any], *, othe
     for part, advice in (
         ("task", "The task has changed; start a new run."),
         ("reward", "The reward has changed; start a new run, or bring back what it was made of."),
+        ("held-out reward", "Start a new run, or bring back what it was made of."),
     ):
         _check_part(part, saved.get(part, {}), present[part], advice)
     if not other_versions:

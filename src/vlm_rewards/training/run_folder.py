@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "videos"
 
     @property
+    def alarms(self) -> Path:
+        """Folder of the pictures behind alarms of reward hacking."""
+        return self.path / "alarms"
+
+    @property
     def curve(self) -> Path:
         """The learning curve."""
         return self.path / "curve.png"
@@ -198,7 +203,7 @@ class RunFolder:
 
     def _remove_old(self) -> None:
         """Remove what a run writes, and nothing else that somebody may have put beside it."""
-        for folder in (self.checkpoints, self.videos, self.tensorboard):
+        for folder in (self.checkpoints, self.videos, self.tensorboard, self.alarms):
             if folder.is_dir():
                 shutil.rmtree(folder)
         for file in (self.state, self.record, self.metrics, self.snapshots, self.curve, self.config):

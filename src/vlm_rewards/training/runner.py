@@ -29,6 +29,7 @@ from vlm_rewards.training.session import Session
 from vlm_rewards.training.snapshots import PolicyFunction, Snapshot
 from vlm_rewards.training.state_file import read_state
 from vlm_rewards.training.tasks import task_of
+from vlm_rewards.training.watch import watched_against
 
 CHECKPOINT_SECONDS = 60.0
 """Between resume states."""
@@ -67,6 +68,7 @@ def train(
     reward: StateReward | PotentialShaping,
     evaluate: Evaluate,
     *,
+    held_out: StateReward | None = None,
     overwrite: bool = False,
     resume: bool = False,
     other_versions: bool = False,
@@ -81,6 +83,8 @@ def train(
         run_dir: Where everything is written.
         reward: Scores pictures; must be what ``config`` says.
         evaluate: Runs a policy on the selection episodes.
+        held_out: Another reward, which the learner never sees, to watch the first one against; must be what ``config``
+            says, and None where it asks for none.
         overwrite: Whether a run in ``run_dir`` may be replaced.
         resume: Go on from the last checkpoint in ``run_dir``: the result is that of a run that was never stopped. A
             run that was stopped before its first checkpoint starts again, with the same result.
@@ -102,7 +106,8 @@ def train(
         LabellerError: Scoring pictures failed.
     """
     task = task_of(config)
-    _check_reward(config, reward)
+    against = watched_against(config, task)
+    _check_reward(config, reward, held_out)
     check_interval(checkpoint_seconds)
     console = console or Console(quiet=True)
     source = provenance()  # now: the checkout may have changed by the end of the run
@@ -117,7 +122,7 @@ def train(
         venv = stack.enter_context(_environment(config, task, reward))
         model = build_algorithm(config.algorithm, venv, seed=derive_seed(config.seed, "learner"), device=config.device)
         venv.seed(derive_seed(config.seed, "train"))
-        present = identity(task, venv, reward)
+        present = identity(task, venv, reward, held_out)
         if state is not None:
             check_identity(state["identity"], present, other_versions=other_versions)
         if state is None or old is None:
@@ -133,7 +138,8 @@ def train(
             history = [*state["history"], _beginning(state["steps"], source)]
         with _as_run_folder_errors(run):
             model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
-            session = Session(config, run, reward, evaluate, console, checkpoint_seconds, present, history, state)
+            settled = (console, checkpoint_seconds, present, history, state)
+            session = Session(config, run, reward, evaluate, *settled, against=against, held_out=held_out)
             interrupted = session.learn(model)
             record = {"command": command, **_record(config, task, reward, session, interrupted, model), **source}
             run.write_json(run.record, record)
@@ -167,12 +173,17 @@ def _as_run_folder_errors(run: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _check_reward(config: TrainConfig, reward: StateReward | PotentialShaping) -> None:
+def _check_reward(
+    config: TrainConfig, reward: StateReward | PotentialShaping, held_out: StateReward | None = None
+) -> None:
     """Refuse a reward that is not what the settings, and so the record, say."""
     for name in ("goal", "baseline", "alpha"):
         given, said = getattr(reward, name, None), getattr(config, name)
         if given is not None and given != said:
             raise InvalidInputError(f"{name} of the reward must be that of the settings, {said!r}, got {given!r}.")
+    if (held_out is not None) != config.has_held_out:
+        wanted = "one" if config.has_held_out else "none"
+        raise InvalidInputError(f"held_out must be what the settings ask for, {wanted}, got {held_out!r}.")
 
 
 def ring_slots(chunk_frames: int, n_envs: int) -> int:
@@ -233,6 +244,7 @@ def _record(
         },
         "started": session.history[0]["started"],
         "resumed": session.history[1:],
+        "watch": None if session.watch is None else session.watch.to_record(),
         "best": None if best is None else {"step": best.step, "vlm_return": best.vlm_return, "path": best.path},
         "config": config.to_dict(),
     }

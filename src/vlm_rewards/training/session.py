@@ -11,7 +11,8 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
-from vlm_rewards.labelling import LabelRewards
+from vlm_rewards.labelling import LabelRewards, Witness
+from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.callbacks import SCORE_COLUMNS, Metrics, ProgressBar, Snapshots, Stopwatch, ThreadPhases
@@ -21,6 +22,7 @@ from vlm_rewards.training.interruption import Interruption
 from vlm_rewards.training.learner_state import learner_state, load_learner_state
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.snapshots import PolicyFunction
+from vlm_rewards.training.watch import HackingWatch
 
 _NEVER = 10**9  # rollouts between Stable-Baselines3's own log lines; we log at the end of each rollout
 
@@ -38,11 +40,14 @@ class Session:
         identity: What a resume state belongs to.
         history: When and with which version each stretch began, this one included.
         state: The checkpoint to go on from; None starts anew.
+        against: What the reward is watched against; see `vlm_rewards.training.watch.watched_against`.
+        held_out: The held-out reward, where it is watched against that.
 
     Attributes:
         labels: Fills in the rewards.
         stopwatch: Where the time went.
         snapshots: The policies saved.
+        watch: Looks out for reward hacking; None where nobody watches.
         history: As given.
     """
 
@@ -57,6 +62,9 @@ class Session:
         identity: dict[str, Any],
         history: list[dict[str, Any]],
         state: dict[str, Any] | None,
+        *,
+        against: str | None = None,
+        held_out: StateReward | None = None,
     ) -> None:
         selection_seed = derive_seed(config.seed, "select")
 
@@ -64,17 +72,21 @@ class Session:
             scores = evaluate(policy, episodes=config.selection_episodes, seed=selection_seed)
             return {key: scores[key] for key in SCORE_COLUMNS}
 
-        before = state or {"metrics": None, "snapshots": None, "seconds": 0.0, "stopwatch": {}}
+        before = state or {"metrics": None, "snapshots": None, "seconds": 0.0, "stopwatch": {}, "watch": None}
         self.config = config
         self.history = history
         self._identity = identity
         self._began = time.time() - before["seconds"]
-        self.labels = LabelRewards(reward, chunk_frames=config.chunk_frames, standardise=config.standardise)
+        witness = None if against is None else Witness(held_out)
+        self.labels = LabelRewards(
+            reward, chunk_frames=config.chunk_frames, standardise=config.standardise, witness=witness
+        )
+        self.watch = None if against is None else HackingWatch(run, self.labels, against, console, before["watch"])
         self.threads = ThreadPhases(reward.encoder)
         self.stopwatch = Stopwatch()
         self.stopwatch.seconds.update(before["stopwatch"])
         self.snapshots = Snapshots(run, config, score, self.stopwatch, before["snapshots"])
-        self.metrics = Metrics(run, self.labels, config.steps, before["metrics"])
+        self.metrics = Metrics(run, self.labels, config.steps, before["metrics"], watch=self.watch)
         self.bar = ProgressBar(console, config.steps, self.labels)
         self._interruption = Interruption()
         self._checkpoints = Checkpoints(
@@ -87,7 +99,8 @@ class Session:
         )
         # The labels first: the others report what they bring. The stopwatch last but one, so that a lap includes them
         # all; snapshots before it, so that their time is taken out of the lap. A checkpoint holds what all have done.
-        others: list[BaseCallback] = [self.threads, self.metrics, self.bar, self.snapshots, self.stopwatch]
+        watch = [] if self.watch is None else [self.watch]
+        others: list[BaseCallback] = [self.threads, *watch, self.metrics, self.bar, self.snapshots, self.stopwatch]
         self._callbacks: list[BaseCallback] = [self.labels, *others, self._checkpoints]
         if state is not None:
             self._callbacks.insert(1, Resumption(state, self._restore, self._callbacks))
@@ -136,6 +149,7 @@ class Session:
             "environment": self._venv.state_dict(),
             "replay": None if buffer is None else buffer.state_dict(),
             "labels": self.labels.state_dict(),
+            "watch": None if self.watch is None else self.watch.state_dict(),
             "learner": learner_state(self._model),
         }
 

@@ -1,0 +1,373 @@
+"""Finds the runs and records that a report is about. What is broken off is found too."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.files import read_json
+from vlm_rewards.training.run_folder import RunFolder
+
+State = Literal["complete", "not evaluated", "interrupted", "unfinished", "not started"]
+"""``interrupted`` ended by Ctrl-C; ``unfinished`` has no record: it was killed, or is still going."""
+
+STUDIES = ("judge", "landscape", "scaling", "sweep")
+"""Kinds of records that are shown by the pictures beside them."""
+KINDS = ("baselines", *STUDIES)
+"""Kinds of records that a report shows, besides those of runs, which have none."""
+
+_PLAN = "sweep-plan"
+_DEPTH = 3  # folders below the one named: a folder of sweeps has its runs at two
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, complete or not."""
+
+    name: str
+    """Such as the folder's name; no two of a report are the same."""
+    state: State
+    """How far it has come."""
+    record: dict[str, Any]
+    """Its ``record.json``; where there is none, what its settings and its log say."""
+    folder: Path | None = None
+    """Its folder; None where the record came alone."""
+    metrics: Path | None = None
+    """CSV of the training over time."""
+    snapshots: Path | None = None
+    """CSV of the policies saved along the way."""
+    last_words: str | None = None
+    """Of a run of a sweep that failed."""
+
+    @property
+    def task(self) -> str:
+        """Name of its task."""
+        return str(self.record["task"])
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return int(self.record["seed"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its settings."""
+        return self.record["config"]
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """What its final evaluation said."""
+        return self.record.get("evaluation")
+
+    def file(self, relative: object) -> Path | None:
+        """A file of its folder that the record names; None where there is none, or where it lies elsewhere."""
+        if self.folder is None or not isinstance(relative, str) or not relative:
+            return None
+        path = (self.folder / relative).resolve()
+        return path if path.is_relative_to(self.folder.resolve()) and path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A record that pictures tell more of than a table."""
+
+    name: str
+    """Such as the file's name."""
+    kind: str
+    """One of `STUDIES`."""
+    record: dict[str, Any]
+    """What the command wrote."""
+    pictures: tuple[Path, ...]
+    """The PNG files beside the record."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All that a report is about."""
+
+    runs: tuple[Run, ...]
+    """By task, seed and name."""
+    baselines: tuple[dict[str, Any], ...]
+    """Records of ``vlm-rewards baselines``, by task."""
+    studies: tuple[Study, ...]
+    """The other records."""
+    left_out: tuple[str, ...]
+    """Records in folders that a report does not show, and why."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Every task that a run or a record of baselines is about, in order."""
+        return tuple(sorted({*(run.task for run in self.runs), *(str(b["task"]) for b in self.baselines)}))
+
+
+def gather(paths: Iterable[Path]) -> Gathered:
+    """Find runs and records.
+
+    Args:
+        paths: Run folders, folders of run folders or of records, a sweep's too, and record files.
+
+    Returns:
+        Everything found, once.
+
+    Raises:
+        InvalidInputError: A path does not exist or holds nothing, nothing was named, or a file is of an unknown kind.
+        CheckpointError: A file is no record.
+    """
+    found = _Found()
+    for path in paths:
+        before = found.count
+        if path.is_file():
+            found.add_file(path, named=True)
+        elif path.is_dir():
+            found.add_folder(path)
+        else:
+            raise InvalidInputError(f"runs must be files or folders that exist, got {str(path)!r}.")
+        if found.count == before:
+            raise InvalidInputError(
+                f"runs must be run folders, folders of them, or records: {str(path)!r} holds none that is shown."
+            )
+    if not found.count:
+        raise InvalidInputError("no runs were named; name run folders, folders of them, or records.")
+    return found.gathered()
+
+
+def read_columns(path: Path | None) -> dict[str, NDArray[np.float64]]:
+    """Read a CSV file of numbers, one array a column.
+
+    Args:
+        path: The file; None, or one that is not there, has no columns.
+
+    Returns:
+        The columns; an empty cell, or one cut off where a run was killed, is NaN.
+    """
+    if path is None or not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+        return {name: np.array([_number(row[name]) for row in rows]) for name in reader.fieldnames or ()}
+
+
+def _number(cell: str | None) -> float:
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return math.nan
+
+
+class _Found:
+    """Collects what the paths hold, each file once."""
+
+    def __init__(self) -> None:
+        self._seen: set[Path] = set()
+        self._runs: list[tuple[Path, Run]] = []
+        self._baselines: list[dict[str, Any]] = []
+        self._studies: list[tuple[Path, dict[str, Any]]] = []
+        self._left_out: list[str] = []
+
+    @property
+    def count(self) -> int:
+        """How many files and folders were looked at that a report can show."""
+        return len(self._seen)
+
+    def add_file(self, path: Path, *, named: bool) -> None:
+        """Take in a record.
+
+        Args:
+            path: The file.
+            named: Whether the user named it, so that one that cannot be shown is an error.
+        """
+        record = _read(path)
+        kind = record.get("kind")
+        if kind not in (None, "run", _PLAN, *KINDS):
+            if named:
+                raise InvalidInputError(
+                    f"{str(path)!r} is a record of kind {kind!r}, which a report does not show. "
+                    f"Choices: runs, {', '.join(KINDS)}."
+                )
+            self._left_out.append(f"{path.name} (of kind {kind!r})")
+        elif self._is_new(path):
+            self._add(path, kind, record)
+
+    def add_folder(self, folder: Path) -> None:
+        """Take in a run's folder, or all that a folder holds."""
+        if is_run_folder(folder):
+            self._add_run_folder(folder)
+            return
+        for path in sorted(folder.glob("*.json")):
+            self.add_file(path, named=False)
+        for inner in _folders_below(folder, _DEPTH):
+            if is_run_folder(inner):
+                self._add_run_folder(inner)
+            else:
+                self._add_records_of_known_kind(inner)
+
+    def gathered(self) -> Gathered:
+        """Everything, named and in order."""
+        names = _short_names([path for path, _ in self._runs])
+        runs = [replace(run, name=name) for name, (_, run) in zip(names, self._runs, strict=True)]
+        order = sorted(_once(runs), key=lambda run: (run.task, run.seed, run.name))
+        study_names = _short_names([path for path, _ in self._studies])
+        folders = [path.parent for path, _ in self._studies]
+        studies = [
+            Study(name, record["kind"], record, _pictures(path, alone=folders.count(path.parent) == 1))
+            for name, (path, record) in zip(study_names, self._studies, strict=True)
+        ]
+        baselines = sorted(self._baselines, key=lambda record: (str(record["task"]), record["seed"]))
+        return Gathered(tuple(order), tuple(baselines), tuple(studies), tuple(self._left_out))
+
+    def _is_new(self, path: Path) -> bool:
+        resolved = path.resolve()
+        if resolved in self._seen:
+            return False
+        self._seen.add(resolved)
+        return True
+
+    def _add(self, path: Path, kind: str | None, record: dict[str, Any]) -> None:
+        if kind == "baselines":
+            _check(path, record, ("task", "seed", "encoder", "policies"))
+            self._baselines.append(record)
+        elif kind in STUDIES:
+            self._studies.append((path, record))
+        elif kind == _PLAN:
+            self._add_planned(path.parent, record)
+        else:
+            _check(path, record, ("task", "seed", "encoder", "config", "steps", "seconds"))
+            folder = path.parent if path.name == "record.json" and is_run_folder(path.parent) else None
+            self._runs.append((folder or path.with_suffix(""), _run(path, record, folder)))
+
+    def _add_run_folder(self, folder: Path) -> None:
+        run = RunFolder(folder)
+        if run.record.is_file():
+            self.add_file(run.record, named=True)
+        elif self._is_new(run.config):
+            self._runs.append((folder, _unfinished(run)))
+
+    def _add_planned(self, folder: Path, plan: dict[str, Any]) -> None:
+        """Runs of a sweep that have left nothing yet."""
+        for planned in plan.get("runs", ()):
+            inner = folder / planned["name"]
+            if not is_run_folder(inner) and self._is_new(inner / "config.json"):
+                record = _planned_record(planned["config"])
+                self._runs.append((inner, Run("", "not started", record, last_words=_last_words(inner))))
+
+    def _add_records_of_known_kind(self, folder: Path) -> None:
+        for path in sorted(folder.glob("*.json")):
+            if _kind(path) in (_PLAN, *KINDS):
+                self.add_file(path, named=False)
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a folder holds the settings of a run; other tools write a ``config.json`` too."""
+    try:
+        config = read_json(folder / "config.json")
+    except CheckpointError:
+        return False
+    return "task" in config and "algorithm" in config
+
+
+def _folders_below(folder: Path, depth: int) -> Iterator[Path]:
+    """Folders inside a folder, none of them inside a run's."""
+    for inner in sorted(folder.iterdir()):
+        if inner.is_dir() and not inner.name.startswith("."):
+            yield inner
+            if depth > 1 and not is_run_folder(inner):
+                yield from _folders_below(inner, depth - 1)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{str(path)!r} cannot be read as a record: {error}") from None
+
+
+def _kind(path: Path) -> object:
+    try:
+        return read_json(path).get("kind")
+    except CheckpointError:
+        return None
+
+
+def _check(path: Path, record: dict[str, Any], needed: Sequence[str]) -> None:
+    missing = [key for key in needed if key not in record]
+    if missing:
+        raise CheckpointError(f"{str(path)!r} is no record: it has no {', '.join(missing)}.")
+
+
+def _run(path: Path, record: dict[str, Any], folder: Path | None) -> Run:
+    state: State = "interrupted" if record.get("interrupted") else "not evaluated"
+    if "evaluation" in record:
+        state = "complete"
+    if folder is not None:
+        run = RunFolder(folder)
+        return Run("", state, record, folder, run.metrics, run.snapshots, _last_words(folder))
+    beside = [path.with_name(f"{path.stem}.{what}.csv") for what in ("metrics", "snapshots")]
+    return Run("", state, record, None, *beside)
+
+
+def _unfinished(run: RunFolder) -> Run:
+    steps = read_columns(run.metrics).get("step", np.array([]))
+    steps = steps[np.isfinite(steps)]
+    record = _planned_record(read_json(run.config))
+    record["steps"] = int(steps[-1]) if steps.size else 0
+    return Run("", "unfinished", record, run.path, run.metrics, run.snapshots, _last_words(run.path))
+
+
+def _planned_record(config: dict[str, Any]) -> dict[str, Any]:
+    """What settings alone say of a run."""
+    said = {key: config.get(key) for key in ("task", "goal", "baseline", "alpha", "preset")}
+    return {
+        **said,
+        "seed": config.get("seed", 0),
+        "encoder": {"name": config.get("encoder")},
+        "steps": 0,
+        "planned_steps": config.get("steps"),
+        "seconds": {},
+        "config": config,
+    }
+
+
+def _last_words(folder: Path) -> str | None:
+    """Why a run of a sweep failed, as ``vlm-rewards sweep`` noted it."""
+    note = folder.parent / "logs" / f"{folder.name}.failed.json"
+    try:
+        return str(json.loads(note.read_text(encoding="utf-8"))["last_words"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _once(runs: Iterable[Run]) -> list[Run]:
+    """Drop copies of a record whose run is there too."""
+    kept: list[Run] = []
+    for run in sorted(runs, key=lambda run: run.folder is None):
+        if run.folder is not None or all(run.record != other.record for other in kept):
+            kept.append(run)
+    return kept
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """The last part of each path, or as many of the last parts as it takes to tell them apart."""
+    parts = [path.absolute().parts for path in paths]
+    names = [path[-1] for path in parts]
+    length = 1
+    while len(set(names)) < len(names) and length < max(map(len, parts)):
+        length += 1
+        names = ["/".join(path[-length:]) if names.count(name) > 1 else name for path, name in zip(parts, names)]
+    return names
+
+
+def _pictures(record: Path, *, alone: bool) -> tuple[Path, ...]:
+    """PNG files beside a record; where several records share a folder, those named after it, if there are any."""
+    beside = sorted(record.parent.glob("*.png"))
+    own = [path for path in beside if path.name.startswith(record.stem)]
+    return tuple(beside if alone or not own else own)

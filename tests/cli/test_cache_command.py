@@ -1,0 +1,127 @@
+"""``vlm-rewards cache`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vlm_rewards.cli import main
+from vlm_rewards.encoders import EmbeddingCache
+from vlm_rewards.testing import FakeEncoder
+
+
+class Named(FakeEncoder):
+    def __init__(self, name: str) -> None:
+        super().__init__(16)
+        self.called = name
+
+    @property
+    def name(self) -> str:
+        return self.called
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "weights_sha256": self.called}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddingCache:
+    monkeypatch.setenv("VLM_REWARDS_CACHE", str(tmp_path / "cache"))
+    return EmbeddingCache()
+
+
+@pytest.fixture
+def filled(cache: EmbeddingCache) -> EmbeddingCache:
+    frames = np.arange(1_200 * 3, dtype=np.uint32).view(np.uint8).reshape(1_200, 1, 4, 3)
+    cache.embed(Named("ViT-B-32/[tag]"), frames)
+    cache.embed(Named("bundled"), frames[:3])
+    return cache
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main(["cache", *arguments])
+    shown = capsys.readouterr()
+    return int(stop.value.code or 0), shown.out, " ".join(shown.err.split())
+
+
+def test_list_as_a_table(capsys: pytest.CaptureFixture[str], filled: EmbeddingCache) -> None:
+    code, out, _ = run(capsys, "list")
+    assert code == 0
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
+    keys = [entry.key[:12] for entry in filled.entries()]
+    # 1,200 vectors of 16 float32: 76,800 bytes.
+    assert rows == [["ViT-B-32/[tag]", keys[0], "1,200", "0.1 MiB"], ["bundled", keys[1], "3", "0.0 MiB"]]
+    assert out.splitlines()[-1] == f"{filled.path}: {filled.size_bytes() / 2**20:.1f} MiB of at most 2.0 GiB"
+
+
+def test_list_as_json(capsys: pytest.CaptureFixture[str], filled: EmbeddingCache) -> None:
+    code, out, _ = run(capsys, "list", "--json")
+    assert code == 0
+    answer = json.loads(out)
+    facts = [(row["name"], row["embeddings"], row["size_bytes"]) for row in answer.pop("encoders")]
+    assert facts == [("ViT-B-32/[tag]", 1_200, 76_800), ("bundled", 3, 192)]
+    assert answer == {"file": str(filled.path), "size_bytes": filled.path.stat().st_size, "max_bytes": 2**31}
+
+
+def test_an_empty_cache(capsys: pytest.CaptureFixture[str], cache: EmbeddingCache) -> None:
+    assert run(capsys, "list") == (0, f"{cache.path}: 0.0 MiB of at most 2.0 GiB\n", "")
+    assert json.loads(run(capsys, "list", "--json")[1])["encoders"] == []
+    assert run(capsys, "clear")[1] == "forgot 0 embeddings, freed 0.0 MiB\n"
+    code, _, error = run(capsys, "clear", "--encoder", "bundled")
+    assert (code, error) == (
+        2,
+        "vlm-rewards: error: encoder must be one in the cache, got 'bundled': the cache is empty.",
+    )
+    assert not cache.path.exists()
+
+
+def test_clear_one_and_then_all(capsys: pytest.CaptureFixture[str], filled: EmbeddingCache) -> None:
+    code, out, _ = run(capsys, "clear", "--encoder", "ViT-B-32/[tag]")
+    assert code == 0
+    assert out.startswith("forgot 1,200 embeddings of ViT-B-32/[tag], freed 0.")
+    assert [entry.name for entry in filled.entries()] == ["bundled"]
+    assert run(capsys, "clear")[1].startswith("forgot 3 embeddings, freed")
+    assert filled.entries() == []
+
+
+def test_a_damaged_file_is_mended(capsys: pytest.CaptureFixture[str], filled: EmbeddingCache) -> None:
+    filled.path.write_bytes(b"no database, " * 100_000)
+    for arguments in (["list"], ["list", "--json"], ["clear", "--encoder", "bundled"]):
+        code, out, error = run(capsys, *arguments)
+        assert (code, out) == (2, "")
+        assert "file is not a database. `vlm-rewards cache clear` starts it anew" in error
+    assert run(capsys, "clear") == (0, "forgot 0 embeddings, freed 1.2 MiB\n", "")
+    assert run(capsys, "list")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Expected one of {list, clear}"),
+        (["clar"], "Available subcommands: list, clear"),
+        (["list", "--encoder", "bundled"], "Unrecognized or misplaced options"),
+        (["clear", "--json"], "Unrecognized or misplaced options"),
+        (["clear", "--encoder"], "Missing value for argument '--encoder"),
+        (["clear", "--encoder", "bundeld"], "unknown encoder in the cache 'bundeld'. Did you mean 'bundled'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_refused_in_words(
+    capsys: pytest.CaptureFixture[str], filled: EmbeddingCache, arguments: list[str], message: str
+) -> None:
+    code, out, error = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert message in error.replace("│ ", "").replace(" │", "")
+    assert sum(entry.embeddings for entry in filled.entries()) == 1_203
+
+
+def test_it_does_not_wait_for_torch(cache: EmbeddingCache) -> None:
+    code = "import sys; from vlm_rewards.cli.cache import main; main(['list']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"{cache.path}: 0.0 MiB of at most 2.0 GiB\nFalse\n"

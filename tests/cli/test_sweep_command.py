@@ -1,0 +1,224 @@
+"""``vlm-rewards sweep`` as a user meets it: refusals, runs, stops of all kinds."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from vlm_rewards.cli import main, sweep, train
+from vlm_rewards.cli.task_choice import read_choice
+
+SMALL = "--steps 600 --n-envs 3 --n-workers 1 --standardise 150 --learning-starts 150 --train-freq 10"
+SMALL += " --gradient-steps 4 --net-arch 16 --snapshots 2 --selection-episodes 2 --evaluation-episodes 2"
+SMALL += " --chunk-frames 30 --device cpu --no-video"
+TASK_FILE = """
+import dataclasses
+from vlm_rewards import register_task
+from vlm_rewards.testing import point_task
+TASK = register_task(dataclasses.replace(point_task("dot"), goal="the pole is upright"), replace=True)
+"""
+BREAKS = """
+import sys
+if "--alpha=1.0" in sys.argv:
+    raise ZeroDivisionError("the cause that must be named")
+"""
+
+
+@pytest.fixture
+def dot(tmp_path: Path) -> Path:
+    path = tmp_path / "dot.py"
+    path.write_text(TASK_FILE)
+    return path
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", *map(str, arguments)])
+    return int(stop.value.code or 0)
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """A sweep in a process of its own."""
+    command = [sys.executable, "-m", "vlm_rewards.cli", "sweep", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(what: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def written(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def summary(out: Path) -> dict[str, Any]:
+    return json.loads((out / "summary.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("cartpole --alpha 0 2", "alpha must be a number from 0 to 1, got 2.0"),
+        ("cartpole --alpha 0.5 .5", "alpha must have each value once, got 0.5 twice"),
+        ("cartpole --alpha", "alpha must be a list of at least one value"),
+        ("cartpole", "a sweep needs values of at least one of"),
+        ("cartpole --algo dqn qrdqm", "unknown algorithm 'qrdqm'"),
+        ("cartpole --algo sac", "algorithm sac needs a Box action space"),
+        ("cartpole --encoder bundled bundle", "unknown encoder 'bundle'"),
+        ("cartpol --seed 0", "unknown task 'cartpol'. Did you mean 'cartpole'"),
+        ("cartpole --preset gpu --seed 0", "unknown preset 'gpu'"),
+        ("--seed 0", "give a task or --env-id, one of them"),
+        ("--env-id Pendulum-v1 --seed 0", "--env-id needs --goal"),
+        ("cartpole --seed 0 --jobs 0", "jobs must be an int of at least 1, got 0"),
+        ("cartpole --seed 0 -- --stepz 3", "Unrecognized options: --stepz"),
+        ("cartpole --seed 0 -- --steps 500", "learning_starts must be less than steps (500)"),
+        ("cartpole --seed 0 -- --alpha 1", "--alpha cannot be among the arguments of train"),
+        ("cartpole --seed 0 --file none.json", "file 'none.json' cannot be read"),
+        ("--summary-only", "out must be a folder that `vlm-rewards sweep` wrote"),
+    ],
+)
+def test_bad_plans_are_refused_before_anything_is_written(
+    arguments: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, dashes, after = arguments.partition(" -- ")
+    assert run(*before.split(), "--out", tmp_path / "out", *dashes.split(), *after.split()) == 2
+    assert message.lower() in " ".join(capsys.readouterr().err.replace("│", " ").split()).lower()
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_to_write_must_be_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("cartpole", "--seed", 0) == 2
+    assert "out must name the sweep's folder" in capsys.readouterr().err
+    assert run() == 2
+    assert "usage: vlm-rewards sweep TASK" in capsys.readouterr().out
+
+
+def test_help_fits_into_eighty_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("--help") == 0
+    options = [line for line in capsys.readouterr().out.splitlines() if line.startswith((" ", "│", "╭", "╰"))]
+    assert len(options) >= 14
+    assert max(map(len, options)) <= 80
+
+
+def test_a_dry_run_prints_the_plan_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "sweep.json", tmp_path / "out"
+    said = {"task": "cartpole", "out": str(out), "grid": {"seed": [0, 1]}, "train": ["--steps", "6000"]}
+    file.write_text(json.dumps({**said, "runs": [{"alpha": 0}, {"algo": "ppo"}]}))
+    assert run("--file", file, "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    # 32 x 8 transitions a round: 6,000 steps are 24 rounds, the first 7 before learning starts; 17 x 128 updates.
+    assert lines[0] == "  alpha-0,seed-0: DQN, 6,000 steps, 2,176 updates; new"
+    assert lines[3].startswith("  algo-ppo,seed-1: PPO, 6,000 steps")
+    assert lines[-1] == "4 runs, 0 of them complete; nothing was started, nothing written"
+    assert not out.exists()
+    assert run("--file", file, "--dry-run", "--seed", 3) == 2
+    assert "seed must be given once: it is in the file and on the command line" in capsys.readouterr().err
+
+
+def test_a_plan_reads_the_arguments_of_train_as_train_does(tmp_path: Path, dot: Path) -> None:
+    rest = ["--alpha=0.25", "--seed=3", "--chunk-frames", "30", "--video", "--form", "softmax", "--others", "a cart"]
+    for about in (["cartpole", "--algo=qrdqn", "--preset=cpu"], [str(dot)]):
+        assert sweep._configure([*about, *rest]) == train._task_arguments(read_choice([*about, *rest])).config
+    about = ["--env-id=Pendulum-v1", "--goal=a pole", "--baseline=a cart", "--horizon", "40"]
+    assert sweep._configure([*about, *rest]) == train._environment_arguments(read_choice([*about, *rest])).config
+
+
+def test_an_environment_by_its_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sentences = ("--goal", "a pole", "a pole hanging", "--baseline", "a cart")
+    dashes = ("--out", tmp_path / "out", "--dry-run", "--", "--horizon", 40, "--steps", 3000)
+    assert run("--env-id", "Pendulum-v1", *sentences, "--algo", "sac", "td3", *dashes) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[1].split(",")[0].strip() for line in lines[:4]] == ["SAC", "TD3", "SAC", "TD3"]
+    assert "goal-a-pole-hanging-" in lines[2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_run_that_fails_stops_no_other_and_is_tried_again(
+    tmp_path: Path, dot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dot.write_text(TASK_FILE + BREAKS)
+    out = tmp_path / "out"
+    failing = (dot, "--alpha", 1, 0, "--seed", 0, "--out", out, "--jobs", 2, "--", *SMALL.split())
+    assert run(*failing) == 1
+    text = capsys.readouterr().out
+    assert "[1 of 2 complete]" in text
+    record = summary(out)
+    failed, complete = record["runs"]
+    assert (failed["name"], failed["state"]) == ("alpha-1,seed-0", "failed")
+    assert "the cause that must be named" in failed["last_words"]
+    assert (complete["state"], complete["success_rate"]) == ("complete", record["settings"][1]["success_rate"]["iqm"])
+    assert record["settings"][0]["seeds"]["failed"] == [0]
+    assert record["command"].startswith("vlm-rewards sweep ")
+    written = (out / "alpha-0,seed-0" / "record.json").stat()
+    own = json.loads((out / "alpha-0,seed-0" / "record.json").read_text())
+    assert own["evaluation"]["true_return"] == complete["true_return"]
+    assert own["command"].startswith(f"vlm-rewards train {dot} --alpha=0.0 --seed=0 --steps 600")
+    assert json.loads((out / "plan.json").read_text())["runs"][1]["config"] == own["config"]
+
+    assert run(*failing) == 1  # tried again, with the same end; the complete one is left alone
+    assert (out / "alpha-0,seed-0" / "record.json").stat() == written
+    assert (out / "logs" / "alpha-1,seed-0.log").read_text().count("$ vlm-rewards train") == 2
+    capsys.readouterr()
+    (out / "summary.md").unlink()
+    assert run("--out", out, "--summary-only") == 1
+    assert "1 of 1 seeds" in capsys.readouterr().out
+    assert "| alpha-1,seed-0 | failed |" in (out / "summary.md").read_text()
+    assert summary(out)["settings"] == record["settings"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_sweep_killed_and_interrupted_ends_like_one_that_was_left_alone(
+    tmp_path: Path, dot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def arguments(name: str) -> tuple[object, ...]:
+        options = ("--steps", 3000, "--checkpoint-seconds", 0, "--keep-state")
+        return (dot, "--alpha", 0, 1, "--out", tmp_path / name, "--jobs", 2, "--", *SMALL.split()[2:], *options)
+
+    assert run(*arguments("whole")) == 0
+    out = tmp_path / "broken"
+    states = [out / name / "resume.npz" for name in ("alpha-0", "alpha-1")]
+    for way in (signal.SIGINT, signal.SIGKILL):
+        process = start(*arguments("broken"))
+        # Work in both that is worth going on with, and newer than that of the last round.
+        old = [written(path) for path in states]
+        wait_for(lambda old=old: all(written(p) > t for p, t in zip(states, old, strict=True)), process)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 4  # two runs, each with a simulators' worker
+        if way is signal.SIGINT:
+            assert run(*arguments("broken")) == 2
+            assert "is being written by another process" in capsys.readouterr().err
+        process.send_signal(way)
+        pressed = time.monotonic()
+        output, _ = process.communicate(timeout=20)
+        assert not psutil.wait_procs(children, timeout=5)[1]
+        if way is signal.SIGINT:
+            assert time.monotonic() - pressed < 8
+            assert process.returncode == 130, output
+            assert "interrupted; the same command goes on" in output
+            assert "Traceback" not in output
+            assert [run["state"] for run in summary(out)["runs"]] == ["stopped", "stopped"]
+    assert run(*arguments("broken")) == 0
+    assert "go on     alpha-0" in capsys.readouterr().out
+    assert summary(out)["settings"] == summary(tmp_path / "whole")["settings"]
+    for name in ("alpha-0", "alpha-1"):
+        one, other = (json.loads((folder / name / "record.json").read_text()) for folder in (out, tmp_path / "whole"))
+        assert one["evaluation"] == other["evaluation"]
+        assert len(one["resumed"]) == 2
+        for snapshot in (tmp_path / "whole" / name / "checkpoints").iterdir():
+            assert (out / name / "checkpoints" / snapshot.name).read_bytes() == snapshot.read_bytes()

@@ -1,0 +1,386 @@
+"""Encoders, prompts and alphas judged together, beside the same judged one by one."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm_rewards.encoders import EmbeddingCache, ImageTextEncoder, load_encoder
+from vlm_rewards.envs import get_task
+from vlm_rewards.envs.captions import CartPoleCaptioner
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.evaluation import auroc, label_distance, pearson_distance, spearman
+from vlm_rewards.evaluation.judging import ALPHAS, Judged, PromptPair, judge, prompt_pairs
+from vlm_rewards.evaluation.ranking import ranked
+from vlm_rewards.evaluation.resampling import PearsonBootstrap
+from vlm_rewards.evaluation.states import STATES, StateSet, named_policies, visited_states
+from vlm_rewards.rewards import goal_baseline_reward
+from vlm_rewards.testing import FakeEncoder
+
+PROMPTS = prompt_pairs(["a red wall", "a white wall", "night"], ["a wall", "a picture"])
+FEW = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3), st.booleans()), min_size=4, max_size=12)
+
+
+class Counting(FakeEncoder):
+    """Notes how many pictures and which sentences it was given."""
+
+    def __init__(self, seed: int = 0, image_size: int = 32) -> None:
+        super().__init__(16, image_size, seed)
+        self.pictures: list[int] = []
+        self.sentences: list[str] = []
+
+    def embed_images(self, frames: np.ndarray) -> np.ndarray:
+        self.pictures.append(len(frames))
+        return super().embed_images(frames)
+
+    def embed_texts(self, prompts: Any) -> np.ndarray:
+        self.sentences += prompts
+        return super().embed_texts(prompts)
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "weights_sha256": f"seed {self._seed}"}
+
+
+class Blind(FakeEncoder):
+    """Sees the same in every picture."""
+
+    def embed_images(self, frames: np.ndarray) -> np.ndarray:
+        return np.repeat(super().embed_images(frames[:1] * 0), len(frames), axis=0)
+
+
+def direct(encoder: ImageTextEncoder, frames: np.ndarray) -> np.ndarray:
+    return encoder.embed_images(frames)
+
+
+def walls(count: int = 120, *, labels: bool = True, rewards: bool = True) -> Callable[[int], StateSet]:
+    """States whose labels and rewards have to do with their pictures, at any size."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    red = colours[..., 0].mean(axis=(1, 2))
+    known = red > np.median(red) + 5 if labels else None
+
+    def at(size: int) -> StateSet:
+        frames = colours.repeat(size // 4, axis=1).repeat(size // 4, axis=2)
+        return StateSet(frames, known, red if rewards else None, np.arange(count) // 4)
+
+    return at
+
+
+def one_by_one(encoder: ImageTextEncoder, states: StateSet, pair: PromptPair, alpha: float) -> np.ndarray:
+    goal, baseline = encoder.embed_texts([pair.goal, pair.baseline])
+    return goal_baseline_reward(encoder.embed_images(states.frames), goal, baseline, alpha)
+
+
+def test_every_row_is_what_judging_alone_says() -> None:
+    encoders, states_at = [Counting(1), Counting(2, image_size=48)], walls()
+    alphas = [0.0, 0.3, 1.0]
+    judged = judge([lambda: encoders[0], lambda: encoders[1]], PROMPTS, alphas, states_at, embed=direct, resamples=50)
+    order = [(e, p, a) for e in range(2) for p in range(6) for a in alphas]
+    assert [(row.encoder, row.prompt, row.alpha) for row in judged.rows] == order
+    labels = states_at(32).labels
+    assert labels is not None
+    for row in judged.rows:
+        encoder = encoders[row.encoder]
+        states = states_at(encoder.image_size)
+        rewards = one_by_one(encoder, states, PROMPTS[row.prompt], row.alpha)
+        assert row.epic.value == pytest.approx(label_distance(rewards, labels), abs=1e-9)
+        assert row.auroc == pytest.approx(auroc(rewards, labels), abs=1e-12)
+        assert row.spearman == pytest.approx(spearman(rewards, labels.astype(float)), abs=1e-12)
+        bootstrap = PearsonBootstrap(labels, states.groups, resamples=50)
+        (alone,) = bootstrap.distances(rewards[None])
+        assert (row.epic.low, row.epic.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
+        assert rewards[list(row.highest)].tolist() == sorted(rewards.tolist(), reverse=True)[:12]
+        assert rewards[list(row.lowest)].tolist() == sorted(rewards.tolist())[:12]
+    assert (judged.prompts, judged.alphas, judged.reference, judged.clustered) == (PROMPTS, (0, 0.3, 1), "labels", True)
+    assert [facts["seed"] for facts in judged.encoders] == [1, 2]
+    assert len({round(row.epic.value, 9) for row in judged.rows}) == len(judged.rows)
+
+
+def test_a_judgement_by_hand() -> None:
+    class Angles(FakeEncoder):
+        """A picture's level is its embedding's angle in degrees."""
+
+        def embed_images(self, frames: np.ndarray) -> np.ndarray:
+            angles = np.radians(frames[:, 0, 0, 0].astype(float))
+            return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+        def embed_texts(self, prompts: Any) -> np.ndarray:
+            return np.array([{"goal": [1, 0], "baseline": [0, 1]}[prompt] for prompt in prompts], dtype=np.float32)
+
+    # Rewards at alpha 0 are the cosines 1, 1/2, 1/2, 0 of 0, 60, 60 and 90 degrees. Goal states: the first two.
+    levels, labels = np.array([0, 60, 60, 90], dtype=np.uint8), np.array([True, True, False, False])
+    frames = np.broadcast_to(levels[:, None, None, None], (4, 2, 2, 3)).copy()
+    states = StateSet(frames, labels, None, np.arange(4))
+    judged = judge([Angles], [PromptPair("goal", "baseline")], [0], lambda size: states, embed=direct, resamples=20)
+    (row,) = judged.rows
+    # Means 3/4 and 1/4; deviation sqrt((1/4 + 0 + 0 + 1/4) / 4) = sqrt(1/8): rho = 1/2 * 1/2 / sqrt(1/8) = sqrt(1/2).
+    assert row.epic.value == pytest.approx(np.sqrt((1 - np.sqrt(0.5)) / 2), abs=1e-6)
+    assert row.auroc == pytest.approx(7 / 8)  # three pairs of four are won, one is a tie
+    # Ranks 4, 2.5, 2.5, 1 and 3.5, 3.5, 1.5, 1.5: centred 1.5, 0, 0, -1.5 and 1, 1, -1, -1: 3 / sqrt(4.5 * 4).
+    assert row.spearman == pytest.approx(3 / np.sqrt(18))
+    assert (row.highest, row.lowest) == ((0, 1, 2, 3), (3, 2, 1, 0))
+    assert judged.clustered is False
+    (histogram,) = judged.histograms
+    # Standardised: +-sqrt(2) and 0, in bins of 0.2 from -4: sqrt(2) in the one from 1.4, 0 in the one from 0.
+    assert [index for index, count in enumerate(histogram["goal"]) if count] == [20, 27]
+    assert [index for index, count in enumerate(histogram["other"]) if count] == [12, 20]
+
+
+def test_each_picture_and_sentence_is_embedded_once_an_encoder(tmp_path: Path) -> None:
+    cache, states_at = EmbeddingCache(tmp_path), walls(60)
+    for pairs, alphas in ((PROMPTS[:1], [0.5]), (PROMPTS, ALPHAS)):
+        encoders = [Counting(1), Counting(2)]
+        makers = [functools.partial(encoders.__getitem__, index) for index in range(2)]
+        judge(makers, pairs, alphas, states_at, embed=cache.embed, resamples=10)
+        sentences = sorted({text for pair in pairs for text in (pair.goal, pair.baseline)})
+        assert [sorted(encoder.sentences) for encoder in encoders] == [sentences] * 2
+        assert [encoder.pictures for encoder in encoders] == ([[60]] * 2 if len(pairs) == 1 else [[]] * 2)
+    assert (cache.embedded, cache.found) == (120, 120)
+
+
+def test_pictures_go_through_the_cache_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLM_REWARDS_CACHE", str(tmp_path))
+    first, second = Counting(), Counting()
+    judge([lambda: first], PROMPTS, [0.5], walls(30), resamples=10)
+    judge([lambda: second], PROMPTS, [0.5], walls(30), resamples=10)
+    assert (first.pictures, second.pictures) == ([30], [])
+    assert [entry.embeddings for entry in EmbeddingCache(tmp_path).entries()] == [30]
+
+
+def test_an_encoder_is_gone_before_the_next_is_made() -> None:
+    alive: list[weakref.ref[Any]] = []
+
+    def make() -> Counting:
+        gc.collect()
+        assert [ref() for ref in alive if ref() is not None] == []
+        encoder = Counting(len(alive))
+        alive.append(weakref.ref(encoder))
+        return encoder
+
+    judge([make] * 3, PROMPTS[:2], [0.5], walls(30), embed=direct, resamples=10)
+    assert len(alive) == 3
+
+
+def test_intervals_come_from_whole_episodes_where_there_are_some() -> None:
+    states = walls(80)(32)
+    apart = StateSet(states.frames, states.labels, states.true_rewards, np.arange(80))
+    encoder = Counting()
+    found = {}
+    for kind, given_states in (("episodes", states), ("states", apart)):
+        judged = judge([lambda: encoder], PROMPTS, [0.2, 0.8], lambda size, s=given_states: s, embed=direct, seed=3)
+        bootstrap = PearsonBootstrap(judged_labels(given_states), given_states.groups, seed=3)
+        for row in judged.rows:
+            rewards = one_by_one(encoder, given_states, PROMPTS[row.prompt], row.alpha)
+            (alone,) = bootstrap.distances(rewards[None])
+            assert (row.epic.low, row.epic.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
+        assert judged.to_dict()["interval"] == f"95 % bootstrap over {kind}"
+        found[kind] = judged
+    assert found["episodes"].rows[0].epic.low != found["states"].rows[0].epic.low
+    assert found["episodes"].rows[0].epic.value == pytest.approx(found["states"].rows[0].epic.value)
+
+
+def judged_labels(states: StateSet) -> np.ndarray:
+    assert states.labels is not None
+    return states.labels
+
+
+def test_histograms_have_every_state_once() -> None:
+    states_at = walls(200)
+    encoder = Counting()
+    judged = judge([lambda: encoder], PROMPTS, [0.0, 0.4, 0.7], states_at, embed=direct, resamples=10)
+    labels = judged_labels(states_at(32))
+    assert [(h["encoder"], h["prompt"], h["alpha"]) for h in judged.histograms] == [(0, p, 0.4) for p in range(6)]
+    for histogram in judged.histograms:
+        assert (sum(histogram["goal"]), sum(histogram["other"])) == (labels.sum(), (~labels).sum())
+        rewards = one_by_one(encoder, states_at(32), PROMPTS[histogram["prompt"]], 0.4).astype(float)
+        standard = (rewards - rewards.mean()) / rewards.std()
+        edges = np.linspace(-4, 4, 41)
+        assert histogram["edges"] == pytest.approx(edges.tolist())
+        for kind, mask in (("goal", labels), ("other", ~labels)):
+            counted = [((standard[mask] >= low) & (standard[mask] < low + 0.2)).sum() for low in edges[:-1]]
+            assert histogram[kind] == counted
+    focused = judge([lambda: encoder], PROMPTS, [0.0, 0.4], states_at, embed=direct, focus=0.0, resamples=10)
+    assert {histogram["alpha"] for histogram in focused.histograms} == {0.0}
+
+
+def test_what_lies_far_out_goes_into_the_last_bins() -> None:
+    # One white picture among a thousand black ones is some 31 deviations away.
+    frames = np.zeros((1_000, 4, 4, 3), dtype=np.uint8)
+    frames[7] = 255
+    states = StateSet(frames, np.arange(1_000) == 7, None, np.arange(1_000))
+    judged = judge([Counting], [PROMPTS[0]], [0.5], lambda size: states, embed=direct, resamples=10)
+    goal = judged.histograms[0]["goal"]
+    assert sum(goal) == goal[0] + goal[-1] == 1
+    assert sum(judged.histograms[0]["other"]) == 999
+
+
+def test_without_labels_the_true_reward_is_the_reference() -> None:
+    states_at = walls(labels=False)
+    encoder = Counting()
+    judged = judge([lambda: encoder], PROMPTS, [0.1, 0.9], states_at, embed=direct, resamples=20)
+    assert judged.reference == "true_reward"
+    assert judged.histograms == ()
+    reference = states_at(32).true_rewards
+    assert reference is not None
+    for row in judged.rows:
+        rewards = one_by_one(encoder, states_at(32), PROMPTS[row.prompt], row.alpha)
+        assert row.epic.value == pytest.approx(pearson_distance(rewards, reference), abs=1e-9)
+        assert row.spearman == pytest.approx(spearman(rewards, reference), abs=1e-12)
+        assert row.auroc is None
+    assert judged.to_dict()["rows"][0]["auroc"] is None
+
+
+def test_a_record_can_be_written_and_says_what_the_rows_say() -> None:
+    judged = judge([Counting], PROMPTS, [0.25, 0.75], walls(), embed=direct, resamples=20)
+    record = json.loads(json.dumps(judged.to_dict()))
+    assert list(record) == ["reference", "interval", "encoders", "prompts", "alphas", "rows", "histograms"]
+    assert record["prompts"][1] == {"goal": "a red wall", "baseline": "a picture"}
+    assert (record["alphas"], len(record["rows"]), len(record["histograms"])) == ([0.25, 0.75], 12, 6)
+    row = judged.row(0, 4, 0.75)
+    assert record["rows"][9] == {
+        "encoder": 0,
+        "prompt": 4,
+        "alpha": 0.75,
+        "epic": round(row.epic.value, 5),
+        "epic_low": round(row.epic.low, 5),
+        "epic_high": round(row.epic.high, 5),
+        "auroc": round(row.auroc or 0, 5),
+        "spearman": round(row.spearman, 5),
+        "highest": list(row.highest[:3]),
+        "lowest": list(row.lowest[:3]),
+    }
+
+
+def test_the_same_seed_gives_the_same_judgement() -> None:
+    def once(seed: int) -> Judged:
+        return judge([Counting], PROMPTS, ALPHAS, walls(), embed=direct, resamples=50, seed=seed)
+
+    assert once(1) == once(1)
+    assert once(1).rows != once(2).rows
+
+
+def test_repeated_alphas_are_judged_once() -> None:
+    judged = judge([Counting], PROMPTS[:1], [0.5, 0.1, 0.5], walls(), embed=direct, resamples=10)
+    assert judged.alphas == (0.5, 0.1)
+    assert len(judged.rows) == 2
+
+
+def refused(message: str, **changes: Any) -> None:
+    made: list[int] = []
+
+    def make() -> Counting:
+        made.append(1)
+        return Counting()
+
+    arguments = {"encoders": [make], "prompts": PROMPTS, "alphas": [0.5], "states_at": walls(30), **changes}
+    with pytest.raises(InvalidInputError, match=message):
+        judge(embed=direct, resamples=10, **arguments)
+    if {"prompts", "alphas", "focus"} & set(changes):
+        assert made == []  # before a model is loaded
+
+
+def test_bad_requests_are_refused() -> None:
+    for field in ("encoders", "prompts", "alphas"):
+        refused("encoders, prompts and alphas must each have at least one, got none", **{field: []})
+    refused(r"alpha must be in \[0, 1\], got 1.5", alphas=[0.5, 1.5])
+    refused(r"focus must be one of the alphas \(0.5,\), got 0.4", focus=0.4)
+
+
+def test_states_without_anything_to_compare_with_are_refused() -> None:
+    refused("the states have nothing to compare a reward with", states_at=walls(30, labels=False, rewards=False))
+    states = walls(30)(32)
+    for label, text in ((True, "every state"), (False, "no state")):
+        alike = StateSet(states.frames, np.full(30, label), None, states.groups)
+        refused(f"labels must have goal states and others, got {text} of 30 as goal", states_at=lambda size, s=alike: s)
+    flat = StateSet(states.frames, None, np.ones(30), states.groups)
+    refused("the true reward must not be constant: it is 1 in all of 30 states", states_at=lambda size: flat)
+
+
+def test_constant_rewards_are_refused_by_name() -> None:
+    for labels in (True, False):
+        states_at = walls(30, labels=labels)
+        refused("encoder 'fake', prompts 1, alpha 0.5: .* must not be constant", encoders=[Blind], states_at=states_at)
+
+
+def test_other_states_for_another_size_are_refused() -> None:
+    def shifted(size: int) -> StateSet:
+        states = walls(30)(size)
+        labels = judged_labels(states)
+        return StateSet(states.frames, np.roll(labels, size // 48), None, states.groups)
+
+    sizes = [lambda: Counting(1, 32), lambda: Counting(2, 48)]
+    refused(
+        "states_at must give the same states for every size of picture, it did not", encoders=sizes, states_at=shifted
+    )
+
+    def more(size: int) -> StateSet:
+        return walls(30 + size // 48)(size)
+
+    refused("states_at must give the same states for every size", encoders=sizes, states_at=more)
+
+
+def test_a_row_that_is_not_there() -> None:
+    judged = judge([Counting], PROMPTS[:1], [0.5], walls(30), embed=direct, resamples=10)
+    assert judged.row(0, 0, 0.5) is judged.rows[0]
+    with pytest.raises(InvalidInputError, match=r"nothing was judged at encoder 0, prompt 0, alpha 0.4"):
+        judged.row(0, 0, 0.4)
+
+
+def test_prompt_pairs() -> None:
+    pairs = prompt_pairs(["a", "b", "a"], ["c", "d", "c"])
+    assert [(pair.goal, pair.baseline) for pair in pairs] == [("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")]
+    with pytest.raises(InvalidInputError, match="goal and baseline must differ, both are 'b'"):
+        prompt_pairs(["a", "b"], ["b"])
+    with pytest.raises(InvalidInputError, match="baseline must be a sentence that is not empty, got ' '"):
+        prompt_pairs(["a"], [" "])
+
+
+@given(FEW)
+def test_ranked_is_spearman_and_auroc_one_by_one(rows: list[tuple[int, int, bool]]) -> None:
+    xs, ys, labels = (np.array(column) for column in zip(*rows, strict=True))
+    if not all(len(set(column.tolist())) > 1 for column in (xs, ys, labels)):
+        return
+    rewards = np.stack([xs, ys, xs + ys * 10]).astype(float)
+    for reference in (labels, xs.astype(float)):
+        correlations, areas = ranked(rewards, reference)
+        expected = [spearman(row, reference.astype(float)) for row in rewards]
+        np.testing.assert_allclose(correlations, expected, atol=1e-12)
+        if reference.dtype == np.bool_:
+            np.testing.assert_allclose(areas, [auroc(row, reference) for row in rewards], atol=1e-12)
+        else:
+            assert np.isnan(areas).all()
+
+
+@pytest.mark.alone
+def test_a_sweep_over_cached_frames_takes_under_two_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 11 alphas x 20 prompts x 5,000 frames, which are in memory, their embeddings on disk. Sentences alone are embedded.
+    encoder, task = load_encoder("bundled"), get_task("cartpole")
+    states = visited_states(task, named_policies("rule", task), STATES, seed=0, size=encoder.image_size)
+    captioner, rng = CartPoleCaptioner(), np.random.default_rng(0)
+    captions = dict.fromkeys(captioner.caption(captioner.sample(rng), rng) for _ in range(200))
+    pairs = prompt_pairs([caption for caption in captions if caption != task.baseline][:20], [task.baseline])
+    EmbeddingCache(tmp_path).embed(encoder, states.frames)
+
+    calls: list[int] = []
+    monkeypatch.setattr(encoder, "embed_images", lambda frames: calls.append(len(frames)))
+    seconds: list[float] = []
+    for _ in range(3):  # the machine may be busy for one of them
+        cache = EmbeddingCache(tmp_path)
+        start = time.perf_counter()
+        judged = judge([lambda: encoder], pairs, ALPHAS, lambda size: states, embed=cache.embed)
+        seconds.append(time.perf_counter() - start)
+        assert (cache.embedded, cache.found, calls) == (0, STATES, [])
+    assert len(judged.rows) == 11 * 20
+    assert judged.clustered
+    assert min(seconds) < 2.0

@@ -1,0 +1,232 @@
+"""Sets of states: the same whatever the size of the pictures, with true facts about each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from vlm_rewards.envs import EnvironmentConfig, Task, draw_cartpole, environment_task, get_task
+from vlm_rewards.errors import InvalidInputError, UnknownNameError
+from vlm_rewards.evaluation.rollouts import PolicyFunction
+from vlm_rewards.evaluation.states import (
+    GENERATORS,
+    RANDOM_SHARES,
+    Policies,
+    StateSet,
+    named_policies,
+    uniform_states,
+    visited_states,
+)
+from vlm_rewards.simulation import PhotographedVecEnv
+from vlm_rewards.testing import counting_task, point_task
+
+CARTPOLE = get_task("cartpole")
+
+
+def constant(*actions: int) -> Policies:
+    """Policies that always do the same, one for each action."""
+
+    def build(venv: PhotographedVecEnv, seed: int) -> Sequence[PolicyFunction]:
+        return [lambda observations, action=action: np.full(len(observations), action) for action in actions]
+
+    return Policies("constant", build)
+
+
+def same(one: StateSet, two: StateSet) -> bool:
+    pairs = [(getattr(one, name), getattr(two, name)) for name in ("frames", "labels", "true_rewards", "groups")]
+    return one.facts == two.facts and all(np.array_equal(a, b) for a, b in pairs if a is not None or b is not None)
+
+
+def brightness(states: StateSet) -> np.ndarray:
+    """Positions of `PointEnv`, read from the pictures."""
+    return states.frames[:, 0, 0, 0] / 255
+
+
+def numbers(states: StateSet) -> np.ndarray:
+    """Episode and step of `CountingEnv`, read from the pictures: int ``[n 2]``."""
+    digits = states.frames[:, 0, 0].astype(np.int64) @ [65536, 256, 1]
+    return np.stack(np.divmod(digits, 4096), axis=1)
+
+
+def test_uniform_states_are_uniform_between_the_bounds_and_else_as_at_the_start() -> None:
+    states = uniform_states(CARTPOLE, 300, seed=3, size=32)
+    drawn = np.random.default_rng(3).uniform([-2.4, -np.pi], [2.4, np.pi], (300, 2))
+    for frame, (position, angle) in zip(states.frames, drawn, strict=True):
+        np.testing.assert_array_equal(frame, draw_cartpole(position, angle, 32))
+    assert states.labels is not None
+    assert states.labels.tolist() == (np.abs(drawn[:, 1]) <= np.radians(12)).tolist()
+    assert states.true_rewards is None
+    assert states.groups.tolist() == list(range(300))  # independent
+    goals = int(states.labels.sum())
+    assert 10 < goals < 30  # a fifteenth of the circle
+    assert states.facts == {
+        "generator": "uniform",
+        "seed": 3,
+        "states": 300,
+        "goal_states": goals,
+        "goal_share": round(goals / 300, 4),
+        "dimensions": ["cart_position", "pole_angle"],
+    }
+
+
+def test_uniform_states_repeat_themselves_and_do_not_depend_on_the_size() -> None:
+    first = uniform_states(CARTPOLE, 40, seed=1, size=32)
+    assert same(uniform_states(CARTPOLE, 40, seed=1, size=32), first)
+    larger = uniform_states(CARTPOLE, 40, seed=1, size=48)
+    assert larger.frames.shape == (40, 48, 48, 3)
+    assert same(dataclasses.replace(larger, frames=first.frames), first)
+    assert not np.array_equal(uniform_states(CARTPOLE, 40, seed=2, size=32).frames, first.frames)
+
+
+def test_uniform_states_need_bounds_and_a_state() -> None:
+    pendulum = environment_task(EnvironmentConfig("Pendulum-v1"), goal="a goal", baseline="a baseline")
+    with pytest.raises(
+        InvalidInputError, match=r"task 'Pendulum-v1' has no state dimension with bounds .* state0, state1"
+    ):
+        uniform_states(pendulum, 4, seed=0, size=32)
+    with pytest.raises(InvalidInputError, match="CountingEnv cannot be put into a state"):
+        uniform_states(counting_task(), 4, seed=0, size=32)
+    with pytest.raises(InvalidInputError, match="count must be an int of at least 2, got 1"):
+        uniform_states(CARTPOLE, 1, seed=0, size=32)
+    with pytest.raises(InvalidInputError, match="seed must be an int from 0 to 4294967295, got -1"):
+        uniform_states(CARTPOLE, 4, seed=-1, size=32)
+
+
+def test_visited_states_are_steps_of_episodes_with_what_is_known_of_them() -> None:
+    task = counting_task(horizon=6, lengths=(2, 9))
+    states = visited_states(task, constant(0), 70, seed=0, size=32)
+    episode, step = numbers(states).T
+    assert states.true_rewards is not None
+    assert states.labels is not None
+    assert states.true_rewards.tolist() == step.tolist()  # the simulator's own reward
+    assert states.labels.tolist() == (episode % 2 == 0).tolist()
+    assert ((step >= 1) & (step <= 6)).all()  # states after a step, the last one included, none after a reset
+    assert (step == 6).any()
+    # One group is one episode, and one episode is one group, unless two drew the same number.
+    pairs = {(int(group), int(number)) for group, number in zip(states.groups, episode, strict=True)}
+    assert len(pairs) == len(set(states.groups.tolist())) == len(set(episode.tolist()))
+    assert len({(e, s) for e, s in numbers(states).tolist()}) == 70  # no state twice
+    goals = int(states.labels.sum())
+    assert states.facts == {
+        "generator": "constant",
+        "seed": 0,
+        "states": 70,
+        "goal_states": goals,
+        "goal_share": round(goals / 70, 4),
+        "policies": 1,
+        "episodes": len(pairs),
+    }
+
+
+@pytest.mark.parametrize("name", ["random", "rule"])
+def test_visited_states_repeat_themselves_and_do_not_depend_on_the_size(name: str) -> None:
+    task = dataclasses.replace(CARTPOLE, horizon=60)
+
+    def visit(seed: int, size: int = 32) -> StateSet:
+        return visited_states(task, named_policies(name, task), 61, seed=seed, size=size)
+
+    first = visit(1)
+    assert same(visit(1), first)
+    larger = visit(1, size=40)
+    assert larger.frames.shape == (61, 40, 40, 3)
+    assert same(dataclasses.replace(larger, frames=first.frames), first)
+    assert not same(visit(2), first)
+    assert first.labels is not None
+    assert first.true_rewards is not None
+    assert first.true_rewards.tolist() == first.labels.astype(float).tolist()  # so it is with our CartPole
+
+
+@pytest.mark.parametrize(("count", "shares"), [(9, [3, 3, 3]), (10, [3, 3, 4]), (11, [3, 4, 4]), (3, [1, 1, 1])])
+def test_every_policy_gets_its_share(count: int, shares: list[int]) -> None:
+    # Left, right, left: where a point is after many steps tells who moved it.
+    task = point_task(horizon=400)
+    states = visited_states(task, constant(0, 1, 0), count, seed=4, size=32)
+    assert len(states) == count
+    left, right, again = np.split(brightness(states), np.cumsum(shares)[:-1])
+    assert (np.concatenate([left, again]) < 0.9).all()
+    assert (right > 0.1).all()
+    assert states.facts["policies"] == 3
+    first, second, third = (set(part.tolist()) for part in np.split(states.groups, np.cumsum(shares)[:-1]))
+    assert not first & second | second & third | first & third  # each has episodes of its own
+    assert {0.0, 1.0} <= set(brightness(states).tolist())
+
+
+def test_more_states_than_an_episode_has_are_visited_in_more_episodes() -> None:
+    states = visited_states(point_task(horizon=5), constant(1), 200, seed=0, size=32)
+    assert len(states) == 200  # 16 simulators, at least 13 steps: three episodes each
+    assert states.facts["episodes"] == len(np.unique(states.groups)) == 48
+
+
+def test_a_task_without_a_criterion_has_no_labels() -> None:
+    task = dataclasses.replace(point_task(), criterion=None)
+    states = visited_states(task, constant(0, 1), 20, seed=0, size=32)
+    assert states.labels is None
+    assert states.true_rewards is not None
+    assert not states.true_rewards.any()
+    assert "goal_share" not in states.facts
+    assert states.facts["states"] == 20
+
+
+def test_bad_requests_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="count must be at least one a policy, got 2 for 3 policies"):
+        visited_states(point_task(), constant(0, 1, 0), 2, seed=0, size=32)
+    with pytest.raises(InvalidInputError, match="policies 'constant' must be at least one, got none"):
+        visited_states(point_task(), constant(), 2, seed=0, size=32)
+    with pytest.raises(InvalidInputError, match="states 'rule' need a one-line rule, and task 'point' has none"):
+        named_policies("rule", point_task())
+    with pytest.raises(UnknownNameError, match=r"unknown policies 'rules'. Did you mean 'rule'"):
+        named_policies("rules", CARTPOLE)
+
+
+def test_the_rule_is_mixed_with_random_actions_from_none_to_all() -> None:
+    assert GENERATORS == ("uniform", "random", "rule")
+    task: Task = dataclasses.replace(point_task(), rule=lambda observation: 1)  # to the right
+    venv = PhotographedVecEnv(task, 1, image_size=32, n_workers=1)
+    try:
+        policies = named_policies("rule", task).build(venv, 7)
+        assert len(policies) == len(RANDOM_SHARES) == 5
+        shares = [policy(np.zeros((20_000, 1))).mean() for policy in policies]
+    finally:
+        venv.close()
+    # A random action is right half of the time; three standard errors are 0.011.
+    np.testing.assert_allclose(shares, [1 - share / 2 for share in RANDOM_SHARES], atol=0.011)
+    assert shares[0] == 1
+
+
+def part(count: int, *, labels: bool = True, rewards: bool = True, generator: str = "uniform") -> StateSet:
+    frames = np.full((count, 2, 2, 3), count, dtype=np.uint8)
+    known = np.arange(count) % 2 == 0 if labels else None
+    facts = {"generator": generator, "seed": 5, "states": count}
+    return StateSet(frames, known, np.arange(count) + 0.5 if rewards else None, np.arange(count) // 2, facts)
+
+
+def test_joined_sets_keep_their_episodes_apart() -> None:
+    parts = [part(3), part(4, generator="rule"), part(1)]
+    joined = StateSet.joined(parts)
+    assert joined.frames[:, 0, 0, 0].tolist() == [3] * 3 + [4] * 4 + [1]
+    assert joined.groups.tolist() == [0, 0, 1, 2, 2, 3, 3, 4]
+    assert joined.labels is not None
+    assert joined.true_rewards is not None
+    assert joined.labels.tolist() == [True, False, True, True, False, True, False, True]
+    assert joined.true_rewards.tolist() == [0.5, 1.5, 2.5, 0.5, 1.5, 2.5, 3.5, 0.5]
+    assert joined.facts == {
+        "generator": "uniform + rule + uniform",
+        "seed": 5,
+        "states": 8,
+        "goal_states": 5,
+        "goal_share": 0.625,
+        "parts": [states.facts for states in parts],
+    }
+
+
+def test_joined_sets_know_what_all_know() -> None:
+    assert StateSet.joined([part(3), part(2, labels=False)]).labels is None
+    assert StateSet.joined([part(3, rewards=False), part(2)]).true_rewards is None
+    assert "goal_share" not in StateSet.joined([part(3), part(2, labels=False)]).facts
+    only = part(3)
+    assert StateSet.joined([only]) is only
+    with pytest.raises(InvalidInputError, match="sets must be at least one, got none"):
+        StateSet.joined([])
