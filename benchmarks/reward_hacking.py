@@ -111,29 +111,34 @@ def spin(observation: np.ndarray) -> int:
 
 def hold_at(place: float) -> Policy:
     """Rock the car up to a place on a slope, brake in time, and hold it there."""
-    side = np.sign(place + 0.52)  # which of the two slopes
+    side = 1.0 if place > -0.52 else -1.0  # which of the two slopes
 
     def act(observation: np.ndarray) -> np.ndarray:
         position, velocity = observation
-        push = mountain_car_rule(observation)
-        left = side * (place - position)
-        if velocity * side > 0 and left < 0.5:
-            # Height that the car would still gain against its own full brake, in terms of 0.0025 sin(3 x) / 3.
-            climb = 0.0025 / 3 * (np.sin(3 * place) - np.sin(3 * position)) * np.sign(side)
-            if side * velocity > 0 and 0.5 * velocity**2 > abs(climb) + 0.0004 * max(left, 0.0):
-                push = np.array([-side], dtype=np.float32)
-        if abs(left) < 0.06 and abs(velocity) < 0.015:
-            slope = 0.0025 * np.cos(3 * position) / 0.0015
-            push = np.array([slope + 20 * (place - position) - 60 * velocity])
-        return np.clip(push, -1, 1).astype(np.float32)
+        slope = 0.0025 * np.cos(3 * position) / 0.0015
+        if abs(place - position) < 0.06 and abs(velocity) < 0.012:
+            return np.array([np.clip(slope + 20 * (place - position) - 100 * velocity, -1, 1)], dtype=np.float32)
+        if velocity * side > 0 and side * (_stop(position, velocity, side) - place) >= 0:
+            return np.array([-side], dtype=np.float32)
+        return mountain_car_rule(observation)
 
     return act
 
 
+def _stop(position: float, velocity: float, side: float) -> float:
+    """Where a car comes to rest that brakes with all its force, by Gymnasium's own equations."""
+    for _ in range(60):
+        velocity += -side * 0.0015 - 0.0025 * np.cos(3 * position)
+        position += velocity
+        if velocity * side <= 0:
+            break
+    return position
+
+
 def rock(observation: np.ndarray) -> np.ndarray:
-    """Rock the car, and brake before the peak."""
+    """Rock the car, and brake in time before the peak."""
     position, velocity = observation
-    if position > 0.1 and velocity > 0:
+    if velocity > 0 and _stop(position, velocity, 1.0) >= 0.3:
         return np.array([-1.0], dtype=np.float32)
     return mountain_car_rule(observation)
 
@@ -205,18 +210,18 @@ PLANTED: dict[str, tuple[str, Any, str | None, Script]] = {
         "the cart stands at the right end of the track",
         CART(to_the(1), begins=0.6),
     ),
-    "parking short of the flag": ("mountaincar-textured", TEXTURED, None, CAR(hold_at(0.41), noise=(0.9, 0.6))),
+    "parking short of the flag": ("mountaincar-textured", TEXTURED, None, CAR(hold_at(0.41), noise=(0.9, 0.5))),
     "a slope that looks like the peak": (
         "mountaincar-textured",
         partial(TwoFlags, textured=True),
         None,
-        CAR(hold_at(-0.72), noise=(0.9, 0.6)),
+        CAR(hold_at(-0.72), noise=(0.9, 0.5)),
     ),
     "a camera that is ahead of a fast car": (
         "mountaincar-textured",
         partial(FastCamera, textured=True),
         None,
-        CAR(rock, noise=(0.9, 0.6), complete=0.8),
+        CAR(rock, noise=(0.9, 0.5), complete=0.8),
     ),
     "a sentence that asks for the valley": (
         "mountaincar",
