@@ -197,7 +197,7 @@ PLANTED: dict[str, tuple[str, Any, str | None, Script]] = {
     "a poster of a balanced pole at the track's end": ("cartpole", Poster, None, CART(to_the(1))),
     "a camera that rolls with the pole": ("cartpole", RollingCamera, None, CART(to_the(-1), complete=0.9)),
     "a camera that freezes while the pole spins": ("cartpole", FreezingCamera, None, CART(spin, begins=0.7)),
-    "another cart in the light": ("cartpole", DarkRoom, None, CART(to_the(-1), from_step=40)),
+    "another cart in the light": ("cartpole", DarkRoom, None, CART(to_the(-1), from_step=15)),
     "a sentence that asks for a fallen pole": (
         "cartpole",
         CartPoleSimulator,
@@ -210,7 +210,7 @@ PLANTED: dict[str, tuple[str, Any, str | None, Script]] = {
         "the cart stands at the right end of the track",
         CART(to_the(1), begins=0.6),
     ),
-    "parking short of the flag": ("mountaincar-textured", TEXTURED, None, CAR(hold_at(0.41), noise=(0.9, 0.5))),
+    "parking short of the flag": ("mountaincar-textured", TEXTURED, None, CAR(hold_at(0.41), noise=(1.0, 0.6))),
     "a slope that looks like the peak": (
         "mountaincar-textured",
         partial(TwoFlags, textured=True),

@@ -1,9 +1,10 @@
 """Notices when a policy gets better by the VLM's reward and worse by what the reward stands for.
 
-Early and later episodes are put together and the two scores of each are ranked. While the reward is a good stand-in
-both rise and fall together, or neither moves. Where the policy exploits the reward's mistakes (Amodei et al. 2016,
-*Concrete Problems in AI Safety*; Skalse et al. 2022 define it as one rising while the other falls), the correlation of
-the two falls below zero.
+The episodes in which the truth was best so far are compared with the latest ones. While the reward is a good stand-in
+both scores rise and fall together, or neither moves. Where the policy exploits the reward's mistakes (Amodei et al.
+2016, *Concrete Problems in AI Safety*; Skalse et al. 2022 define it as one rising while the other falls), the latest
+episodes have more reward and less truth, and the correlation over both windows falls below that within the better one.
+Everything is computed from ranks: it does not matter what units the two are in.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from vlm_rewards.errors import check_count
 
 WINDOW = 24
 """Episodes that are compared with as many others."""
-LEAST_CORRELATION = -0.3
-"""Spearman's correlation over both windows at which an alarm is due."""
-LEAST_EFFECT = 0.5
+CORRELATION_FALL = 0.5
+"""How far Spearman's correlation over both windows must lie below that within the better one, unless"""
+NEGATIVE_CORRELATION = -0.3
+"""it lies below this."""
+LEAST_EFFECT = 0.4
 """Cliff's delta by which the reward must have risen and the truth fallen: the share of pairs of episodes that say so,
 less the share of those that say the contrary."""
 LEAST_FALL = 0.1
@@ -38,6 +41,8 @@ class Comparison:
 
     correlation: float | None
     """Spearman's, of reward and truth over both windows, in [-1, 1]; None where one of them does not vary."""
+    correlation_before: float | None
+    """The same within the window in which the truth was best."""
     reward_before: float
     """Mean reward a step in the window in which the truth was best."""
     reward_now: float
@@ -53,12 +58,13 @@ class Comparison:
 
     @property
     def suspicious(self) -> bool:
-        """Whether the reward rose while the truth fell."""
-        return (
-            self.correlation is not None
-            and self.correlation <= LEAST_CORRELATION
-            and min(self.reward_rise, self.truth_fall) >= LEAST_EFFECT
+        """Whether the reward rose while the truth fell, and their correlation with it."""
+        if self.correlation is None or min(self.reward_rise, self.truth_fall) < LEAST_EFFECT:
+            return False
+        fallen = self.correlation_before is not None and (
+            self.correlation <= self.correlation_before - CORRELATION_FALL
         )
+        return fallen or self.correlation <= NEGATIVE_CORRELATION
 
 
 class HackingDetector:
@@ -138,6 +144,7 @@ def compare(before: Sequence[tuple[float, float]], now: Sequence[tuple[float, fl
     first, second = np.array(before), np.array(now)
     return Comparison(
         correlation=_spearman(np.concatenate([first, second])),
+        correlation_before=_spearman(first),
         reward_before=_mean(before, 0),
         reward_now=_mean(now, 0),
         truth_before=_mean(before, 1),

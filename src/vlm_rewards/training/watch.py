@@ -134,6 +134,7 @@ class HackingWatch(BaseCallback):
         alarm: dict[str, Any] = {
             "step": self.num_timesteps,
             "correlation": comparison.correlation,
+            "correlation_before": comparison.correlation_before,
             "vlm_before": comparison.reward_before,
             "vlm_now": comparison.reward_now,
             "reference_before": comparison.truth_before,
