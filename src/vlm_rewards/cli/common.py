@@ -41,15 +41,21 @@ def warn_of_unknown_words(encoder: OpenCLIPEncoder, prompts: Sequence[str], cons
         console.print(text, style="yellow", markup=False)
 
 
+def note_what_encoders_know(encoder: OpenCLIPEncoder, *, captioned: bool, task: str, console: Console) -> None:
+    """Say so where an encoder was trained on simulators: on that of the task, or on none but others."""
+    if not encoder.describe().get("in_domain"):
+        return
+    if captioned:
+        console.print(f"[dim]note: {IN_DOMAIN_NOTE}[/]")
+    else:
+        console.print(f"[yellow]warning:[/] {STRANGER_WARNING.format(encoder=encoder.name, task=task)}")
+
+
 def load_reward(config: TrainConfig, console: Console) -> StateReward | PotentialShaping:
     """Load the encoder of a configuration, embed its sentences and make its reward."""
     task = task_of(config)  # a bad task ends before a model is loaded or fetched
     encoder = load_encoder(config.encoder, device=config.device, dtype=config.dtype)
-    if encoder.describe().get("in_domain"):
-        if task.captioner is not None:
-            console.print(f"[dim]note: {IN_DOMAIN_NOTE}[/]")
-        else:
-            console.print(f"[yellow]warning:[/] {STRANGER_WARNING.format(encoder=encoder.name, task=task.name)}")
+    note_what_encoders_know(encoder, captioned=task.captioner is not None, task=task.name, console=console)
     warn_of_unknown_words(encoder, (config.goal, config.baseline, *config.reward.others), console)
     return build_reward(
         config.reward,

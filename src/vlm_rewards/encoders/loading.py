@@ -85,7 +85,11 @@ def _load(source: Source, device: str, dtype: str, batch_size: int | None) -> Op
     source, model, tokenizer = load_parts(source)
     digest = _digest(source.weights)
     settings: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size}
-    facts = {**_facts(source), "parameters": count_parameters(model), "weights_sha256": digest}
+    counts = {
+        "parameters": count_parameters(model),
+        "image_parameters": count_parameters(model.get_submodule("visual")),
+    }
+    facts = {**_facts(source), **counts, "weights_sha256": digest}
     if resolve_dtype(dtype, resolve_device(device)) == "fp32":
         fold_batch_norms(model.eval().get_submodule("visual"))
     try:
@@ -120,6 +124,20 @@ def load_parts(source: Source) -> tuple[Source, torch.nn.Module, Any]:
         raise WeightsNotFoundError(f"there is no file of weights {source.weights}")
     tokenizer = _build_tokenizer(source)
     return source, _build_model(source), tokenizer
+
+
+def weights_on_disk(source: Source) -> bool:
+    """Whether the weights of a source are here, so that nothing has to be fetched.
+
+    Args:
+        source: From ``parse_source``.
+    """
+    if source.is_local:
+        return source.weights is not None and source.weights.is_file()
+    if source.kind == "hub":
+        return _cached(source.model.removeprefix(HUB_PREFIX), _weight_names("")) is not None
+    repository, _, file = source.pretrained_config.get("hf_hub", "").rpartition("/")
+    return _cached(repository, _weight_names(file)) is not None
 
 
 def _reload(portable_name: str, name: str, settings: dict[str, Any], digest: str) -> OpenCLIPEncoder:

@@ -195,6 +195,7 @@ class OpenCLIPEncoder:
         return {
             "name": self._name,
             "parameters": count_parameters(self._model),
+            "image_parameters": count_parameters(self._model.visual),
             "image_size": self.image_size,
             "embedding_dim": self._embedding_dim,
             "context_length": self.context_length,

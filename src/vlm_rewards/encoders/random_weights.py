@@ -40,15 +40,15 @@ def write_random_checkpoint(architecture: str, folder: str | os.PathLike[str], *
     path = Path(folder) / f"random-{architecture}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        with _no_warning():
+        with without_warnings():
             model = open_clip.create_model(architecture)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
     return f"{architecture}={path}"
 
 
 @contextlib.contextmanager
-def _no_warning() -> Iterator[None]:
-    """open_clip warns of random weights, by the root logger; here they are what is wanted."""
+def without_warnings() -> Iterator[None]:
+    """Keep open_clip, which uses the root logger, from warning of random weights where they are what is wanted."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

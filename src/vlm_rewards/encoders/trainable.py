@@ -22,20 +22,28 @@ from vlm_rewards.encoders.loading import load_parts
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.encoders.preprocess import Preprocessing
 from vlm_rewards.encoders.sources import parse_source
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import InvalidInputError, unknown_name
 
 LossName: TypeAlias = Literal["clip", "siglip"]
 FrozenPart: TypeAlias = Literal["none", "image", "text"]
 
 TINY = "tiny"
 """Name of the architecture of the bundled encoder, trained from scratch."""
+SIZES = {
+    "tiny-xs": "mobilenetv4_conv_small_035",
+    TINY: "mobilenetv4_conv_small_050",
+    "tiny-m": "mobilenetv4_conv_small",
+    "tiny-l": "mobilenetv4_conv_medium",
+}
+"""Architectures that are trained from scratch, smallest first, with timm's name of their image tower. They differ in
+nothing else."""
 
 _TINY_MODEL: dict[str, Any] = {
     "embed_dim": 128,
     "custom_text": True,
     "vision_cfg": {
         "image_size": 96,
-        "timm_model_name": "mobilenetv4_conv_small_050",
+        "timm_model_name": SIZES[TINY],
         "timm_model_pretrained": False,
         # The trunk's own pooling and classifier: open_clip's projection expects another width than this trunk has.
         "timm_pool": "avg",
@@ -82,20 +90,27 @@ class TrainableModel:
         return OpenCLIPEncoder(self.model, self.tokenizer, name=self.name, device=device, dtype="fp32")
 
 
-def build_tiny(loss: LossName = "clip") -> TrainableModel:
+def build_tiny(loss: LossName = "clip", size: str = TINY) -> TrainableModel:
     """The bundled encoder's architecture, with random weights drawn from torch's global generator.
 
     Args:
         loss: What it will be trained with; it decides the temperature and bias to begin with.
+        size: One of `SIZES`; the bundled encoder is ``"tiny"``.
+
+    Raises:
+        UnknownNameError: There is no such size.
     """
+    if size not in SIZES:
+        raise unknown_name("size", size, SIZES)
     config = copy.deepcopy(_TINY_MODEL)
+    config["vision_cfg"]["timm_model_name"] = SIZES[size]
     if loss == "siglip":
         config |= {"init_logit_scale": math.log(10), "init_logit_bias": -10.0}
     settings = {key: value for key, value in config.items() if key != "custom_text"}
     model = open_clip.CustomTextCLIP(**settings)
     open_clip.set_model_preprocess_cfg(model, dict(_TINY_PREPROCESS))
     tokenizer = open_clip.SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
-    return TrainableModel(TINY, model, tokenizer, config, dict(_TINY_PREPROCESS), from_scratch=True)
+    return TrainableModel(size, model, tokenizer, config, dict(_TINY_PREPROCESS), from_scratch=True)
 
 
 def load_trainable(name: str) -> TrainableModel:

@@ -76,6 +76,8 @@ class Judged:
     """What the rewards were compared with: ``"labels"`` or ``"true_reward"``."""
     clustered: bool
     """Whether the intervals come from drawing whole episodes."""
+    focus: float
+    """The strength at which histograms were made."""
 
     def row(self, encoder: int, prompt: int, alpha: float) -> Judgement:
         """Find one judgement.
@@ -92,6 +94,7 @@ class Judged:
         """JSON-able, for a record; figures are drawn from it."""
         return {
             "reference": self.reference,
+            "focus": self.focus,
             "interval": "95 % bootstrap over " + ("episodes" if self.clustered else "states"),
             "encoders": list(self.encoders),
             "prompts": [{"goal": pair.goal, "baseline": pair.baseline} for pair in self.prompts],
@@ -178,7 +181,7 @@ def judge(
         del encoder, states  # before the next are made
     kind = "labels" if reference is not None and reference.dtype == np.bool_ else "true_reward"
     clustered = bootstrap is not None and bootstrap.clustered
-    return Judged(tuple(facts), tuple(prompts), strengths, tuple(rows), tuple(histograms), kind, clustered)
+    return Judged(tuple(facts), tuple(prompts), strengths, tuple(rows), tuple(histograms), kind, clustered, at)
 
 
 def _reference(states: StateSet) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -56,9 +56,41 @@ class StateSet:
     """int64 ``[n]``: states with the same number come from one episode, and are no independent draws."""
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     """JSON-able: generator, seed, number of states, class balance, episodes."""
+    names: tuple[str, ...] = ()
+    """What each is called, such as its file; empty: by its number (see `name`)."""
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def name(self, index: int) -> str:
+        """What a state is called: the name of its file, as `write_states` writes it."""
+        return self.names[index] if self.names else _numbered(index, 1)[0]
+
+    def relabelled(self, labels: Mapping[str, bool], source: str) -> StateSet:
+        """Keep the states that somebody has labelled, with these labels instead of the criterion's.
+
+        Args:
+            labels: By `name`.
+            source: Where they come from, for the record.
+
+        Raises:
+            InvalidInputError: A label is of no state, or there are fewer than two.
+        """
+        places = {self.name(index): index for index in range(len(self))}
+        strangers = [name for name in labels if name not in places]
+        if strangers:
+            raise InvalidInputError(
+                f"labels of {source!r} must be of states from {self.name(0)} to {self.name(len(self) - 1)}, "
+                f"got {strangers[0]!r}."
+            )
+        if len(labels) < 2:
+            raise InvalidInputError(f"labels of {source!r} must be at least two, got {len(labels)}.")
+        kept = np.array(sorted(places[name] for name in labels))
+        names = tuple(self.name(index) for index in kept.tolist())
+        values = np.array([labels[name] for name in names], dtype=bool)
+        facts = {**self.facts, "of_states": len(self), "labels_from": source, **_balance(values, kept)}
+        rewards = None if self.true_rewards is None else self.true_rewards[kept]
+        return StateSet(self.frames[kept], values, rewards, self.groups[kept], facts, names)
 
     @classmethod
     def joined(cls, sets: Sequence[StateSet]) -> StateSet:
@@ -77,10 +109,16 @@ class StateSet:
         groups = [part.groups + offset for part, offset in zip(sets, offsets, strict=True)]
         joined = {name: _concatenated([getattr(part, name) for part in sets]) for name in ("labels", "true_rewards")}
         frames = np.concatenate([part.frames for part in sets])
+        named = any(part.names for part in sets)
+        starts = np.cumsum([0, *map(len, sets[:-1])]).tolist()
+        every = [part.names or _numbered(start, len(part)) for part, start in zip(sets, starts, strict=True)]
+        names = tuple(name for part in every for name in part) if named else ()
         facts = {"generator": " + ".join(str(part.facts["generator"]) for part in sets), "seed": sets[0].facts["seed"]}
         parts = {"parts": [part.facts for part in sets]}
         balance = _balance(joined["labels"], np.concatenate(groups))
-        return cls(frames, joined["labels"], joined["true_rewards"], np.concatenate(groups), facts | balance | parts)
+        return cls(
+            frames, joined["labels"], joined["true_rewards"], np.concatenate(groups), facts | balance | parts, names
+        )
 
 
 @contextlib.contextmanager
@@ -265,6 +303,10 @@ def _visit(
         episodes[dones] += venv.num_envs
     known = None if task.criterion is None else np.array(labels, dtype=bool)
     return StateSet(np.concatenate(frames), known, np.array(rewards), np.array(groups), {"generator": "", "seed": 0})
+
+
+def _numbered(start: int, count: int) -> tuple[str, ...]:
+    return tuple(f"state_{index:05d}.png" for index in range(start, start + count))
 
 
 def _balance(labels: np.ndarray | None, groups: np.ndarray) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from vlm_rewards.envs.captions.grammar import NEAREST_ALLOWED, PAPER_PROMPTS, STOP_WORDS, content_words, jaccard
 from vlm_rewards.envs.tasks import Task
+from vlm_rewards.finetuning.config import FROM_SCRATCH
 
 _CAPTIONS = 50_000
 _NEAREST = 3
@@ -51,7 +52,7 @@ _LIMITS = """## Limits
 
 
 def _intro(config: Mapping[str, Any], record: Mapping[str, Any], tasks: Sequence[Task]) -> str:
-    scratch = "trained from scratch" if config["model"] == "tiny" else f"fine-tuned from `{config['model']}`"
+    scratch = "trained from scratch" if config["model"] in FROM_SCRATCH else f"fine-tuned from `{config['model']}`"
     count = record["parameters"]
     return (
         "# Model card\n\n"

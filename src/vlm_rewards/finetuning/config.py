@@ -11,6 +11,8 @@ from vlm_rewards.errors import InvalidInputError
 
 Freeze = Literal["none", "image", "text"]
 Loss = Literal["clip", "siglip"]
+FROM_SCRATCH = ("tiny-xs", "tiny", "tiny-m", "tiny-l")
+"""Models that have no weights yet: the names of `vlm_rewards.encoders.trainable.SIZES`, which needs torch."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class FinetuneConfig:
     tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured")
     """Tasks whose states are drawn and captioned."""
     model: str = "tiny"
-    """"tiny" for the bundled encoder's architecture from scratch, or any encoder that can be loaded, to go on from."""
+    """"tiny" for the bundled encoder's architecture from scratch ("tiny-xs", "tiny-m", "tiny-l": with a smaller or
+    larger image tower), or any encoder that can be loaded, to go on from."""
     out: Path = Path("runs/finetuned")
     """Folder for the model, its model card and the training record."""
     overwrite: bool = False
@@ -69,8 +72,8 @@ class FinetuneConfig:
         _between("within_task", self.within_task, 0.0, 1.0)
         _one_of("loss", self.loss, get_args(Loss))
         _one_of("freeze", self.freeze, get_args(Freeze))
-        if self.model == "tiny" and self.freeze != "none":
-            raise InvalidInputError(f"freeze must be 'none' for a model from scratch ('tiny'), got {self.freeze!r}.")
+        if self.model in FROM_SCRATCH and self.freeze != "none":
+            raise InvalidInputError(f"freeze must be 'none' for a model from scratch ({self.model!r}), got {self.freeze!r}.")
         if self.freeze == "none" and self.unlocked_groups:
             raise InvalidInputError(
                 f"unlocked_groups needs a frozen tower, got {self.unlocked_groups} with freeze='none'."

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vlm_rewards.encoders.openclip import resolve_device
 from vlm_rewards.encoders.sources import parse_source
-from vlm_rewards.encoders.trainable import TINY, TrainableModel, build_tiny, freeze, load_trainable, save_folder
+from vlm_rewards.encoders.trainable import SIZES, TrainableModel, build_tiny, freeze, load_trainable, save_folder
 from vlm_rewards.envs.tasks import Task
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.finetuning.card import model_card
@@ -47,7 +47,7 @@ def run_finetune(config: FinetuneConfig, *, console: Console | None = None) -> P
     """
     tasks = captioned_tasks(config.tasks)
     device = resolve_device(config.device)
-    if config.model != TINY:
+    if config.model not in SIZES:
         parse_source(config.model)  # a name that does not exist leaves no folder behind
     folder = _prepare_folder(config)
     with _reproducible(config), _progress(console) as progress:
@@ -109,8 +109,8 @@ def _prepare_folder(config: FinetuneConfig) -> Path:
 
 
 def _model(config: FinetuneConfig) -> TrainableModel:
-    if config.model == TINY:
-        return build_tiny(config.loss)
+    if config.model in SIZES:
+        return build_tiny(config.loss, config.model)
     trained = load_trainable(config.model)
     freeze(trained.model, config.freeze, config.unlocked_groups)
     return trained

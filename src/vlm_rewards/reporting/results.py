@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vlm_rewards.envs import get_task
 from vlm_rewards.errors import UnknownNameError
+from vlm_rewards.reporting.report.blocks import Cell, Table
 from vlm_rewards.reporting.report.gathering import Gathered, Run
 from vlm_rewards.reporting.report.seeds import Aggregate, Setting, identities, settings_of
 
@@ -72,13 +72,15 @@ def result_rows(gathered: Gathered) -> list[ResultRow]:
     for task in gathered.tasks:
         runs = [run for run in gathered.runs if run.task == task]
         baselines = [record for record in gathered.baselines if record["task"] == task]
-        rows += [_baseline_row(record, name) for record in baselines for name in record["policies"]]
+        for record, label in zip(baselines, _distinctions(baselines), strict=True):
+            rows += [_baseline_row(record, name, label) for name in record["policies"]]
         if not baselines:
             command = baselines_command(runs[0])
             rows.append(ResultRow(task, "baselines", "not among the inputs; make them with", command=command))
         settings = settings_of(runs)
         for setting in settings:
-            rows += [_run_row(run, setting.label) for run in setting.runs]
+            again = setting.repeated_seeds
+            rows += [_run_row(run, setting.label, with_name=run.seed in again) for run in setting.runs]
     return rows
 
 
@@ -114,28 +116,30 @@ def seed_notes(settings: Sequence[Setting]) -> list[str]:
             notes.append(f"{setting.label}: {missing} of {len(setting.runs)} runs have no evaluation and do not count.")
         if setting.repeated_seeds:
             seeds = ", ".join(map(str, setting.repeated_seeds))
-            notes.append(f"{setting.label}: seed {seeds} is there more than once, and counts as often.")
+            several = "seeds {} are" if len(setting.repeated_seeds) > 1 else "seed {} is"
+            notes.append(f"{setting.label}: {several.format(seeds)} there more than once, and counted as often.")
     return notes
 
 
-def results_table(gathered: Gathered) -> str:
-    """Format the rows as a Markdown table.
+def results_table(rows: Sequence[ResultRow], *, with_task: bool, anchors: Mapping[str, str] | None = None) -> Table:
+    """Put rows into a table; learned policies stand out.
 
     Args:
-        gathered: Runs and records.
+        rows: What `result_rows` returns, or those of a task.
+        with_task: Whether there is a column for the task.
+        anchors: The section of each run, by the run's name.
 
     Returns:
-        The table alone; learned policies are bold.
+        The table.
     """
-    lines = []
-    for row in result_rows(gathered):
-        cells = [escaped(cell) for cell in row.cells]
-        if row.run is not None:
-            cells[1] = f"**{cells[1]}**"
-        if row.command is not None:
-            cells[2] += f" {code(row.command)}"
-        lines.append(cells)
-    return markdown_table(COLUMNS, lines)
+    first = 0 if with_task else 1
+    lines: list[tuple[Cell | str, ...]] = []
+    for row in rows:
+        anchor = (anchors or {}).get(row.run.name, "") if row.run is not None else ""
+        policy = Cell(row.policy, strong=row.run is not None, anchor=anchor)
+        success = row.success if row.command is None else Cell(row.success, code=row.command)
+        lines.append((row.task, policy, success, *row.cells[3:])[first:])
+    return Table(COLUMNS[first:], tuple(lines))
 
 
 def footnotes(gathered: Gathered) -> list[str]:
@@ -169,6 +173,28 @@ def comparability_note(runs: Sequence[Run], baselines: Sequence[dict[str, Any]])
         f"VLM returns here are of {len(rewards)} different rewards (sentences, alpha, form or encoder): compare them "
         "only between rows with the same. Success and true return compare all."
     )
+
+
+def watch_notes(runs: Sequence[Run]) -> list[str]:
+    """Say what the watch for reward hacking saw; nothing where no run was watched."""
+    watched = [run for run in runs if run.record.get("watch")]
+    if not watched:
+        return []
+    alarmed = [run for run in watched if alarms_of(run)]
+    notes = [
+        f"Possible reward hacking, {run.name}: {len(alarms_of(run))} "
+        f"alarm{'s' if len(alarms_of(run)) > 1 else ''} against the {run.record['watch'].get('reference')}."
+        for run in alarmed
+    ]
+    quiet, blind = len(watched) - len(alarmed), len(runs) - len(watched)
+    if quiet:
+        notes.append(f"No alarm of reward hacking in {'the other ' if alarmed else ''}{quiet} watched runs.")
+    return [*notes, *([f"{blind} runs have no record of a watch for reward hacking."] if blind else [])]
+
+
+def alarms_of(run: Run) -> list[dict[str, Any]]:
+    """Alarms of reward hacking that a run raised."""
+    return list((run.record.get("watch") or {}).get("alarms") or ())
 
 
 def state_text(run: Run) -> str:
@@ -241,34 +267,35 @@ def commands(gathered: Gathered) -> list[str]:
     return list(dict.fromkeys(str(record["command"]) for record in records if record.get("command")))
 
 
-def escaped(text: str) -> str:
-    """A text for Markdown, in one line, in which nothing has a meaning of its own."""
-    plain = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|~$]|^[#>+-](?=\s)|^\d+(?=\.\s))", r"\\\1", plain)
+def _baseline_row(record: dict[str, Any], name: str, label: str) -> ResultRow:
+    policy = f"{_BASELINE_NAMES.get(name, name)}{label}"
+    return ResultRow(record["task"], policy, *_scores(record["policies"][name]), "-", "-")
 
 
-def code(text: str) -> str:
-    """A text as Markdown's code, for a cell of a table."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * (longest + 1)
-    pad = " " if longest else ""
-    return f"{fence}{pad}{' '.join(text.split())}{pad}{fence}".replace("|", r"\|")
+def _distinctions(baselines: Sequence[dict[str, Any]]) -> list[str]:
+    """What tells several records of a task's baselines apart; nothing where there is one."""
+    told = [
+        {
+            "goal": f"“{record.get('goal')}”",
+            "baseline": f"baseline “{record.get('baseline')}”",
+            "alpha": f"alpha {record.get('alpha')}",
+            "encoder": encoder_text(record),
+            "seed": f"seed {record['seed']}",
+        }
+        for record in baselines
+    ]
+    differing = [name for name in told[0] if any(own[name] != told[0][name] for own in told)] if told else []
+    labels = ["".join(f", {own[name]}" for name in differing) for own in told]
+    return [
+        label if labels.count(label) == 1 else f"{label} ({labels[:place].count(label) + 1})"
+        for place, label in enumerate(labels)
+    ]
 
 
-def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table of cells that are Markdown already."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def _baseline_row(record: dict[str, Any], name: str) -> ResultRow:
-    return ResultRow(record["task"], _BASELINE_NAMES.get(name, name), *_scores(record["policies"][name]), "-", "-")
-
-
-def _run_row(run: Run, label: str) -> ResultRow:
+def _run_row(run: Run, label: str, *, with_name: bool) -> ResultRow:
     seconds = run.record["seconds"].get("training")
     rest = f"{run.record['steps']:,}", "-" if seconds is None else f"{seconds:.0f}"
-    policy = f"{label}, seed {run.seed}"
+    policy = f"{label}, seed {run.seed}" + (f" ({run.name})" if with_name else "")
     if run.evaluation is None:
         return ResultRow(run.task, policy, state_text(run), "", "", *rest, run)
     return ResultRow(run.task, policy, *_scores(run.evaluation), *rest, run)

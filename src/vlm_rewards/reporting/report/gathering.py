@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,12 @@ KINDS = ("baselines", *STUDIES)
 """Kinds of records that a report shows, besides those of runs, which have none."""
 
 _PLAN = "sweep-plan"
+_SHOWN_REASONS = 3
+_ABOUT = {"task": str, "seed": int, "encoder": dict}
+_OF_BASELINES = {**_ABOUT, "policies": dict}
+_OF_A_RUN = {**_ABOUT, "config": dict, "steps": int, "seconds": dict}
+_RETURNS = ("vlm_return", "vlm_return_std", "true_return", "true_return_std")
+_OF_AN_EVALUATION = {"episodes": int, **dict.fromkeys(_RETURNS, Real)}
 _DEPTH = 3  # folders below the one named: a folder of sweeps has its runs at two
 
 
@@ -134,6 +141,7 @@ def gather(paths: Iterable[Path]) -> Gathered:
         if found.count == before:
             raise InvalidInputError(
                 f"runs must be run folders, folders of them, or records: {str(path)!r} holds none that is shown."
+                + "".join(f" {reason}" for reason in found.left_out[:_SHOWN_REASONS])
             )
     if not found.count:
         raise InvalidInputError("no runs were named; name run folders, folders of them, or records.")
@@ -179,6 +187,11 @@ class _Found:
         """How many files and folders were looked at that a report can show."""
         return len(self._seen)
 
+    @property
+    def left_out(self) -> list[str]:
+        """What was found and cannot be shown, and why."""
+        return self._left_out
+
     def add_file(self, path: Path, *, named: bool) -> None:
         """Take in a record.
 
@@ -186,17 +199,22 @@ class _Found:
             path: The file.
             named: Whether the user named it, so that one that cannot be shown is an error.
         """
-        record = _read(path)
-        kind = record.get("kind")
-        if kind not in (None, "run", _PLAN, *KINDS):
-            if named:
+        try:
+            record = _read(path)
+            kind = record.get("kind")
+            if kind not in (None, "run", _PLAN, *KINDS):
                 raise InvalidInputError(
                     f"{str(path)!r} is a record of kind {kind!r}, which a report does not show. "
                     f"Choices: runs, {', '.join(KINDS)}."
                 )
-            self._left_out.append(f"{path.name} (of kind {kind!r})")
-        elif self._is_new(path):
-            self._add(path, kind, record)
+            if path.resolve() not in self._seen:
+                self._add(path, kind, record)
+        except (CheckpointError, InvalidInputError) as error:
+            if named:
+                raise
+            self._left_out.append(str(error))
+        else:
+            self._seen.add(path.resolve())
 
     def add_folder(self, folder: Path) -> None:
         """Take in a run's folder, or all that a folder holds."""
@@ -215,7 +233,8 @@ class _Found:
         """Everything, named and in order."""
         names = _short_names([path for path, _ in self._runs])
         runs = [replace(run, name=name) for name, (_, run) in zip(names, self._runs, strict=True)]
-        order = sorted(_once(runs), key=lambda run: (run.task, run.seed, run.name))
+        kept, copies = _once(runs)
+        order = sorted(kept, key=lambda run: (run.task, run.seed, run.name))
         study_names = _short_names([path for path, _ in self._studies])
         folders = [path.parent for path, _ in self._studies]
         studies = [
@@ -223,7 +242,7 @@ class _Found:
             for name, (path, record) in zip(study_names, self._studies, strict=True)
         ]
         baselines = sorted(self._baselines, key=lambda record: (str(record["task"]), record["seed"]))
-        return Gathered(tuple(order), tuple(baselines), tuple(studies), tuple(self._left_out))
+        return Gathered(tuple(order), tuple(baselines), tuple(studies), (*self._left_out, *copies))
 
     def _is_new(self, path: Path) -> bool:
         resolved = path.resolve()
@@ -234,14 +253,20 @@ class _Found:
 
     def _add(self, path: Path, kind: str | None, record: dict[str, Any]) -> None:
         if kind == "baselines":
-            _check(path, record, ("task", "seed", "encoder", "policies"))
-            self._baselines.append(record)
+            _check(path, record, _OF_BASELINES)
+            for summary in record["policies"].values():
+                _check(path, summary, _OF_AN_EVALUATION)
+            if record not in self._baselines:
+                self._baselines.append(record)
         elif kind in STUDIES:
-            self._studies.append((path, record))
+            if all(record != other for _, other in self._studies):
+                self._studies.append((path, record))
         elif kind == _PLAN:
             self._add_planned(path.parent, record)
         else:
-            _check(path, record, ("task", "seed", "encoder", "config", "steps", "seconds"))
+            _check(path, record, _OF_A_RUN)
+            if record.get("evaluation") is not None:
+                _check(path, record["evaluation"], _OF_AN_EVALUATION)
             folder = path.parent if path.name == "record.json" and is_run_folder(path.parent) else None
             self._runs.append((folder or path.with_suffix(""), _run(path, record, folder)))
 
@@ -257,7 +282,7 @@ class _Found:
         for planned in plan.get("runs", ()):
             inner = folder / planned["name"]
             if not is_run_folder(inner) and self._is_new(inner / "config.json"):
-                record = _planned_record(planned["config"])
+                record = {**_planned_record(planned["config"]), "command": plan.get("command")}
                 self._runs.append((inner, Run("", "not started", record, last_words=_last_words(inner))))
 
     def _add_records_of_known_kind(self, folder: Path) -> None:
@@ -298,15 +323,20 @@ def _kind(path: Path) -> object:
         return None
 
 
-def _check(path: Path, record: dict[str, Any], needed: Sequence[str]) -> None:
+def _check(path: Path, record: Any, needed: Mapping[str, type[Any]]) -> None:
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{str(path)!r} is no record: it has {record!r} where an object is due.")
     missing = [key for key in needed if key not in record]
     if missing:
         raise CheckpointError(f"{str(path)!r} is no record: it has no {', '.join(missing)}.")
+    for key, kind in needed.items():
+        if isinstance(record[key], bool) or not isinstance(record[key], kind):
+            raise CheckpointError(f"{str(path)!r} is no record: its {key} is {record[key]!r}.")
 
 
 def _run(path: Path, record: dict[str, Any], folder: Path | None) -> Run:
     state: State = "interrupted" if record.get("interrupted") else "not evaluated"
-    if "evaluation" in record:
+    if record.get("evaluation") is not None:
         state = "complete"
     if folder is not None:
         run = RunFolder(folder)
@@ -346,13 +376,26 @@ def _last_words(folder: Path) -> str | None:
         return None
 
 
-def _once(runs: Iterable[Run]) -> list[Run]:
-    """Drop copies of a record whose run is there too."""
+def _once(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+    """Drop copies of a run, folders first; also what was dropped.
+
+    Two records are never the same by chance: they hold the time of their start.
+    """
     kept: list[Run] = []
+    copies: list[str] = []
     for run in sorted(runs, key=lambda run: run.folder is None):
-        if run.folder is not None or all(run.record != other.record for other in kept):
+        recorded = run.state not in ("unfinished", "not started")
+        same = next((other for other in kept if recorded and _said(other) == _said(run)), None)
+        if same is None:
             kept.append(run)
-    return kept
+        else:
+            copies.append(f"{run.name} (a copy of {same.name})")
+    return kept, copies
+
+
+def _said(run: Run) -> dict[str, Any]:
+    """A record without the place of its video, which comes last and may lie elsewhere."""
+    return {**run.record, "evaluation": {**(run.evaluation or {}), "video": None}}
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
@@ -362,7 +405,9 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
     length = 1
     while len(set(names)) < len(names) and length < max(map(len, parts)):
         length += 1
-        names = ["/".join(path[-length:]) if names.count(name) > 1 else name for path, name in zip(parts, names)]
+        names = [
+            "/".join(path[-length:]) if names.count(name) > 1 else name for path, name in zip(parts, names, strict=True)
+        ]
     return names
 
 

@@ -14,7 +14,9 @@ from vlm_rewards.evaluation.aggregate import interquartile_mean, stratified_boot
 from vlm_rewards.reporting.report.gathering import Run
 from vlm_rewards.training.config import TrainConfig
 
-_OF_NO_ACCOUNT = frozenset({"seed", "n_workers", "device", "task_file"})
+_OF_NO_ACCOUNT = frozenset(
+    {"seed", "n_workers", "device", "task_file", "watch", "watch_goal", "watch_baseline", "watch_encoder"}
+)
 """Settings that make no other experiment."""
 _SHOWN_DIFFERENCES = 4
 
@@ -125,7 +127,7 @@ def _weights(run: Run) -> set[str]:
 def _aggregate(runs: Sequence[Run], name: str) -> Aggregate | None:
     said = [run.evaluation[name] for run in runs if run.evaluation is not None]
     values = [float(value) for value in said if value is not None]
-    if not values:
+    if not values or not np.isfinite(values).all():  # a return that is no number: the run's own row shows it
         return None
     interval = stratified_bootstrap_interval([values]) if len(values) > 1 else None
     return Aggregate(tuple(values), interquartile_mean(values), float(np.mean(values)), interval)

@@ -1,0 +1,112 @@
+"""The figures of what was judged: from a record, and so again at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.files import read_json
+from vlm_rewards.reporting.figures.judging import plot_epic_over_alpha, plot_epic_over_parameters, plot_histograms
+from vlm_rewards.reporting.figures.landscapes import plot_landscape
+from vlm_rewards.reporting.figures.sweeps import plot_sweep
+
+
+def draw_figures(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
+    """Draw all figures of a record.
+
+    Args:
+        record: Of the kind ``"judge"``, ``"scaling"``, ``"landscape"`` or ``"sweep"``.
+        out: Folder; made if it does not exist.
+        stem: What the names of the files begin with; may be empty.
+
+    Returns:
+        The pictures written.
+
+    Raises:
+        InvalidInputError: It is of another kind.
+        CheckpointError: Something is missing in it.
+    """
+    kind = record.get("kind")
+    if kind not in DRAWN:
+        raise InvalidInputError(f"records must be of the kinds {', '.join(DRAWN)}, got {kind!r}.")
+    out.mkdir(parents=True, exist_ok=True)
+    prefix = f"{stem}-" if stem else ""
+    try:
+        return DRAWN[kind](record, out, prefix)
+    except (KeyError, IndexError, TypeError) as error:
+        raise CheckpointError(f"the record is incomplete: {type(error).__name__} {error}.") from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a record of which there are figures.
+
+    Args:
+        path: The file, or a folder with one of them.
+
+    Raises:
+        InvalidInputError: There is none, or it is of another kind.
+        CheckpointError: The file is damaged.
+    """
+    if path.is_dir():
+        known = [file for file in (path / name for name in _FILES) if file.is_file()]
+        if len(known) != 1:
+            raise InvalidInputError(
+                f"records must be files, or folders with one of {', '.join(_FILES)}: {str(path)!r}."
+            )
+        path = known[0]
+    if not path.is_file():
+        raise InvalidInputError(f"records must be files or folders that exist, got {str(path)!r}.")
+    record = read_json(path)
+    if record.get("kind") not in DRAWN:
+        raise InvalidInputError(
+            f"records must be of the kinds {', '.join(DRAWN)}, {str(path)!r} is {record.get('kind')!r}."
+        )
+    return record
+
+
+def _draw_judgement(record: Mapping[str, Any], out: Path, prefix: str) -> list[Path]:
+    title = title_of(record)
+    drawn = [plot_epic_over_alpha(record, out / f"{prefix}epic-over-alpha.png", title=title)]
+    if len(record["encoders"]) > 1:
+        path = out / f"{prefix}epic-over-parameters.png"
+        drawn.append(plot_epic_over_parameters(record, path, title=title, alpha=record["focus"]))
+    if record["histograms"]:
+        drawn.append(plot_histograms(record, out / f"{prefix}histograms.png", title=title))
+    return drawn
+
+
+def _draw_landscape(record: Mapping[str, Any], out: Path, prefix: str) -> list[Path]:
+    return [plot_landscape(record, out / f"{prefix}landscape.png")]
+
+
+def _draw_sweep(record: Mapping[str, Any], out: Path, prefix: str) -> list[Path]:
+    return [plot_sweep(record, out / f"{prefix}sweep.png")]
+
+
+def title_of(record: Mapping[str, Any]) -> str:
+    """What was judged on what, and what is to be known before it is believed."""
+    states, prompts = record["states"], record["prompts"]
+    said = f"“{prompts[0]['goal']}”" if len(prompts) == 1 else f"{len(prompts)} pairs of prompts"
+    where = _GENERATORS.get(states["generator"], states["generator"])
+    title = f"{record['task']}: {said}, on {states['states']:,} states ({where})"
+    if all(encoder.get("in_domain") for encoder in record["encoders"]):
+        title += "; trained on this simulator, not zero-shot"
+    return title
+
+
+DRAWN: Mapping[str, Callable[[Mapping[str, Any], Path, str], list[Path]]] = {
+    "judge": _draw_judgement,
+    "scaling": _draw_judgement,
+    "landscape": _draw_landscape,
+    "sweep": _draw_sweep,
+}
+"""What draws each kind of record."""
+
+_GENERATORS = {
+    "uniform": "drawn uniformly",
+    "random": "visited by random actions",
+    "rule": "visited by the one-line rule with 0 to 100 % random actions",
+}
+_FILES = ("judge.json", "scaling.json", "landscape.json", "summary.json")
