@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -41,12 +43,15 @@ def montage(
     height, width = frames[0].shape[:2]
     scale = max(1, -(-_LEAST_SIDE // max(height, width)))
     lines = max((caption.count("\n") + 1 for caption in captions), default=0)
-    cell = width * scale + _GAP, height * scale + lines * _LINE + _GAP
+    font = ImageFont.load_default(_TEXT)
+    widest = max((_width(caption, font) for caption in captions), default=0)
+    cell = max(width * scale, widest) + _GAP, height * scale + lines * _LINE + _GAP
     columns = min(columns, len(frames))
     top = _LINE + _GAP if heading else 0
     rows = -(-len(frames) // columns)
-    sheet = Image.new("RGB", (columns * cell[0] + _GAP, top + rows * cell[1] + _GAP), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
+    across = max(columns * cell[0], _width(heading, font) + _GAP) + _GAP
+    sheet = Image.new("RGB", (across, top + rows * cell[1] + _GAP), "white")
+    pen = ImageDraw.Draw(sheet)
     if heading:
         pen.text((_GAP, _GAP // 2), heading, fill="black", font=font)
     for index, frame in enumerate(frames):
@@ -56,6 +61,11 @@ def montage(
         if captions:
             pen.multiline_text((x, y + enlarged[1] + 1), captions[index], fill="black", font=font, spacing=2)
     return np.asarray(sheet)
+
+
+def _width(text: str, font: Any) -> int:
+    """Pixels from left to right; the longest of several lines counts."""
+    return max(math.ceil(font.getlength(line)) for line in text.split("\n"))
 
 
 def write_png(picture: Frame, path: Path) -> Path:

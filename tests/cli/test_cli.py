@@ -45,7 +45,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_help_lists_the_verbs_without_loading_torch() -> None:
     code = "import sys; from vlm_rewards.cli import _dispatch; _dispatch(['--help']); print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    for verb in ("train", "evaluate", "baselines", "score", "finetune", "tasks", "results"):
+    for verb in ("train", "evaluate", "baselines", "score", "finetune", "tasks", "report"):
         assert f"\n  {verb} " in result.stdout
     assert result.stdout.endswith("False\n")
 
@@ -73,7 +73,7 @@ def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
         (["baselines", "mountaincart"], "unknown task 'mountaincart'. Did you mean 'mountaincar'"),
         (["score", "no.png", "--goal", "a cat"], "no.png"),
         (["score", "--goal", "a cat"], "paths"),
-        (["results", "no/such/folder"], "records must be files or folders that exist, got 'no/such/folder'"),
+        (["report", "no/such/folder"], "runs must be files or folders that exist, got 'no/such/folder'"),
     ],
 )
 def test_bad_input_is_refused_in_words(
@@ -173,7 +173,7 @@ def test_a_run_from_the_command_line_to_the_table(capsys: pytest.CaptureFixture[
 
     page = tmp_path / "results.md"
     page.write_text("before\n<!-- results:begin -->\nan earlier table\n<!-- results:end -->\nafter\n")
-    assert run("results", folder, "--out", page) == 0
+    assert run("report", folder, "--markdown", page) == 0
     text = page.read_text()
     assert text.startswith("before\n<!-- results:begin -->\n| task |")
     assert text.endswith("<!-- results:end -->\nafter\n")

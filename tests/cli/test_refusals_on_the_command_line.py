@@ -154,8 +154,13 @@ REFUSED = [
     ("bench --stages drawin", "unknown stage 'drawin'. Did you mean 'drawing'"),
     ("bench --repeats 0", "repeats must be an int of at least 1, got 0"),
     ("bench --out nowhere/bench.json", "out must lie in a folder that exists"),
-    ("results nowhere", "records must be files or folders that exist, got 'nowhere'"),
-    ("results damaged.json", "damaged.json"),
+    ("report", "no runs were named"),
+    ("report nowhere", "runs must be files or folders that exist, got 'nowhere'"),
+    ("report damaged.json", "damaged.json"),
+    ("report run --max-mb 0", "max_mb must be a positive number, got 0.0"),
+    ("report run --title=", "title must be a text that is not empty, got ''"),
+    ("report run --out nowhere/a.html", "out must lie in a folder that exists, got 'nowhere/a.html'"),
+    ("report run --out a.md --markdown a.md", "out and markdown must be two files, both are 'a.md'"),
 ]
 
 

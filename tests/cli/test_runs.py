@@ -245,7 +245,7 @@ def test_a_dataset_is_relabelled_once(
         assert episode.infos["true_rewards"].tolist() == own["rewards"]
 
 
-VERBS = ("train", "export", "evaluate", "baselines", "score", "relabel", "finetune", "tasks", "bench", "results")
+VERBS = ("train", "export", "evaluate", "baselines", "score", "relabel", "finetune", "tasks", "bench", "report")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,4 +1,4 @@
-"""The table of results."""
+"""The rows of the table of results, and what must be said below it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,20 @@ from typing import Any
 
 import pytest
 
+from report_runs import record
 from vlm_rewards.errors import CheckpointError, InvalidInputError
-from vlm_rewards.reporting.results import read_records, results_table
+from vlm_rewards.reporting.report.blocks import Cell
+from vlm_rewards.reporting.report.gathering import gather
+from vlm_rewards.reporting.report.runs import Run
+from vlm_rewards.reporting.results import (
+    baselines_command,
+    comparability_note,
+    encoder_note,
+    footnotes,
+    result_rows,
+    results_table,
+    watch_notes,
+)
 
 SUMMARY = {
     "episodes": 100,
@@ -48,19 +60,28 @@ BASELINES: dict[str, Any] = {
 
 
 def write(folder: Path, *records: dict[str, Any]) -> None:
-    for index, record in enumerate(records):
-        (folder / f"{9 - index}.json").write_text(json.dumps(record))
+    for index, told in enumerate(records):
+        (folder / f"{9 - index}.json").write_text(json.dumps(told))
+
+
+def cells(folder: Path) -> list[tuple[str, ...]]:
+    return [row.cells for row in result_rows(gather([folder]))]
+
+
+def run(name: str = "run", **changes: Any) -> Run:
+    return Run(name, "complete", record(**changes))
 
 
 def test_rows_are_what_the_records_say(tmp_path: Path) -> None:
     write(tmp_path, RUN, BASELINES)
-    lines = results_table(read_records([tmp_path])).splitlines()
-    baseline = "| cartpole | random actions | 0/100 (0.0 to 3.7 %) | 199.2 ± 1.2 | 140.13 ± 0.50 | - | - |"
-    assert lines[2] == baseline
-    assert lines[3].startswith("| cartpole | **DQN, seed 1** | 97/100 (91.5 to 99.0 %) |")
-    assert lines[3].endswith("| 60,160 | 170 |")
-    assert "$ vlm-rewards train cartpole --seed 1" in lines
-    assert "bundled (in-domain, not zero-shot; weights 0123456789ab)" in "\n".join(lines)
+    scores = ("199.2 ± 1.2", "140.13 ± 0.50")
+    assert cells(tmp_path) == [
+        ("cartpole", "random actions", "0/100 (0.0 to 3.7 %)", *scores, "-", "-"),
+        ("cartpole", "DQN, seed 1", "97/100 (91.5 to 99.0 %)", *scores, "60,160", "170"),
+    ]
+    notes = " ".join(footnotes(gather([tmp_path])))
+    assert "Encoder: bundled (in-domain, not zero-shot; weights 0123456789ab)." in notes
+    assert "Commit: abc. Machine: A processor, 2 cores." in notes
 
 
 def test_no_seed_is_left_out_and_failures_are_rows(tmp_path: Path) -> None:
@@ -68,19 +89,76 @@ def test_no_seed_is_left_out_and_failures_are_rows(tmp_path: Path) -> None:
     failed["evaluation"] = {**SUMMARY, "successes": 3, "success_interval_95": [0.01, 0.085]}
     unfinished = {key: value for key, value in RUN.items() if key != "evaluation"} | {"seed": 3}
     write(tmp_path, unfinished, failed, RUN)
-    lines = results_table(read_records([tmp_path])).splitlines()[2:5]
-    assert [line.split("seed ")[1][0] for line in lines] == ["1", "2", "3"]
-    assert "| 3/100 (" in lines[1]
-    assert "not evaluated" in lines[2]
+    told = cells(tmp_path)
+    assert told[0][1:3] == ("baselines", "not among the inputs; make them with")
+    assert [row[1] for row in told[1:]] == ["DQN, seed 1", "DQN, seed 2", "DQN, seed 3"]
+    assert [row[2] for row in told[2:]] == ["3/100 (1.0 to 8.5 %)", "not evaluated (trained for 60,160 steps)"]
 
 
-def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="is no record: it has no task, seed, encoder"):
-        read_records([tmp_path])
-    (tmp_path / "x.json").write_text("not json")
-    with pytest.raises(CheckpointError, match="cannot be read as a record"):
-        read_records([tmp_path])
-    (tmp_path / "x.json").unlink()
-    with pytest.raises(InvalidInputError, match="no records were found"):
-        read_records([tmp_path])
+def test_a_learned_policy_stands_out_and_leads_to_its_section(tmp_path: Path) -> None:
+    write(tmp_path, RUN)
+    table = results_table(result_rows(gather([tmp_path])), with_task=False, anchors={"9": "run-1"})
+    assert table.heads[0] == "policy"
+    assert table.rows[1][0] == Cell("DQN, seed 1", strong=True, anchor="run-1")
+    assert isinstance(table.rows[0][1], Cell)
+    assert table.rows[0][1].code.startswith("vlm-rewards baselines cartpole")
+
+
+def test_baselines_of_one_task_are_told_apart(tmp_path: Path) -> None:
+    write(tmp_path, BASELINES | {"alpha": 0.5}, BASELINES | {"alpha": 1.0}, BASELINES | {"alpha": 0.5})
+    assert [row[1] for row in cells(tmp_path)] == ["random actions, alpha 0.5", "random actions, alpha 1.0"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": None}, "its task is None"),
+        ({"seed": "x"}, "its seed is 'x'"),
+        ({"encoder": "bundled"}, "its encoder is 'bundled'"),
+        ({"evaluation": 3}, "it has 3 where an object is due"),
+        ({"evaluation": {"episodes": 1}}, "it has no vlm_return"),
+    ],
+)
+def test_what_is_no_record_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(RUN | change))
+    with pytest.raises(CheckpointError, match=message):
+        gather([tmp_path / "x.json"])
+    with pytest.raises(InvalidInputError, match=f"holds none that is shown.*{message}"):
+        gather([tmp_path])
+
+
+def test_baselines_are_made_with_the_sentences_of_the_run() -> None:
+    assert baselines_command(run()) == "vlm-rewards baselines cartpole --out baselines-cartpole.json"
+    other = baselines_command(run(config={"goal": "it's up", "encoder": "ViT-B-32/openai"}))
+    assert "--goal 'it'\"'\"'s up' --baseline 'pole and cart' --encoder ViT-B-32/openai" in other
+
+
+def test_returns_of_several_rewards_are_not_to_be_compared() -> None:
+    assert comparability_note([run(), run(seed=1)], []) is None
+    note = comparability_note([run(), run(config={"alpha": 1.0})], [])
+    assert note is not None
+    assert "2 different rewards" in note
+
+
+@pytest.mark.parametrize(
+    ("encoder", "config", "note"),
+    [
+        ({"name": "bundled", "in_domain": True}, {}, "in-domain, not zero-shot"),
+        ({"name": "bundled"}, {"task_file": "/a.py"}, "trained on pictures of other simulators"),
+        ({"name": "RN50", "source": "random"}, {}, "random weights: its scores mean nothing"),
+        ({"name": "RN50", "in_domain": False, "source": "randomised-trials"}, {}, ""),
+    ],
+)
+def test_encoders_are_flagged(encoder: dict[str, Any], config: dict[str, Any], note: str) -> None:
+    assert encoder_note({"encoder": encoder, "config": config}).startswith(note)
+    assert bool(encoder_note({"encoder": encoder, "config": config})) == bool(note)
+
+
+def test_alarms_are_counted() -> None:
+    watch = {"reference": "true reward", "alarms": []}
+    assert watch_notes([run()]) == []
+    assert watch_notes([run("a", watch={**watch, "alarms": [{}]}), run("b", watch=watch), run("c")]) == [
+        "Possible reward hacking, a: 1 alarm against the true reward.",
+        "No alarm of reward hacking in the other 1 watched run.",
+        "1 run has no record of a watch for reward hacking.",
+    ]

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from vlm_rewards.cli.common import command_line, note_what_encoders_know, warn_of_unknown_words
+from vlm_rewards.cli.judging import check_alphas, check_encoders, check_out
 from vlm_rewards.cli.task_choice import AboutTask, read_about_task
 from vlm_rewards.encoders import load_encoder
 from vlm_rewards.encoders.cache import EmbeddingCache
-from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.envs.state_access import StateSpace
 from vlm_rewards.errors import InvalidInputError, check_count, check_prompt
 from vlm_rewards.evaluation.judging import ALPHAS
@@ -25,7 +25,6 @@ from vlm_rewards.files import write_json
 from vlm_rewards.montage import montage, write_png
 from vlm_rewards.provenance import provenance
 from vlm_rewards.reporting.figures.landscapes import plot_landscape, shown_places
-from vlm_rewards.rewards.goal_baseline import check_alpha
 
 RECORD = "landscape.json"
 _SMALL = 32  # pictures of a simulator that is only asked what its state is
@@ -124,20 +123,15 @@ def _check(about: AboutTask[_Arguments]) -> tuple[str, str, tuple[str, ...]]:
     """Everything that can be wrong before a simulator is opened or a model loaded."""
     chosen, config = about.settings, about.config
     check_count("points", chosen.points, least=2)
-    if not chosen.alpha:
-        raise InvalidInputError("alpha must have at least one value in [0, 1], got none.")
-    for alpha in chosen.alpha:
-        check_alpha(alpha)
+    check_alphas(chosen.alpha)
     between = chosen.from_state or chosen.to_state
     along = {"dimension": chosen.dimension, "low": chosen.low, "high": chosen.high, "at": chosen.at or None}
     given = [f"--{name}" for name, value in along.items() if value is not None]
     if between and given:
         raise InvalidInputError(f"from_state and to_state draw a line of their own: leave out {', '.join(given)}.")
     names = chosen.encoder or (config.encoder,)
-    for name in names:
-        parse_source(name)
-    if chosen.out is not None and chosen.out.exists() and not chosen.out.is_dir():
-        raise InvalidInputError(f"out must be a folder, got the file {str(chosen.out)!r}.")
+    check_encoders(names)
+    check_out(chosen.out)
     goal = check_prompt("goal", config.goal if chosen.goal is None else chosen.goal)
     baseline = check_prompt("baseline", config.baseline if chosen.baseline is None else chosen.baseline)
     return goal, baseline, names

@@ -15,7 +15,8 @@ from vlm_rewards.files import write_atomically
 from vlm_rewards.reporting.report import markdown, page
 from vlm_rewards.reporting.report.blocks import Document
 from vlm_rewards.reporting.report.contents import document, tables
-from vlm_rewards.reporting.report.gathering import Gathered, gather
+from vlm_rewards.reporting.report.gathering import gather
+from vlm_rewards.reporting.report.runs import Gathered
 
 _DEFAULT_OUT = Path("report.html")
 _MB = 1_000_000

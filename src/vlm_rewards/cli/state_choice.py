@@ -37,7 +37,7 @@ class StateOptions:
     of random actions), the folder of a run (all of its policies), or a folder of pictures. Default: rule; random where
     there is none."""
     count: int = STATES
-    """How many states; each source gives as many."""
+    """How many states, in equal parts from each source."""
     state_seed: int = 0
     """Seeds them."""
     labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None

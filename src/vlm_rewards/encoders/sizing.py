@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import open_clip
 import torch
@@ -12,6 +13,7 @@ from vlm_rewards.encoders.openclip import count_parameters
 from vlm_rewards.encoders.preprocess import Preprocessing
 from vlm_rewards.encoders.random_weights import without_warnings
 from vlm_rewards.encoders.sources import Source, parse_source
+from vlm_rewards.encoders.trainable import build_tiny
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError
 
 
@@ -31,8 +33,8 @@ class PlannedEncoder:
     """Length of an embedding."""
     context_length: int
     """Tokens of a sentence that it reads."""
-    weights: str
-    """``"on this machine"``, or where they will be fetched from."""
+    origin: str | None
+    """Where its weights will be fetched from; None where they are on this machine, or yet to be trained."""
 
     def memory_bytes(self, dtype: str) -> int:
         """What its weights take up in memory, without activations.
@@ -56,10 +58,12 @@ def plan_encoder(name: str) -> PlannedEncoder:
         VLMRewardsError: There is no such model, or its architecture cannot be built.
     """
     source = parse_source(name)
+    if source.kind == "hub":
+        raise InvalidInputError(f"encoder {name!r} cannot be planned: what it is stands in its repository alone.")
+    settings: dict[str, Any] = {"force_preprocess_cfg": dict(source.preprocess)} if source.preprocess else {}
     try:
         with without_warnings(), torch.device("meta"):
-            settings = dict(source.preprocess)
-            model = open_clip.create_model(_architecture(source), device="meta", force_preprocess_cfg=settings)
+            model = open_clip.create_model(source.model, load_weights=False, device="meta", **settings)
     # What an architecture fails with, such as a tower of transformers that is not here, is of no one type.
     except Exception as error:
         raise VLMRewardsError(f"encoder {name!r} cannot be planned: {type(error).__name__}: {error}") from error
@@ -72,16 +76,27 @@ def plan_encoder(name: str) -> PlannedEncoder:
         preprocessing.height,
         int(source.config["embed_dim"]),
         int(text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)),
-        "on this machine" if weights_on_disk(source) else _origin(source),
+        None if weights_on_disk(source) else _origin(source),
     )
 
 
-def _architecture(source: Source) -> str:
-    if source.kind in ("pretrained", "file"):
-        return source.model
-    raise InvalidInputError(f"encoder {source.name!r} cannot be planned: name an architecture of open_clip, or load it.")
+def plan_size(size: str) -> PlannedEncoder:
+    """Describe one of the architectures that are trained from scratch.
+
+    Args:
+        size: One of `vlm_rewards.encoders.trainable.SIZES`.
+
+    Raises:
+        UnknownNameError: There is no such size.
+    """
+    with torch.device("meta"):
+        built = build_tiny(size=size)
+    config, model = built.model_config, built.model
+    counts = count_parameters(model), count_parameters(model.visual)
+    size_and_length = built.preprocessing.height, config["embed_dim"]
+    return PlannedEncoder(size, *counts, *size_and_length, config["text_cfg"]["context_length"], None)
 
 
 def _origin(source: Source) -> str:
     entry = source.pretrained_config
-    return f"to be fetched from {entry.get('hf_hub') or entry.get('url') or 'the hub'}".rstrip("/")
+    return str(entry.get("hf_hub") or entry.get("url") or "the hub").rstrip("/")

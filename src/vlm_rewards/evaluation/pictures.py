@@ -52,8 +52,7 @@ def write_states(states: StateSet, folder: Path) -> Path:
     Raises:
         InvalidInputError: There is something in the folder.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInputError(f"save_states must be a new or empty folder, got {str(folder)!r}.")
+    check_new("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     known = states.labels is not None
     with (folder / LABELS).open("w", newline="", encoding="utf-8") as file:
@@ -64,6 +63,20 @@ def write_states(states: StateSet, folder: Path) -> Path:
             verdict = [int(states.labels[index])] if states.labels is not None else []
             writer.writerow([states.name(index), "", *verdict])
     return folder / LABELS
+
+
+def check_new(field: str, folder: Path) -> None:
+    """Check that a folder is new or empty.
+
+    Args:
+        field: What it is for, as the message names it.
+        folder: The folder.
+
+    Raises:
+        InvalidInputError: There is something in it, or it is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInputError(f"{field} must be a new or empty folder, got {str(folder)!r}.")
 
 
 def read_labels(path: Path) -> dict[str, bool]:

@@ -73,7 +73,9 @@ class FinetuneConfig:
         _one_of("loss", self.loss, get_args(Loss))
         _one_of("freeze", self.freeze, get_args(Freeze))
         if self.model in FROM_SCRATCH and self.freeze != "none":
-            raise InvalidInputError(f"freeze must be 'none' for a model from scratch ({self.model!r}), got {self.freeze!r}.")
+            raise InvalidInputError(
+                f"freeze must be 'none' for a model from scratch ({self.model!r}), got {self.freeze!r}."
+            )
         if self.freeze == "none" and self.unlocked_groups:
             raise InvalidInputError(
                 f"unlocked_groups needs a frozen tower, got {self.unlocked_groups} with freeze='none'."

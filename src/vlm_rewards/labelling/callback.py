@@ -193,7 +193,8 @@ class LabelRewards(BaseCallback):
         returns = raw if self._potentials is None else raw[:, :, self._return_column()]
         self.labelled_frames += returns.size
         if self.witness is not None:
-            self.witness.learn_truth(first_step, self._ledger.truths(len(returns)) if held_out is None else held_out)
+            truths = self._ledger.truths(len(returns), true_reward=self.witness.true_reward)
+            self.witness.learn_truth(first_step, truths if held_out is None else held_out)
         finished = self._ledger.label(first_step, returns, held_out)
         self.finished.extend(finished)
         self.episodes.extend(finished)

@@ -59,14 +59,19 @@ class EpisodeLedger:
         criteria = np.array([info["criterion"] for info in infos], dtype=bool) if judged else None
         self._steps.append((np.array(dones), true_rewards, criteria, verdicts))
 
-    def truths(self, steps: int) -> np.ndarray:
+    def truths(self, steps: int, *, true_reward: bool = False) -> np.ndarray:
         """What the oldest steps noted are judged by: the criterion (1 or 0) or else the simulator's own reward.
+
+        Args:
+            steps: How many.
+            true_reward: Whether the simulator's own reward is wanted in any case.
 
         Returns:
             float64 ``[steps n_envs]``.
         """
         rows = [self._steps[index] for index in range(steps)]
-        return np.array([true if criteria is None else criteria for _, true, criteria, _ in rows], dtype=np.float64)
+        values = [true if true_reward or criteria is None else criteria for _, true, criteria, _ in rows]
+        return np.array(values, dtype=np.float64)
 
     def label(self, first_step: int, rewards: np.ndarray, held_out: np.ndarray | None = None) -> list[EpisodeSummary]:
         """Deliver raw rewards ``[steps n_envs]`` of the oldest steps noted, and a second reward's if there is one.

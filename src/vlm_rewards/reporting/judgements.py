@@ -28,7 +28,7 @@ def draw_figures(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
         InvalidInputError: It is of another kind.
         CheckpointError: Something is missing in it.
     """
-    kind = record.get("kind")
+    kind = str(record.get("kind"))
     if kind not in DRAWN:
         raise InvalidInputError(f"records must be of the kinds {', '.join(DRAWN)}, got {kind!r}.")
     out.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 from vlm_rewards.envs import get_task
 from vlm_rewards.errors import UnknownNameError
 from vlm_rewards.reporting.report.blocks import Cell, Table
-from vlm_rewards.reporting.report.gathering import Gathered, Run
+from vlm_rewards.reporting.report.runs import Gathered, Run
 from vlm_rewards.reporting.report.seeds import Aggregate, Setting, identities, settings_of
 
 COLUMNS = ("task", "policy", "success (95 % interval)", "true return", "VLM return", "steps", "training [s]")
@@ -144,7 +144,8 @@ def results_table(rows: Sequence[ResultRow], *, with_task: bool, anchors: Mappin
 
 def footnotes(gathered: Gathered) -> list[str]:
     """What holds for the whole table: where it comes from and what it does not say."""
-    records = [*(run.record for run in gathered.runs if run.state != "not started"), *gathered.baselines]
+    told = [run.record for run in gathered.runs if run.state not in ("unfinished", "not started")]
+    records = [*told, *gathered.baselines] or [run.record for run in gathered.runs]
     commits = sorted({str(record.get("commit") or "unknown") for record in records})
     machines = sorted({machine_text(record) for record in records if "machine" in record})
     notes = [
@@ -188,8 +189,11 @@ def watch_notes(runs: Sequence[Run]) -> list[str]:
     ]
     quiet, blind = len(watched) - len(alarmed), len(runs) - len(watched)
     if quiet:
-        notes.append(f"No alarm of reward hacking in {'the other ' if alarmed else ''}{quiet} watched runs.")
-    return [*notes, *([f"{blind} runs have no record of a watch for reward hacking."] if blind else [])]
+        what = "run" if quiet == 1 else "runs"
+        notes.append(f"No alarm of reward hacking in {'the other ' if alarmed else ''}{quiet} watched {what}.")
+    if blind:
+        notes.append(f"{blind} {'run has' if blind == 1 else 'runs have'} no record of a watch for reward hacking.")
+    return notes
 
 
 def alarms_of(run: Run) -> list[dict[str, Any]]:
@@ -311,8 +315,11 @@ def success_text(summary: dict[str, Any]) -> str:
     """Successes of how many episodes, with their interval; a dash where the task has no criterion."""
     if summary.get("successes") is None:
         return "-"
+    share = f"{summary['successes']}/{summary['episodes']}"
+    if summary.get("success_interval_95") is None:
+        return share
     low, high = summary["success_interval_95"]
-    return f"{summary['successes']}/{summary['episodes']} ({100 * low:.1f} to {100 * high:.1f} %)"
+    return f"{share} ({100 * low:.1f} to {100 * high:.1f} %)"
 
 
 def _with_interval(score: Aggregate | None, scale: float, unit: str, digits: int) -> str:

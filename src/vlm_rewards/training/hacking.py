@@ -4,11 +4,16 @@ The episodes in which the truth was best so far are compared with the latest one
 both scores rise and fall together, or neither moves. Where the policy exploits the reward's mistakes (Amodei et al.
 2016, *Concrete Problems in AI Safety*; Skalse et al. 2022 define it as one rising while the other falls), the latest
 episodes have more reward and less truth, and the correlation over both windows falls below that within the better one.
-Everything is computed from ranks: it does not matter what units the two are in.
+The best of many windows owes something to luck. So the fall must also be larger than chance brings about between the
+best window and any other, of which there are the more the longer the run.
+
+Effects and correlations are those of ranks: the reward may be in any units, also bent ones, the truth in any that are
+proportional.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +25,10 @@ from numpy.typing import NDArray
 from vlm_rewards.errors import check_count
 
 WINDOW = 24
-"""Episodes that are compared with as many others."""
+"""Episodes that are compared with as many others, at least;"""
+LARGEST_WINDOW = 256
+"""and at most."""
+_WINDOWS = 64  # into which a run is cut, if they are neither too small nor too large then
 CORRELATION_FALL = 0.5
 """How far Spearman's correlation over both windows must lie below that within the better one, unless"""
 NEGATIVE_CORRELATION = -0.3
@@ -31,8 +39,15 @@ less the share of those that say the contrary."""
 LEAST_FALL = 0.1
 """How far the truth must have fallen: as a part of its best level where it has a natural zero, as a criterion has; else
 of the range that it has covered in the run."""
+MARGIN = 0.5
+"""Standard deviations by which the truth's fall must exceed what chance brings about in a run of that length."""
 PATIENCE = 4
 """Episodes in a row that must say so."""
+
+
+def window_of(episodes: int) -> int:
+    """How many episodes to compare with as many others in a run of so many."""
+    return min(max(WINDOW, episodes // _WINDOWS), LARGEST_WINDOW)
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,8 @@ class Comparison:
     """Cliff's delta of the reward, in [-1, 1]; positive where it has risen."""
     truth_fall: float
     """Cliff's delta of the truth, in [-1, 1]; positive where it has fallen."""
+    fall_deviations: float
+    """The same in standard deviations of its distribution by chance (that of Mann and Whitney, with ties)."""
 
     @property
     def suspicious(self) -> bool:
@@ -75,6 +92,9 @@ class HackingDetector:
     Args:
         bounded: Whether the truth is a share in [0, 1], so that a fall can be measured by its level.
         window: Episodes in a window, at least 2.
+
+    Attributes:
+        comparison: The best episodes so far beside the latest; None before there are enough.
     """
 
     def __init__(self, *, bounded: bool, window: int = WINDOW) -> None:
@@ -83,12 +103,13 @@ class HackingDetector:
         self._latest: deque[tuple[float, float]] = deque(maxlen=window)
         self._best: list[tuple[float, float]] = []
         self._lowest: float | None = None  # mean truth of a window
+        self._episodes = 0
         self._suspicions = 0
         self._alarmed = False
         self.comparison: Comparison | None = None
 
     def observe(self, reward: float, truth: float) -> bool:
-        """Take in an episode.
+        """Take in an episode; one that is not finite is passed over.
 
         Args:
             reward: Mean VLM reward a step.
@@ -97,6 +118,9 @@ class HackingDetector:
         Returns:
             Whether an alarm is to be raised now: once, until the suspicion has passed.
         """
+        if not (math.isfinite(reward) and math.isfinite(truth)):
+            return False
+        self._episodes += 1
         self._latest.append((float(reward), float(truth)))
         if len(self._latest) < self._window:
             return False
@@ -106,7 +130,8 @@ class HackingDetector:
         self.comparison = compare(self._best, latest)
         now = self.comparison.truth_now
         self._lowest = now if self._lowest is None else min(self._lowest, now)
-        suspicious = self.comparison.suspicious and self._is_material(self.comparison)
+        material = self._is_material(self.comparison) and not self._may_be_chance(self.comparison)
+        suspicious = self.comparison.suspicious and material
         self._suspicions = self._suspicions + 1 if suspicious else 0
         self._alarmed = self._alarmed and suspicious
         if self._suspicions < PATIENCE or self._alarmed:
@@ -119,12 +144,19 @@ class HackingDetector:
         covered = comparison.truth_before - (0.0 if self._bounded or self._lowest is None else self._lowest)
         return fall >= LEAST_FALL * covered
 
+    def _may_be_chance(self, comparison: Comparison) -> bool:
+        # Two windows, each the extreme of m independent ones, are about 2 sqrt(ln m) deviations apart; windows that
+        # overlap count for about two in each length. Calibrated on noise: see tests/training/test_hacking.py.
+        windows = 2 * self._episodes / self._window
+        return comparison.fall_deviations < 2 * math.sqrt(math.log(windows)) + MARGIN
+
     def state_dict(self) -> dict[str, Any]:
         """JSON values for `load_state_dict`."""
         return {
             "latest": [list(pair) for pair in self._latest],
             "best": [list(pair) for pair in self._best],
             "lowest": self._lowest,
+            "episodes": self._episodes,
             "suspicions": self._suspicions,
             "alarmed": self._alarmed,
             "comparison": None if self.comparison is None else asdict(self.comparison),
@@ -135,13 +167,15 @@ class HackingDetector:
         self._latest.clear()
         self._latest.extend((reward, truth) for reward, truth in state["latest"])
         self._best = [(reward, truth) for reward, truth in state["best"]]
-        self._lowest, self._suspicions, self._alarmed = state["lowest"], state["suspicions"], state["alarmed"]
+        self._lowest, self._episodes = state["lowest"], state["episodes"]
+        self._suspicions, self._alarmed = state["suspicions"], state["alarmed"]
         self.comparison = None if state["comparison"] is None else Comparison(**state["comparison"])
 
 
 def compare(before: Sequence[tuple[float, float]], now: Sequence[tuple[float, float]]) -> Comparison:
     """Compare two windows of episodes, each a pair of reward and truth."""
     first, second = np.array(before), np.array(now)
+    truth_fall = _delta(first[:, 1], second[:, 1])
     return Comparison(
         correlation=_spearman(np.concatenate([first, second])),
         correlation_before=_spearman(first),
@@ -150,7 +184,8 @@ def compare(before: Sequence[tuple[float, float]], now: Sequence[tuple[float, fl
         truth_before=_mean(before, 1),
         truth_now=_mean(now, 1),
         reward_rise=_delta(second[:, 0], first[:, 0]),
-        truth_fall=_delta(first[:, 1], second[:, 1]),
+        truth_fall=truth_fall,
+        fall_deviations=truth_fall / _deviation(first[:, 1], second[:, 1]) if truth_fall else 0.0,
     )
 
 
@@ -159,13 +194,25 @@ def _spearman(pairs: NDArray[np.float64]) -> float | None:
 
     if (np.ptp(pairs, axis=0) == 0).any():
         return None
-    result: Any = stats.spearmanr(pairs[:, 0], pairs[:, 1])
-    return float(result.statistic)
+    ranks = stats.rankdata(pairs, axis=0) - (len(pairs) + 1) / 2
+    product, squares = float(ranks[:, 0] @ ranks[:, 1]), (ranks**2).sum(axis=0)
+    return product / math.sqrt(float(squares.prod()))
 
 
 def _delta(high: NDArray[np.float64], low: NDArray[np.float64]) -> float:
     """Cliff's delta: how much more often a value of one sample exceeds one of the other than the contrary."""
     return float(np.sign(high[:, None] - low[None, :]).mean())
+
+
+def _deviation(one: NDArray[np.float64], two: NDArray[np.float64]) -> float:
+    """Standard deviation of Cliff's delta where both samples come from one distribution.
+
+    That of Mann and Whitney's U with the correction for ties, times 2 / (n m), as delta = 2 U / (n m) - 1.
+    """
+    n, m = len(one), len(two)
+    ties = np.unique(np.concatenate([one, two]), return_counts=True)[1]
+    size = n + m
+    return math.sqrt((size + 1 - float((ties**3 - ties).sum()) / (size * (size - 1))) / (3 * n * m))
 
 
 def _mean(pairs: Sequence[tuple[float, float]], column: int) -> float:

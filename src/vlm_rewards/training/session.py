@@ -18,10 +18,12 @@ from vlm_rewards.simulation.seeding import derive_seed
 from vlm_rewards.training.callbacks import SCORE_COLUMNS, Metrics, ProgressBar, Snapshots, Stopwatch, ThreadPhases
 from vlm_rewards.training.checkpoints import Checkpoints, Resumption, restore_waiting, tensorboard_state
 from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.hacking import window_of
 from vlm_rewards.training.interruption import Interruption
 from vlm_rewards.training.learner_state import learner_state, load_learner_state
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.snapshots import PolicyFunction
+from vlm_rewards.training.tasks import task_of
 from vlm_rewards.training.watch import HackingWatch
 
 _NEVER = 10**9  # rollouts between Stable-Baselines3's own log lines; we log at the end of each rollout
@@ -77,11 +79,17 @@ class Session:
         self.history = history
         self._identity = identity
         self._began = time.time() - before["seconds"]
-        witness = None if against is None else Witness(held_out)
+        witness = None
+        if against is not None:
+            second = held_out if against == "held-out" else None
+            witness = Witness(second, true_reward=against == "true-reward")
         self.labels = LabelRewards(
             reward, chunk_frames=config.chunk_frames, standardise=config.standardise, witness=witness
         )
-        self.watch = None if against is None else HackingWatch(run, self.labels, against, console, before["watch"])
+        self.watch: HackingWatch | None = None
+        if against is not None:
+            window = window_of(config.steps // task_of(config).horizon)
+            self.watch = HackingWatch(run, self.labels, against, console, before["watch"], window=window)
         self.threads = ThreadPhases(reward.encoder)
         self.stopwatch = Stopwatch()
         self.stopwatch.seconds.update(before["stopwatch"])

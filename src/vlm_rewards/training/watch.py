@@ -16,7 +16,7 @@ from vlm_rewards.labelling import LabelRewards, Sighting
 from vlm_rewards.labelling.episodes import EpisodeSummary
 from vlm_rewards.montage import montage, write_png
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.hacking import Comparison, HackingDetector
+from vlm_rewards.training.hacking import WINDOW, Comparison, HackingDetector
 from vlm_rewards.training.run_folder import RunFolder
 
 REFERENCES = {"criterion": "criterion", "true-reward": "true reward", "held-out": "held-out reward"}
@@ -61,6 +61,7 @@ class HackingWatch(BaseCallback):
         against: What `watched_against` said.
         console: Where alarms are announced.
         state: What `state_dict` said at the last checkpoint; None starts anew.
+        window: Episodes that are compared with as many others; see `vlm_rewards.training.hacking.window_of`.
 
     Attributes:
         alarms: Those raised so far, JSON-able.
@@ -73,13 +74,15 @@ class HackingWatch(BaseCallback):
         against: str,
         console: Console,
         state: Mapping[str, Any] | None = None,
+        *,
+        window: int = WINDOW,
     ) -> None:
         super().__init__()
         self._run = run
         self._labels = labels
         self._against = against
         self._console = console
-        self._detector = HackingDetector(bounded=against == "criterion")
+        self._detector = HackingDetector(bounded=against == "criterion", window=window)
         self.alarms: list[dict[str, Any]] = []
         if state is not None:
             self._detector.load_state_dict(state["detector"])
@@ -95,11 +98,12 @@ class HackingWatch(BaseCallback):
         return {"detector": self._detector.state_dict(), "alarms": self.alarms}
 
     def to_record(self) -> dict[str, Any]:
-        """JSON-able: what was watched, the last correlation, and the alarms."""
+        """JSON-able: what was watched, the last comparison, and the alarms."""
         comparison = self.comparison
         return {
             "reference": REFERENCES[self._against],
             "correlation": None if comparison is None else comparison.correlation,
+            "comparison": None if comparison is None else _course(comparison),
             "alarms": self.alarms,
         }
 
@@ -134,11 +138,7 @@ class HackingWatch(BaseCallback):
         alarm: dict[str, Any] = {
             "step": self.num_timesteps,
             "correlation": comparison.correlation,
-            "correlation_before": comparison.correlation_before,
-            "vlm_before": comparison.reward_before,
-            "vlm_now": comparison.reward_now,
-            "reference_before": comparison.truth_before,
-            "reference_now": comparison.truth_now,
+            **_course(comparison),
             "picture": None,
             "frames": [_facts(seen, self.training_env.num_envs) for seen in shown],
         }
@@ -165,11 +165,25 @@ class HackingWatch(BaseCallback):
 
 
 def _telling(sightings: list[Sighting]) -> list[Sighting]:
-    """The pictures that the two scores disagree on most: high by the reward, low by the truth."""
+    """The pictures that the two scores disagree on most: low by the truth, and the highest by the reward of those."""
     known = [seen for seen in sightings if seen.truth is not None]
-    rewards, truths = (np.array([getattr(seen, name) for seen in known]) for name in ("reward", "truth"))
-    order = np.lexsort((-rewards, truths))[:_SHOWN]
-    return [known[index] for index in order.tolist()]
+    truths = np.array([seen.truth for seen in known], dtype=np.float64)
+    if not known:
+        return []
+    low = truths <= max(truths.mean(), truths.min())  # where a criterion holds now and then: where it does not
+    told = sorted(np.flatnonzero(low).tolist(), key=lambda index: -known[index].reward)
+    return [known[index] for index in told[:_SHOWN]]
+
+
+def _course(comparison: Comparison) -> dict[str, Any]:
+    """How reward and reference were where the reference was best, and how they are now."""
+    return {
+        "correlation_before": comparison.correlation_before,
+        "vlm_before": comparison.reward_before,
+        "vlm_now": comparison.reward_now,
+        "reference_before": comparison.truth_before,
+        "reference_now": comparison.truth_now,
+    }
 
 
 def _facts(seen: Sighting, simulators: int) -> dict[str, Any]:

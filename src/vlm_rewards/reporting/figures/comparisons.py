@@ -70,8 +70,9 @@ def plot_runs(runs: Sequence[RunCurve], out: str | Path, *, title: str) -> Path:
             _draw(axis, run, column, snapshot_column)
         _label(axis, name, label)
         finish_panel(axis)
-        if axis.get_legend() is not None:
-            axis.get_legend().remove()  # one for the whole figure, below
+        legend = axis.get_legend()
+        if legend is not None:
+            legend.remove()  # one for the whole figure, below
     axes[-1].set_xlabel("environment steps")
     axes[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
@@ -82,12 +83,12 @@ def plot_runs(runs: Sequence[RunCurve], out: str | Path, *, title: str) -> Path:
 
 
 def _draw(axis: Axes, run: RunCurve, column: str, snapshot_column: str) -> None:
-    style = {"color": SERIES[run.colour % len(SERIES)]}
+    style: dict[str, Any] = {"color": SERIES[run.colour % len(SERIES)]}
     style["linestyle"] = LINES[(run.line + run.colour // len(SERIES)) % len(LINES)]
     judged, trained = _has(run.snapshots, snapshot_column), _has(run.metrics, column)
     if trained:
         step, value = _seen(run.metrics, column)
-        faint = {"alpha": 0.35, "linewidth": 0.9} if judged else {"linewidth": 1.4}
+        faint: dict[str, Any] = {"alpha": 0.35, "linewidth": 0.9} if judged else {"linewidth": 1.4}
         axis.plot(step, value, **style, **faint, label="_training" if judged else run.label)
     if judged:
         step, value = _seen(run.snapshots, snapshot_column)

@@ -75,14 +75,16 @@ def plot_epic_over_parameters(judged: Mapping[str, Any], out: str | Path, *, tit
         raise InvalidInputError(f"alpha must be one of {judged['alphas']}, got {alpha:g}.")
     figure = new_figure(width=8.0, height=4.6)
     panel = figure.subplots()
+    counted = "image_parameters" if all(encoder.get("image_parameters") for encoder in encoders) else "parameters"
     for number, pair in enumerate(judged["prompts"]):
-        own = sorted((row for row in rows if row["prompt"] == number), key=lambda row: _size(encoders[row["encoder"]]))
-        sizes, epics = [_size(encoders[row["encoder"]]) for row in own], [row["epic"] for row in own]
+        own = [row for row in rows if row["prompt"] == number]
+        own.sort(key=lambda row: encoders[row["encoder"]][counted])
+        sizes, epics = [encoders[row["encoder"]][counted] for row in own], [row["epic"] for row in own]
         spans = [[abs(row["epic"] - row[f"epic_{end}"]) for row in own] for end in ("low", "high")]
         name = wrap(f"“{pair['goal']}” and “{pair['baseline']}”", 60) if len(judged["prompts"]) > 1 else None
         panel.errorbar(sizes, epics, yerr=spans, **series(number), marker="o", capsize=3, linewidth=1.4, label=name)
         if number == 0:
-            _name_points(panel, own, encoders)
+            _name_points(panel, own, encoders, sizes)
     panel.axhspan(*_PAPER_AXES, color=GREY, alpha=0.06, linewidth=0, zorder=0)
     place: dict[str, Any] = {"va": "bottom", "ha": "right", "transform": panel.get_yaxis_transform()}
     panel.text(0.995, _PAPER_AXES[0], "range of the paper's axis", fontsize=7, color=GREY, **place)
@@ -92,7 +94,8 @@ def plot_epic_over_parameters(judged: Mapping[str, Any], out: str | Path, *, tit
     panel.xaxis.set_major_formatter(EngFormatter(sep=""))
     panel.xaxis.set_minor_formatter(EngFormatter(sep="", places=0))
     panel.tick_params(axis="x", which="minor", labelsize=7)
-    panel.set_xlabel(f"parameters of the {_tower(encoders)} (logarithmic)")
+    part = "image encoder" if counted == "image_parameters" else "whole model"
+    panel.set_xlabel(f"parameters of the {part} (logarithmic)")
     panel.set_ylabel(_label(judged))
     finish_panel(panel)
     note = f"at alpha {alpha:g}; bars: {judged['interval']}"
@@ -186,16 +189,9 @@ def _move_legend_below(figure: Any, panel: Axes, curves: int) -> None:
     figure.legend(handles, [wrap(label, 95) for label in labels], **place, fontsize=8, frameon=False)
 
 
-def _name_points(panel: Axes, rows: Sequence[Mapping[str, Any]], encoders: Sequence[Mapping[str, Any]]) -> None:
-    for row in rows:
-        encoder = encoders[row["encoder"]]
-        where = {"textcoords": "offset points", "xytext": (6, 8), "fontsize": 8}
-        panel.annotate(str(encoder["name"]), (_size(encoder), row["epic"]), **where)
-
-
-def _size(encoder: Mapping[str, Any]) -> int:
-    return int(encoder.get("image_parameters") or encoder["parameters"])
-
-
-def _tower(encoders: Sequence[Mapping[str, Any]]) -> str:
-    return "image encoder" if all(encoder.get("image_parameters") for encoder in encoders) else "whole model"
+def _name_points(
+    panel: Axes, rows: Sequence[Mapping[str, Any]], encoders: Sequence[Mapping[str, Any]], sizes: Sequence[int]
+) -> None:
+    for row, size in zip(rows, sizes, strict=True):
+        where: dict[str, Any] = {"textcoords": "offset points", "xytext": (6, 8), "fontsize": 8}
+        panel.annotate(str(encoders[row["encoder"]]["name"]), (size, row["epic"]), **where)

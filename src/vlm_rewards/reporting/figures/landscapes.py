@@ -71,7 +71,7 @@ def shown_places(count: int) -> list[int]:
 def _grid(figure: Figure, rows: int, strip: float, pictures: Sequence[Frame]) -> list[Axes]:
     if not len(pictures):
         return list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
-    top, below = figure.subfigures(2, 1, height_ratios=[strip, 3.2 * rows + 0.4])
+    top, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[strip, 3.2 * rows + 0.4])[:, 0]
     for axis, picture in zip(top.subplots(1, SHOWN), pictures, strict=True):
         axis.imshow(picture, interpolation="antialiased")
         axis.set_xticks([])

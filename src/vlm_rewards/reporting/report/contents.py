@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from vlm_rewards.envs import get_task
 from vlm_rewards.errors import UnknownNameError
 from vlm_rewards.reporting.report.blocks import Block, Commands, Document, Facts, Media, Notes, Section, Table, present
 from vlm_rewards.reporting.report.drawings import runs_figure
-from vlm_rewards.reporting.report.gathering import Gathered, Run
 from vlm_rewards.reporting.report.names import Names
 from vlm_rewards.reporting.report.run_section import run_section
-from vlm_rewards.reporting.report.seeds import settings_of
+from vlm_rewards.reporting.report.runs import Gathered, Run
+from vlm_rewards.reporting.report.seeds import Setting, settings_of
 from vlm_rewards.reporting.report.study_section import study_section
 from vlm_rewards.reporting.results import (
     SEED_COLUMNS,
@@ -67,16 +68,15 @@ def tables(gathered: Gathered) -> tuple[Block, ...]:
         The table of results with its notes, the tables over seeds with theirs, and the commands.
     """
     notes = footnotes(gathered)
-    over_seeds: list[Block] = []
+    settings: list[Setting] = []
     for task in gathered.tasks:
         runs = _runs(gathered, task)
         comparable = comparability_note(runs, _baselines(gathered, task))
         notes += [f"{task}: {comparable}"] if comparable else []
-        settings = settings_of(runs)
-        rows = tuple((task, *row) for row in seed_rows(settings))
-        if rows:
-            over_seeds += [Table(("task", *SEED_COLUMNS), rows), Notes(tuple(seed_notes(settings)))]
+        settings += [replace(setting, label=f"{task}: {setting.label}") for setting in settings_of(runs)]
     notes += watch_notes(gathered.runs)
+    rows = tuple(seed_rows(settings))
+    over_seeds = [Table(SEED_COLUMNS, rows), Notes(tuple(seed_notes(settings)))] if rows else []
     typed = Commands(tuple(commands(gathered)))
     left_out = Notes(tuple(f"Left out: {what}" for what in gathered.left_out))
     table = results_table(result_rows(gathered), with_task=True)
@@ -87,7 +87,10 @@ def _summary(gathered: Gathered) -> tuple[Block, ...]:
     states = Counter(run.state for run in gathered.runs)
     told = ", ".join(f"{count} {state}" for state, count in states.items())
     counts = [
-        ("runs", f"{len(gathered.runs)}, of {_count(len(gathered.tasks), 'task')}: {told}" if gathered.runs else "none"),
+        (
+            "runs",
+            f"{len(gathered.runs)}, of {_count(len(gathered.tasks), 'task')}: {told}" if gathered.runs else "none",
+        ),
         ("records of baselines", str(len(gathered.baselines))),
         ("other records", ", ".join(f"{study.name} ({study.kind})" for study in gathered.studies)),
     ]

@@ -12,7 +12,8 @@ from PIL import Image
 from vlm_rewards.errors import VLMRewardsError
 from vlm_rewards.reporting.figures.comparisons import RunCurve, plot_runs
 from vlm_rewards.reporting.figures.curves import plot_learning_curve
-from vlm_rewards.reporting.report.gathering import Run, read_columns
+from vlm_rewards.reporting.report.reading import read_columns
+from vlm_rewards.reporting.report.runs import Run
 from vlm_rewards.reporting.report.seeds import Setting
 
 _COLOURS = 256  # of a palette: a third of the size, and no difference to be seen

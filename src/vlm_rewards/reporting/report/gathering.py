@@ -2,118 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from numbers import Real
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.files import read_json
+from vlm_rewards.reporting.report.reading import (
+    OF_A_RUN,
+    OF_AN_EVALUATION,
+    OF_BASELINES,
+    check_record,
+    is_run_folder,
+    kind_of,
+    last_words,
+    planned_record,
+    recorded_run,
+    unfinished_run,
+)
+from vlm_rewards.reporting.report.runs import KINDS, STUDIES, Gathered, Run, Study
 from vlm_rewards.training.run_folder import RunFolder
-
-State = Literal["complete", "not evaluated", "interrupted", "unfinished", "not started"]
-"""``interrupted`` ended by Ctrl-C; ``unfinished`` has no record: it was killed, or is still going."""
-
-STUDIES = ("judge", "landscape", "scaling", "sweep")
-"""Kinds of records that are shown by the pictures beside them."""
-KINDS = ("baselines", *STUDIES)
-"""Kinds of records that a report shows, besides those of runs, which have none."""
 
 _PLAN = "sweep-plan"
 _SHOWN_REASONS = 3
-_ABOUT = {"task": str, "seed": int, "encoder": dict}
-_OF_BASELINES = {**_ABOUT, "policies": dict}
-_OF_A_RUN = {**_ABOUT, "config": dict, "steps": int, "seconds": dict}
-_RETURNS = ("vlm_return", "vlm_return_std", "true_return", "true_return_std")
-_OF_AN_EVALUATION = {"episodes": int, **dict.fromkeys(_RETURNS, Real)}
 _DEPTH = 3  # folders below the one named: a folder of sweeps has its runs at two
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run, complete or not."""
-
-    name: str
-    """Such as the folder's name; no two of a report are the same."""
-    state: State
-    """How far it has come."""
-    record: dict[str, Any]
-    """Its ``record.json``; where there is none, what its settings and its log say."""
-    folder: Path | None = None
-    """Its folder; None where the record came alone."""
-    metrics: Path | None = None
-    """CSV of the training over time."""
-    snapshots: Path | None = None
-    """CSV of the policies saved along the way."""
-    last_words: str | None = None
-    """Of a run of a sweep that failed."""
-
-    @property
-    def task(self) -> str:
-        """Name of its task."""
-        return str(self.record["task"])
-
-    @property
-    def seed(self) -> int:
-        """Its seed."""
-        return int(self.record["seed"])
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Its settings."""
-        return self.record["config"]
-
-    @property
-    def evaluation(self) -> dict[str, Any] | None:
-        """What its final evaluation said."""
-        return self.record.get("evaluation")
-
-    def file(self, relative: object) -> Path | None:
-        """A file of its folder that the record names; None where there is none, or where it lies elsewhere."""
-        if self.folder is None or not isinstance(relative, str) or not relative:
-            return None
-        path = (self.folder / relative).resolve()
-        return path if path.is_relative_to(self.folder.resolve()) and path.is_file() else None
-
-
-@dataclass(frozen=True)
-class Study:
-    """A record that pictures tell more of than a table."""
-
-    name: str
-    """Such as the file's name."""
-    kind: str
-    """One of `STUDIES`."""
-    record: dict[str, Any]
-    """What the command wrote."""
-    pictures: tuple[Path, ...]
-    """The PNG files beside the record."""
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """All that a report is about."""
-
-    runs: tuple[Run, ...]
-    """By task, seed and name."""
-    baselines: tuple[dict[str, Any], ...]
-    """Records of ``vlm-rewards baselines``, by task."""
-    studies: tuple[Study, ...]
-    """The other records."""
-    left_out: tuple[str, ...]
-    """Records in folders that a report does not show, and why."""
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Every task that a run or a record of baselines is about, in order."""
-        return tuple(sorted({*(run.task for run in self.runs), *(str(b["task"]) for b in self.baselines)}))
 
 
 def gather(paths: Iterable[Path]) -> Gathered:
@@ -148,30 +61,6 @@ def gather(paths: Iterable[Path]) -> Gathered:
     return found.gathered()
 
 
-def read_columns(path: Path | None) -> dict[str, NDArray[np.float64]]:
-    """Read a CSV file of numbers, one array a column.
-
-    Args:
-        path: The file; None, or one that is not there, has no columns.
-
-    Returns:
-        The columns; an empty cell, or one cut off where a run was killed, is NaN.
-    """
-    if path is None or not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        return {name: np.array([_number(row[name]) for row in rows]) for name in reader.fieldnames or ()}
-
-
-def _number(cell: str | None) -> float:
-    try:
-        return float(cell or "nan")
-    except ValueError:
-        return math.nan
-
-
 class _Found:
     """Collects what the paths hold, each file once."""
 
@@ -181,11 +70,12 @@ class _Found:
         self._baselines: list[dict[str, Any]] = []
         self._studies: list[tuple[Path, dict[str, Any]]] = []
         self._left_out: list[str] = []
+        self._count = 0
 
     @property
     def count(self) -> int:
-        """How many files and folders were looked at that a report can show."""
-        return len(self._seen)
+        """How many files and folders a report can show, those met again counted again."""
+        return self._count
 
     @property
     def left_out(self) -> list[str]:
@@ -200,7 +90,7 @@ class _Found:
             named: Whether the user named it, so that one that cannot be shown is an error.
         """
         try:
-            record = _read(path)
+            record = read_json(path)
             kind = record.get("kind")
             if kind not in (None, "run", _PLAN, *KINDS):
                 raise InvalidInputError(
@@ -214,7 +104,7 @@ class _Found:
                 raise
             self._left_out.append(str(error))
         else:
-            self._seen.add(path.resolve())
+            self._is_new(path)
 
     def add_folder(self, folder: Path) -> None:
         """Take in a run's folder, or all that a folder holds."""
@@ -242,10 +132,13 @@ class _Found:
             for name, (path, record) in zip(study_names, self._studies, strict=True)
         ]
         baselines = sorted(self._baselines, key=lambda record: (str(record["task"]), record["seed"]))
-        return Gathered(tuple(order), tuple(baselines), tuple(studies), (*self._left_out, *copies))
+        return Gathered(
+            tuple(order), tuple(baselines), tuple(studies), tuple(dict.fromkeys([*self._left_out, *copies]))
+        )
 
     def _is_new(self, path: Path) -> bool:
         resolved = path.resolve()
+        self._count += 1
         if resolved in self._seen:
             return False
         self._seen.add(resolved)
@@ -253,9 +146,9 @@ class _Found:
 
     def _add(self, path: Path, kind: str | None, record: dict[str, Any]) -> None:
         if kind == "baselines":
-            _check(path, record, _OF_BASELINES)
+            check_record(path, record, OF_BASELINES)
             for summary in record["policies"].values():
-                _check(path, summary, _OF_AN_EVALUATION)
+                check_record(path, summary, OF_AN_EVALUATION)
             if record not in self._baselines:
                 self._baselines.append(record)
         elif kind in STUDIES:
@@ -264,40 +157,33 @@ class _Found:
         elif kind == _PLAN:
             self._add_planned(path.parent, record)
         else:
-            _check(path, record, _OF_A_RUN)
+            check_record(path, record, OF_A_RUN)
             if record.get("evaluation") is not None:
-                _check(path, record["evaluation"], _OF_AN_EVALUATION)
+                check_record(path, record["evaluation"], OF_AN_EVALUATION)
             folder = path.parent if path.name == "record.json" and is_run_folder(path.parent) else None
-            self._runs.append((folder or path.with_suffix(""), _run(path, record, folder)))
+            self._runs.append((folder or path.with_suffix(""), recorded_run(path, record, folder)))
 
     def _add_run_folder(self, folder: Path) -> None:
         run = RunFolder(folder)
         if run.record.is_file():
             self.add_file(run.record, named=True)
         elif self._is_new(run.config):
-            self._runs.append((folder, _unfinished(run)))
+            self._runs.append((folder, unfinished_run(run)))
 
     def _add_planned(self, folder: Path, plan: dict[str, Any]) -> None:
         """Runs of a sweep that have left nothing yet."""
-        for planned in plan.get("runs", ()):
+        for planned in plan.get("runs") or ():
+            check_record(folder / "plan.json", planned, {"name": str, "config": dict})
+            check_record(folder / "plan.json", planned["config"], {"task": str, "algorithm": dict})
             inner = folder / planned["name"]
             if not is_run_folder(inner) and self._is_new(inner / "config.json"):
-                record = {**_planned_record(planned["config"]), "command": plan.get("command")}
-                self._runs.append((inner, Run("", "not started", record, last_words=_last_words(inner))))
+                record = {**planned_record(planned["config"]), "command": plan.get("command")}
+                self._runs.append((inner, Run("", "not started", record, last_words=last_words(inner))))
 
     def _add_records_of_known_kind(self, folder: Path) -> None:
         for path in sorted(folder.glob("*.json")):
-            if _kind(path) in (_PLAN, *KINDS):
+            if kind_of(path) in (_PLAN, *KINDS):
                 self.add_file(path, named=False)
-
-
-def is_run_folder(folder: Path) -> bool:
-    """Whether a folder holds the settings of a run; other tools write a ``config.json`` too."""
-    try:
-        config = read_json(folder / "config.json")
-    except CheckpointError:
-        return False
-    return "task" in config and "algorithm" in config
 
 
 def _folders_below(folder: Path, depth: int) -> Iterator[Path]:
@@ -307,73 +193,6 @@ def _folders_below(folder: Path, depth: int) -> Iterator[Path]:
             yield inner
             if depth > 1 and not is_run_folder(inner):
                 yield from _folders_below(inner, depth - 1)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path)
-    except CheckpointError as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read as a record: {error}") from None
-
-
-def _kind(path: Path) -> object:
-    try:
-        return read_json(path).get("kind")
-    except CheckpointError:
-        return None
-
-
-def _check(path: Path, record: Any, needed: Mapping[str, type[Any]]) -> None:
-    if not isinstance(record, dict):
-        raise CheckpointError(f"{str(path)!r} is no record: it has {record!r} where an object is due.")
-    missing = [key for key in needed if key not in record]
-    if missing:
-        raise CheckpointError(f"{str(path)!r} is no record: it has no {', '.join(missing)}.")
-    for key, kind in needed.items():
-        if isinstance(record[key], bool) or not isinstance(record[key], kind):
-            raise CheckpointError(f"{str(path)!r} is no record: its {key} is {record[key]!r}.")
-
-
-def _run(path: Path, record: dict[str, Any], folder: Path | None) -> Run:
-    state: State = "interrupted" if record.get("interrupted") else "not evaluated"
-    if record.get("evaluation") is not None:
-        state = "complete"
-    if folder is not None:
-        run = RunFolder(folder)
-        return Run("", state, record, folder, run.metrics, run.snapshots, _last_words(folder))
-    beside = [path.with_name(f"{path.stem}.{what}.csv") for what in ("metrics", "snapshots")]
-    return Run("", state, record, None, *beside)
-
-
-def _unfinished(run: RunFolder) -> Run:
-    steps = read_columns(run.metrics).get("step", np.array([]))
-    steps = steps[np.isfinite(steps)]
-    record = _planned_record(read_json(run.config))
-    record["steps"] = int(steps[-1]) if steps.size else 0
-    return Run("", "unfinished", record, run.path, run.metrics, run.snapshots, _last_words(run.path))
-
-
-def _planned_record(config: dict[str, Any]) -> dict[str, Any]:
-    """What settings alone say of a run."""
-    said = {key: config.get(key) for key in ("task", "goal", "baseline", "alpha", "preset")}
-    return {
-        **said,
-        "seed": config.get("seed", 0),
-        "encoder": {"name": config.get("encoder")},
-        "steps": 0,
-        "planned_steps": config.get("steps"),
-        "seconds": {},
-        "config": config,
-    }
-
-
-def _last_words(folder: Path) -> str | None:
-    """Why a run of a sweep failed, as ``vlm-rewards sweep`` noted it."""
-    note = folder.parent / "logs" / f"{folder.name}.failed.json"
-    try:
-        return str(json.loads(note.read_text(encoding="utf-8"))["last_words"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _once(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:

@@ -74,7 +74,8 @@ def placed(text: str, blocks: Sequence[Block]) -> str:
 def escaped(text: str) -> str:
     """A text for Markdown, in one line, in which nothing has a meaning of its own."""
     plain = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|~$]|^[#>+-](?=\s)|(?<=^\d)\.(?=\s))", r"\\\1", plain)
+    plain = re.sub(r"([\\`*_\[\]]|^[#+-](?=\s)|(?<=^\d)\.(?=\s))", r"\\\1", plain)
+    return re.sub(r"[|~$]", lambda found: f"&#{ord(found[0])};", plain)  # not every Markdown knows these with a slash
 
 
 def code(text: str) -> str:

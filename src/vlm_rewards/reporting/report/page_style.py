@@ -19,23 +19,23 @@ nav { background: var(--raised); border-radius: 8px; padding: .75rem 1rem; margi
 nav ul { margin: .25rem 0; padding-left: 1.1rem; }
 nav ul ul { columns: 22rem; font-size: .9rem; }
 nav li { break-inside: avoid; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .75rem 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin-block: .75rem; }
 dt { color: var(--soft); }
 dd { margin: 0; min-width: 0; }
-.scroll { overflow-x: auto; margin: .9rem 0; }
+.scroll { overflow-x: auto; margin-block: .9rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; }
-td { min-width: 4rem; max-width: 28rem; }
-td:first-child { min-width: 14rem; }
+th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+td { min-width: 4rem; max-width: 28rem; text-wrap: pretty; }
+td:first-child { min-width: 11rem; }
 td.number { white-space: nowrap; }
 ul.notes { margin: .6rem 0; padding-left: 1.2rem; font-size: .92rem; color: var(--soft); }
-pre { background: var(--raised); border-radius: 6px; padding: .7rem .9rem; overflow-x: auto; margin: .6rem 0; }
+pre { background: var(--raised); border-radius: 6px; padding: .7rem .9rem; overflow-x: auto; margin-block: .6rem; }
 code, pre { font: .84rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 details { margin: .5rem 0; }
 details > :not(summary) { margin-left: 1rem; }
 summary { cursor: pointer; color: var(--link); }
-figure { margin: .9rem 0; min-width: 0; }
+figure { margin-block: .9rem; margin-inline: 0; min-width: 0; }
 figure img { display: block; width: 100%; max-width: 60rem; height: auto; background: #fff; border-radius: 6px; }
 figure video { display: block; width: 100%; max-width: 24rem; border-radius: 6px; background: #000; }
 figcaption, .missing { color: var(--soft); font-size: .85rem; margin-top: .3rem; }

@@ -6,8 +6,8 @@ from typing import Any
 
 from vlm_rewards.reporting.report.blocks import Beside, Block, Commands, Facts, Fold, Media, Section, Table, present
 from vlm_rewards.reporting.report.drawings import run_figure
-from vlm_rewards.reporting.report.gathering import Run
 from vlm_rewards.reporting.report.names import Names
+from vlm_rewards.reporting.report.runs import Run
 from vlm_rewards.reporting.report.settings import differences, settings_rows
 from vlm_rewards.reporting.results import alarms_of, encoder_text, machine_text, state_text, success_text
 

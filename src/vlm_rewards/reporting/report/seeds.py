@@ -11,7 +11,7 @@ import numpy as np
 
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.aggregate import interquartile_mean, stratified_bootstrap_interval
-from vlm_rewards.reporting.report.gathering import Run
+from vlm_rewards.reporting.report.runs import Run
 from vlm_rewards.training.config import TrainConfig
 
 _OF_NO_ACCOUNT = frozenset(

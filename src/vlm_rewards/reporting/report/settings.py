@@ -8,13 +8,13 @@ import json
 from typing import Any
 
 from vlm_rewards.errors import VLMRewardsError
-from vlm_rewards.reporting.report.gathering import Run
+from vlm_rewards.reporting.report.runs import Run
 from vlm_rewards.reporting.report.seeds import flat, settings_in_full
 from vlm_rewards.training.algorithm_config import ALGORITHMS
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import preset
 
-_NO_CHOICE = frozenset({"task", "preset", "task_file", "task_file_sha256", "algorithm.name"})
+_NO_CHOICE = frozenset({"task", "preset", "seed", "task_file", "task_file_sha256", "algorithm.name"})
 """Settings that say what the run is about rather than how."""
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlm_rewards.reporting.report.blocks import Beside, Cell, Commands, Facts, Media, Paragraph, Section, Table, present
-from vlm_rewards.reporting.report.gathering import Study
 from vlm_rewards.reporting.report.names import Names
+from vlm_rewards.reporting.report.runs import Study
 from vlm_rewards.reporting.results import encoder_text, machine_text
 
 PICTURES = 3
@@ -25,7 +25,7 @@ _ELSEWHERE = frozenset({"kind", "command", "version", "versions", "commit", "com
 
 
 def study_section(study: Study, anchor: str, names: Names) -> Section:
-    """Show a record of `vlm_rewards.reporting.report.gathering.STUDIES`.
+    """Show a record of `vlm_rewards.reporting.report.runs.STUDIES`.
 
     Args:
         study: The record and the pictures beside it.
@@ -37,10 +37,14 @@ def study_section(study: Study, anchor: str, names: Names) -> Section:
     """
     record = study.record
     facts = [(name.replace("_", " "), _text(value)) for name, value in record.items() if _is_fact(name, value)]
-    facts += [("encoder", encoder_text(record))] if isinstance(record.get("encoder"), dict) else []
+    encoders = [*(record.get("encoders") or ()), record.get("encoder")]
+    facts += [("encoder", encoder_text({"encoder": each})) for each in encoders if isinstance(each, dict)]
     facts += [("commit", str(record["commit"]))] if record.get("commit") else []
     facts += [("machine", machine_text(record))] if record.get("machine") else []
-    table = _sweep(record) if study.kind == "sweep" else _rows(record)
+    try:
+        table = _sweep(record) if study.kind == "sweep" else _rows(record)
+    except (KeyError, TypeError, ValueError):  # of another version
+        table = Paragraph("The record has rows that this version does not know how to show.")
     pictures = tuple(
         Media(names.new(f"{study.name}-{path.stem}", "png"), "png", path.read_bytes(), path.stem, (PICTURES, place))
         for place, path in enumerate(study.pictures)

@@ -1,0 +1,99 @@
+"""Which encoders a scaling study compares, and what each will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlm_rewards.encoders.sizing import PlannedEncoder, plan_encoder, plan_size
+from vlm_rewards.encoders.sources import parse_source
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.finetuning.config import FROM_SCRATCH, FinetuneConfig
+
+PAPER = "paper"
+"""Stands for the four models of the paper's section 4.4."""
+PAPER_MODELS = (
+    "RN50/openai",
+    "ViT-L-14/laion2b_s32b_b82k",
+    "ViT-H-14/laion2b_s32b_b79k",
+    "ViT-bigG-14/laion2b_s39b_b160k",
+)
+"""Their names in open_clip, with its weights: OpenAI's for the ResNet, those trained on LAION-2B for the others."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each encoder is trained on; the same for all."""
+
+    steps: int = 400
+    """Gradient steps of each encoder that is trained."""
+    states_per_task: int = 4_000
+    """Captioned states of each task that it is trained on."""
+    seed: int = 0
+    """Seed of states, captions, weights and order."""
+
+
+@dataclass(frozen=True)
+class PlannedTraining:
+    """An encoder that has to be trained before it can be judged."""
+
+    config: FinetuneConfig
+    """The settings; ``out`` is the encoder's folder."""
+
+    @property
+    def name(self) -> str:
+        """Its size, such as ``"tiny-l"``."""
+        return self.config.model
+
+
+def expand(names: Sequence[str]) -> tuple[str, ...]:
+    """Put the models behind ``"paper"`` in its place.
+
+    Args:
+        names: Sizes to train, pretrained models, ``"paper"``; none of them stands for all sizes.
+
+    Raises:
+        InvalidInputError: There are fewer than two, or one is named twice.
+    """
+    expanded = [model for name in names or FROM_SCRATCH for model in (PAPER_MODELS if name == PAPER else (name,))]
+    if len(set(expanded)) < len(expanded):
+        raise InvalidInputError(f"encoder must be named once each, got {', '.join(expanded)}.")
+    if len(expanded) < 2:
+        raise InvalidInputError(f"encoder must name at least two to compare, got {', '.join(expanded)}.")
+    return tuple(expanded)
+
+
+def plan_trainings(names: Sequence[str], budget: Budget, folder: Path) -> list[PlannedTraining]:
+    """Plan the trainings, and check the other names.
+
+    Args:
+        names: As `expand` gives them.
+        budget: The budget of each.
+        folder: Each encoder gets a folder of its name in it.
+
+    Raises:
+        VLMRewardsError: A name stands for no model, or a budget breaks a rule.
+    """
+    planned: list[PlannedTraining] = []
+    for name in names:
+        if name in FROM_SCRATCH:
+            planned.append(PlannedTraining(_config(name, budget, folder)))
+        else:
+            parse_source(name)
+    return planned
+
+
+def plan_encoders(names: Sequence[str]) -> list[PlannedEncoder]:
+    """Describe all of them, without their weights."""
+    return [plan_size(name) if name in FROM_SCRATCH else plan_encoder(name) for name in names]
+
+
+def _config(name: str, budget: Budget, folder: Path) -> FinetuneConfig:
+    return FinetuneConfig(
+        model=name,
+        steps=budget.steps,
+        states_per_task=budget.states_per_task,
+        seed=budget.seed,
+        out=folder / name,
+    )

@@ -1,0 +1,206 @@
+"""The figures of judgements and landscapes show the numbers of their records."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle, StepPatch
+from PIL import Image
+
+from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.files import write_json
+from vlm_rewards.reporting.figures import judging, landscapes
+from vlm_rewards.reporting.figures.landscapes import SHOWN, plot_landscape, shown_places
+from vlm_rewards.reporting.judgements import draw_figures, read_record, title_of
+
+
+def row(encoder: int, alpha: float, epic: float) -> dict[str, Any]:
+    ends = {"epic_low": epic - 0.05, "epic_high": epic + 0.05}
+    return {"encoder": encoder, "prompt": 0, "alpha": alpha, "epic": epic, **ends, "auroc": 0.9, "spearman": 0.5}
+
+
+def histogram(encoder: int) -> dict[str, Any]:
+    told = {"encoder": encoder, "prompt": 0, "alpha": 0.5}
+    return {**told, "edges": [-1.0, 0.0, 1.0], "goal": [1, 3], "other": [8, 2]}
+
+
+JUDGED = {
+    "kind": "judge",
+    "task": "cartpole",
+    "reference": "labels",
+    "focus": 0.5,
+    "interval": "95 % bootstrap over episodes",
+    "states": {"states": 5000, "generator": "rule"},
+    "encoders": [
+        {"name": "large", "parameters": 9_000_000, "image_parameters": 4_000_000, "in_domain": True},
+        {"name": "small", "parameters": 6_000_000, "image_parameters": 1_000_000, "in_domain": True},
+    ],
+    "prompts": [{"goal": "costs $5", "baseline": "costs"}],
+    "alphas": [0.0, 0.5],
+    "rows": [row(0, 0.0, 0.3), row(0, 0.5, 0.2), row(1, 0.0, 0.6), row(1, 0.5, 0.5)],
+    "histograms": [histogram(0), histogram(1)],
+}
+LANDSCAPE = {
+    "kind": "landscape",
+    "task": "cartpole",
+    "goal": "up",
+    "baseline": "pole",
+    "dimension": "pole_angle",
+    "unit": "rad",
+    "values": np.linspace(-np.pi, np.pi, 5).round(5).tolist(),
+    "goal_states": [False, False, True, False, False],
+    "alphas": [0.0, 1.0],
+    "encoders": [{"name": "bundled", "in_domain": True}],
+    "rewards": [[[0.1, 0.2, 0.5, 0.3, 0.1], [0.0, 4.0, 2.0, 1.0, 0.0]]],
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved, newest last."""
+    caught: list[Figure] = []
+    for module in (judging, landscapes):
+        save = module.save
+        monkeypatch.setattr(
+            module, "save", lambda figure, out, save=save: (caught.append(figure), save(figure, out))[1]
+        )
+    return caught
+
+
+def changed(record: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(record), **changes}
+
+
+def curves(figure: Figure) -> dict[str, list[list[float]]]:
+    lines = figure.axes[0].get_lines()
+    return {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in lines}
+
+
+def points(figure: Figure) -> list[list[float]]:
+    (line,) = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    return np.asarray(line.get_xydata()).tolist()
+
+
+def test_a_judgement_has_three_figures(tmp_path: Path, drawn: list[Figure]) -> None:
+    paths = draw_figures(JUDGED, tmp_path, "bundled")
+    names = ["bundled-epic-over-alpha.png", "bundled-epic-over-parameters.png", "bundled-histograms.png"]
+    assert [path.name for path in paths] == names
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.format == "PNG"
+    over_alpha, over_parameters, histograms = drawn
+    found = curves(over_alpha)
+    assert found["large"] == [[0.0, 0.3], [0.5, 0.2]]
+    assert found["small"] == [[0.0, 0.6], [0.5, 0.5]]
+    assert over_alpha.axes[0].get_ylabel() == "EPIC distance to the criterion"
+    assert [text.get_text() for text in over_alpha.axes[0].texts] == ["unrelated"]
+    assert points(over_parameters) == [[1_000_000, 0.5], [4_000_000, 0.2]]  # at the focus, smallest first
+    assert over_parameters.axes[0].get_xscale() == "log"
+    assert over_parameters.axes[0].get_xlabel() == "parameters of the image encoder (logarithmic)"
+    patches = [patch for patch in histograms.axes[0].patches if isinstance(patch, StepPatch)]
+    assert [patch.get_data().values.tolist() for patch in patches] == [[0.8, 0.2], [0.25, 0.75]]  # others, goal
+    for figure in drawn:
+        assert "not zero-shot" in " ".join(figure.get_suptitle().split())
+        assert "\\$5" in figure.get_suptitle()
+
+
+def test_one_encoder_has_no_size_to_compare(tmp_path: Path) -> None:
+    one = changed(JUDGED, encoders=JUDGED["encoders"][:1], rows=JUDGED["rows"][:2], histograms=[histogram(0)])
+    names = [path.name for path in draw_figures(one, tmp_path, "")]
+    assert names == ["epic-over-alpha.png", "histograms.png"]
+    with pytest.raises(InvalidInputError, match="encoders must be at least two to compare sizes, got 1"):
+        judging.plot_epic_over_parameters(one, tmp_path / "x.png", title="", alpha=0.5)
+    with pytest.raises(InvalidInputError, match=r"alpha must be one of \[0.0, 0.5\], got 0.7"):
+        judging.plot_epic_over_parameters(JUDGED, tmp_path / "x.png", title="", alpha=0.7)
+
+
+def test_without_labels_there_are_no_histograms(tmp_path: Path, drawn: list[Figure]) -> None:
+    record = changed(JUDGED, reference="true_reward", histograms=[])
+    assert len(draw_figures(record, tmp_path, "")) == 2
+    assert drawn[0].axes[0].get_ylabel() == "EPIC distance to the true reward"
+    with pytest.raises(InvalidInputError, match="histograms need labelled states"):
+        judging.plot_histograms(record, tmp_path / "x.png", title="")
+
+
+def test_models_without_the_count_of_their_image_tower_are_drawn_whole(tmp_path: Path, drawn: list[Figure]) -> None:
+    encoders = [{"name": "a", "parameters": 10}, {"name": "b", "parameters": 100, "image_parameters": 50}]
+    record = changed(JUDGED, encoders=encoders)
+    judging.plot_epic_over_parameters(record, tmp_path / "x.png", title=title_of(record), alpha=0.5)
+    assert drawn[0].axes[0].get_xlabel() == "parameters of the whole model (logarithmic)"
+    assert [x for x, _ in points(drawn[0])] == [10, 100]
+    assert "not zero-shot" not in drawn[0].get_suptitle()
+
+
+def test_many_prompts_have_names_of_their_own(tmp_path: Path, drawn: list[Figure]) -> None:
+    pairs = [{"goal": f"goal {number}", "baseline": "b"} for number in range(14)]
+    rows = [{**row(0, 0.5, 0.1 + number / 50), "prompt": number} for number in range(14)]
+    shown = [{**histogram(0), "prompt": number} for number in range(14)]
+    encoders = [{"name": "a", "parameters": 10}]
+    record = changed(JUDGED, prompts=pairs, rows=rows, histograms=shown, encoders=encoders, alphas=[0.5])
+    draw_figures(record, tmp_path, "")
+    names = [name for name in curves(drawn[0]) if name.startswith("a,")]
+    assert names == [f"a, “goal {number}”" for number in range(14)]
+    assert "2 more are in the record" in drawn[1].get_suptitle()
+
+
+def test_a_landscape_is_scaled_and_marked(tmp_path: Path, drawn: list[Figure]) -> None:
+    plot_landscape(LANDSCAPE, tmp_path / "landscape.png", [np.zeros((8, 8, 3), np.uint8)] * SHOWN)
+    (panel,) = [axis for axis in drawn[0].axes if axis.get_xlabel()]
+    assert panel.get_xlabel() == "pole_angle [degrees]"
+    lines = [np.asarray(line.get_xydata()) for line in panel.get_lines()]
+    wholes = [line for line in lines if len(line) == 5]
+    np.testing.assert_allclose(wholes[0][:, 0], [-180, -90, 0, 90, 180], atol=1e-3)
+    np.testing.assert_allclose(wholes[0][:, 1], [0.0, 0.25, 1.0, 0.5, 0.0], atol=1e-9)
+    np.testing.assert_allclose(wholes[1][:, 1], [0.0, 1.0, 0.5, 0.25, 0.0], atol=1e-9)
+    stars = [line[0].round(2).tolist() for line in lines if len(line) == 1]
+    assert stars == [[0.0, 1.0], [-90.0, 1.0]]
+    (goal,) = [patch for patch in panel.patches if isinstance(patch, Rectangle)]
+    assert (goal.get_x(), goal.get_width()) == (pytest.approx(-45, abs=0.01), pytest.approx(90, abs=0.01))
+    assert panel.get_xticks()[0] == -180
+    assert panel.get_xticks()[-1] == 180
+
+
+def test_a_landscape_without_a_criterion_or_pictures(tmp_path: Path, drawn: list[Figure]) -> None:
+    two = [*LANDSCAPE["encoders"], {"name": "other"}]
+    rewards = LANDSCAPE["rewards"] * 2
+    plot_landscape(
+        changed(LANDSCAPE, goal_states=None, unit="", encoders=two, rewards=rewards), tmp_path / "landscape.png"
+    )
+    assert len(drawn[0].axes) == 2
+    assert not [patch for axis in drawn[0].axes for patch in axis.patches]
+    assert drawn[0].axes[-1].get_xlabel() == "pole_angle"
+    assert "the task has no criterion to mark" in " ".join(drawn[0].get_suptitle().split())
+    assert "2 encoders" in drawn[0].get_suptitle()
+    with pytest.raises(InvalidInputError, match="pictures must be 7, or none, got 2"):
+        plot_landscape(LANDSCAPE, tmp_path / "x.png", [np.zeros((8, 8, 3), np.uint8)] * 2)
+
+
+def test_shown_states_are_spread_evenly() -> None:
+    assert shown_places(181) == [0, 30, 60, 90, 120, 150, 180]
+    assert shown_places(2) == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_records_are_found_and_checked(tmp_path: Path) -> None:
+    for kind, record in (("judge", JUDGED), ("landscape", LANDSCAPE)):
+        (tmp_path / kind).mkdir()
+        write_json(tmp_path / kind / f"{kind}.json", record)
+        assert read_record(tmp_path / kind) == read_record(tmp_path / kind / f"{kind}.json") == record
+    write_json(tmp_path / "judge" / "landscape.json", LANDSCAPE)
+    with pytest.raises(InvalidInputError, match=r"folders with one of judge.json, scaling.json"):
+        read_record(tmp_path / "judge")
+    with pytest.raises(InvalidInputError, match="must be files or folders that exist"):
+        read_record(tmp_path / "none")
+    write_json(tmp_path / "bench.json", {"kind": "bench"})
+    with pytest.raises(InvalidInputError, match=r"kinds judge, scaling, landscape, sweep, .*bench.json' is 'bench'"):
+        read_record(tmp_path / "bench.json")
+    with pytest.raises(InvalidInputError, match="must be of the kinds"):
+        draw_figures({}, tmp_path, "")
+    with pytest.raises(InvalidInputError, match="must be of the kind 'landscape', got 'judge'"):
+        plot_landscape(JUDGED, tmp_path / "x.png")
+    with pytest.raises(CheckpointError, match="the record is incomplete: KeyError 'rows'"):
+        draw_figures({key: value for key, value in JUDGED.items() if key != "rows"}, tmp_path, "")

@@ -1,0 +1,414 @@
+"""The report as HTML and as Markdown: whole, safe, self-contained, of bounded size."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from report_runs import RECORDS, record, run_folder, video
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.media import read_frames
+from vlm_rewards.reporting.report.blocks import Beside, Cell, Commands, Document, Facts, Fold, Media, Notes, Section
+from vlm_rewards.reporting.report.blocks import Table as TableBlock
+from vlm_rewards.reporting.report.contents import document, tables
+from vlm_rewards.reporting.report.fitting import embedded_size, fit
+from vlm_rewards.reporting.report.gathering import gather
+from vlm_rewards.reporting.report.markdown import BEGIN, END, code, escaped, has_markers, markdown, placed
+from vlm_rewards.reporting.report.names import Names
+from vlm_rewards.reporting.report.page import page
+
+HOSTILE = "<script>alert(1)</script><img src=http://x.example/y onerror=a>\"'&|*_`[x](http://x.example)"
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """A page, parsed; refuses what is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.rows: list[list[str]] = []
+        self._open: list[str] = []
+        self._words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+        self.words = " ".join(" ".join(self._words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self._open:
+            return
+        self._words.append(data)
+        if {"td", "th"} & set(self._open):
+            self.rows[-1][-1] += data
+
+    def values(self, name: str) -> list[str]:
+        return [attributes[name] for _, attributes in self.tags if name in attributes]
+
+
+def made(*paths: Path, max_mb: float = 15, title: str = "A title") -> tuple[bytes, Page]:
+    content, _ = page(document(gather(paths), title, "vlm-rewards report"), max_mb)
+    return content, Page(content.decode())
+
+
+def check_self_contained(text: str, parsed: Page) -> None:
+    assert {tag for tag, _ in parsed.tags} <= {
+        *("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "dl", "dt", "dd", "ul", "li", "nav"),
+        *("main", "section", "div", "table", "thead", "tbody", "tr", "th", "td", "a", "strong", "code", "pre"),
+        *("details", "summary", "figure", "figcaption", "img", "video", "p"),
+    }
+    assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
+    for source in parsed.values("src"):
+        assert source.startswith(("data:image/png;base64,", "data:video/mp4;base64,"))
+    assert {name for _, attributes in parsed.tags for name in attributes} <= {
+        *("lang", "charset", "http-equiv", "content", "name", "id", "class", "href", "src", "alt", "controls", "loop"),
+        *("muted", "playsinline", "preload", "aria-label"),
+    }
+    anchors = parsed.values("id")
+    assert len(anchors) == len(set(anchors))
+    for target in parsed.values("href"):
+        assert target.startswith("#")
+        assert target[1:] in anchors
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert not re.search(r"url\(|@import|@font-face|https?:", style)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Document, bytes, Page]:
+    """Ten runs in every state, the committed baselines, a judgement."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in range(4):
+        run_folder(folder / f"seed-{seed}", record(f"cartpole-{seed}"), alarms=2 if seed == 1 else 0)
+    run_folder(folder / "stopped", record(seed=4, interrupted=True, evaluation=None, steps=9_000))
+    run_folder(folder / "killed", record(seed=5), recorded=False)
+    run_folder(folder / "unjudged", record(seed=6, evaluation=None))
+    plan = {"kind": "sweep-plan", "runs": [{"name": "to-come", "config": record(seed=7)["config"]}]}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    run_folder(folder / "car", record("mountaincar-0"))
+    run_folder(folder / "car-2", record("mountaincar-0", seed=1, config={"alpha": 0.25}, alpha=0.25))
+    rows = [{"encoder": 0, "prompt": 0, "alpha": 0.5, "epic": 0.123, "auroc": None}]
+    judged = {"kind": "judge", "command": "vlm-rewards judge cartpole", "encoders": [{"name": "one", "source": "random"}], "rows": rows}
+    (folder / "judge.json").write_text(json.dumps({**judged, "prompts": [{"goal": "up", "baseline": "any"}]}))
+    Image.new("RGB", (30, 20)).save(folder / "judge.png")
+    (folder / "bench.json").write_text('{"kind": "bench"}')
+    whole = document(gather([folder, *RECORDS.glob("baselines-*.json")]), "A title", "vlm-rewards report")
+    content, _ = page(whole, 15)
+    return folder, whole, content, Page(content.decode())
+
+
+def test_ten_runs_make_one_file_that_loads_nothing(everything: tuple[Path, Document, bytes, Page]) -> None:
+    _, _, content, parsed = everything
+    check_self_contained(content.decode(), parsed)
+    assert len(content) < 15_000_000
+    assert sum(source.startswith("data:video") for source in parsed.values("src")) == 6
+    for source in parsed.values("src"):
+        data = base64.b64decode(source.partition(",")[2], validate=True)
+        assert data.startswith(b"\x89PNG") or data[4:8] == b"ftyp"
+
+
+def test_every_run_is_a_row_and_a_section_with_its_state(everything: tuple[Path, Document, bytes, Page]) -> None:
+    rows = {row[0]: row for row in everything[3].rows}
+    words = everything[3].words
+    assert "10, of 3 tasks: 5 complete" not in words  # six are
+    assert "6 complete" in words
+    assert rows["DQN, seed 4"][1] == "interrupted after 9,000 of 24,000 steps, not evaluated"
+    assert rows["DQN, seed 5"][1] == "unfinished: killed or still going, at 24,000 of 24,000 steps"
+    assert rows["DQN, seed 6"][1] == "not evaluated (trained for 24,064 of 24,000 steps)"
+    assert rows["DQN, seed 7"][1] == "planned, not started"
+    for name in ("seed-0", "seed-3", "stopped", "killed", "unjudged", "to-come", "car", "car-2"):
+        assert re.search(rf"seed \d: {name} ", words)
+    assert sum(anchor.startswith("run-") for anchor in everything[3].values("id")) == 10
+
+
+def test_the_numbers_are_those_of_the_records(everything: tuple[Path, Document, bytes, Page]) -> None:
+    rows = [tuple(row) for row in everything[3].rows]
+    for seed in range(4):
+        told = record(f"cartpole-{seed}")
+        scores = told["evaluation"]
+        low, high = scores["success_interval_95"]
+        assert (
+            f"DQN, seed {seed}",
+            f"{scores['successes']}/100 ({100 * low:.1f} to {100 * high:.1f} %)",
+            f"{scores['true_return']:.1f} ± {scores['true_return_std']:.1f}",
+            f"{scores['vlm_return']:.2f} ± {scores['vlm_return_std']:.2f}",
+            f"{told['steps']:,}",
+            f"{told['seconds']['training']:.0f}",
+        ) in rows
+    assert ("random actions", "0/100 (0.0 to 3.7 %)", "35.0 ± 15.9", "111.60 ± 9.16", "-", "-") in rows
+    baselines = next(place for place, row in enumerate(rows) if row[0] == "random actions")
+    assert [row[0] for row in rows[baselines : baselines + 4]] == [
+        "random actions",
+        "zero actions",
+        "one-line rule",
+        "DQN, seed 0",
+    ]
+
+
+def test_what_else_is_to_be_known(everything: tuple[Path, Document, bytes, Page]) -> None:
+    folder, _, _, parsed = everything
+    for words in (
+        f"Left out: '{folder}/bench.json' is a record of kind 'bench'",
+        "Possible reward hacking, seed-1: 2 alarms against the criterion.",
+        "“pole vertically upright on top of the cart”",
+        "the pole stays within 12 degrees and the cart within 2.4 m on every step",
+        "in-domain, not zero-shot; weights c8246cb371fa",
+        "IQM is the interquartile mean over seeds",
+        "DQN: 4 of 8 runs have no evaluation and do not count.",
+        "VLM returns here are of 2 different rewards",
+        "Settings: as in preset cpu of cartpole",
+        "Settings: 1 not as in preset cpu of mountaincar",
+        "$ vlm-rewards train cartpole --seed 3 --run-dir runs/cartpole-3",
+        "training 80 s",
+        "torch 2.15.0",
+        "AMD EPYC, 2 cores",
+        "89e32b92c942",
+        "Rewards judged before training: judge.json",
+        "one (random weights: its scores mean nothing; weights not recorded)",
+    ):
+        assert words in parsed.words
+    assert ["5,000", "0.412 → 0.733", "0.900 → 0.125", "0.810 → -0.620"] in parsed.rows
+    assert ["alpha", "0.25", "0.5"] in parsed.rows
+    assert ["one", "goal “up”, baseline “any”", "0.5", "0.123", "-"] in parsed.rows
+
+
+def test_a_missing_table_of_baselines_says_how_to_make_it() -> None:
+    _, parsed = made(RECORDS / "cartpole-0.json")
+    assert "not among the inputs; make them with vlm-rewards baselines cartpole" in parsed.words
+    assert "none: its record came without its folder" in parsed.words
+
+
+def test_hostile_strings_stay_strings(tmp_path: Path) -> None:
+    told = record(goal=HOSTILE, criterion=HOSTILE, config={"goal": HOSTILE, "preset": HOSTILE}, command=HOSTILE)
+    told |= {"commit": HOSTILE, "version": "\ud800", "machine": {"processor": HOSTILE}, "task": HOSTILE}
+    told["encoder"]["name"] = HOSTILE
+    told["watch"] = {"reference": HOSTILE, "alarms": [{"step": HOSTILE, "picture": "../../x.png"}]}
+    run_folder(tmp_path / "<b>bold", told)
+    study = {"kind": "landscape", "command": HOSTILE, HOSTILE: HOSTILE, "rows": [{HOSTILE: HOSTILE}]}
+    (tmp_path / "s.json").write_text(json.dumps(study))
+    content, parsed = made(tmp_path, title=HOSTILE)
+    check_self_contained(content.decode(), parsed)
+    assert parsed.words.count(" ".join(HOSTILE.split())) > 10
+    text = markdown(document(gather([tmp_path]), HOSTILE, HOSTILE), "files")
+    outside = re.sub(r"(?<!`)(`{2,})(?!`).*?(?<!`)\1(?!`)", "", text, flags=re.DOTALL)  # the string has one itself
+    assert "<script" not in outside
+    assert not re.search(r"(?<!\\)]\(http", outside)
+    assert outside.count("&lt;script&gt;") > 10
+
+
+def test_broken_tables_and_videos_break_nothing(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    for name in ("metrics.csv", "snapshots.csv", "videos/best.mp4"):
+        (folder / name).write_bytes(b"")
+    _, parsed = made(folder)
+    assert "none: no numbers over time came with this run" in parsed.words
+    assert not parsed.values("src")
+
+
+def test_what_does_not_fit_is_left_out_by_name(tmp_path: Path) -> None:
+    for seed in range(3):
+        folder = run_folder(tmp_path / f"run-{seed}", record(seed=seed))
+        video(folder / "videos" / "best.mp4", frames=30 + seed, side=96)
+    whole = document(gather([tmp_path]), "A title", "vlm-rewards report")
+    everything, _ = page(whole, 15)
+    one = (tmp_path / "run-0" / "videos" / "best.mp4").stat().st_size
+    coarse, fitted = page(whole, (len(everything) - 3.5 * one) / 1e6)  # as text each has 4/3: half of one is left
+    assert len(coarse) < len(everything) - 3.5 * one
+    assert (len(fitted.smaller), fitted.left_out) == (3, ())
+    content, fitted = page(whole, (len(coarse) - 1) / 1e6)
+    assert len(content) < len(coarse)
+    parsed = Page(content.decode())
+    kept = [source for source in parsed.values("src") if source.startswith("data:video")]
+    assert 0 < len(kept) < 3
+    assert f"{len(kept)} videos are coarser than those recorded" in parsed.words
+    dropped = [f"run-{seed}, best: the best snapshot by VLM return" for seed in range(len(kept), 3)]
+    for caption in dropped:
+        assert f"MB: {caption}" in parsed.words
+        assert f"Left out for the size of this file: {caption}" in parsed.words
+    bare, _ = page(whole, 0.001)  # the text is never cut
+    assert not Page(bare.decode()).values("src")
+    assert len(bare) < 100_000
+
+
+def test_videos_go_first_and_shrink_before_they_go(tmp_path: Path) -> None:
+    film = video(tmp_path / "film.mp4", frames=40, side=256).read_bytes()
+    videos = [Media(f"{place}.mp4", "mp4", film, f"video {place}", (4, place)) for place in range(3)]
+    figure = Media("a.png", "png", b"x" * 3_000, "figure", (0, 0))
+    assert embedded_size(figure) == 4_400
+    roomy = fit([*videos, figure], 4 * len(film) * 2)
+    assert (len(roomy.kept), roomy.smaller, roomy.left_out) == (4, (), ())
+    tight = fit([*videos, figure], len(film))
+    assert tight.kept["a.png"] is figure
+    assert {media.name for media in tight.smaller} == set(tight.kept) - {"a.png"}
+    frames = list(read_frames(_file(tmp_path, tight.kept["0.mp4"].content)))
+    assert frames[0].pixels.shape == (192, 192, 3)
+    assert len(frames) == 20  # 15 a second
+    assert fit([*videos, figure], 4_400).left_out == tuple(fit(videos, 0).left_out)
+
+
+def test_a_video_that_cannot_be_read_is_kept_as_it_is_or_left_out() -> None:
+    broken = Media("a.mp4", "mp4", b"x" * 900, "broken", (4, 0))
+    other = Media("b.mp4", "mp4", b"x" * 90_000, "other", (4, 1))
+    fitted = fit([broken, other], 2_000)
+    assert (list(fitted.kept.values()), fitted.smaller, fitted.left_out) == ([broken], (), (other,))
+
+
+def test_markdown_says_the_same(everything: tuple[Path, Document, bytes, Page]) -> None:
+    _, whole, _, parsed = everything
+    text = markdown(whole, "my files")
+    assert text.startswith("<!-- written by vlm-rewards report -->\n\n# A title\n")
+    links = re.findall(r"\]\((my%20files/[^)]+)\)", text)
+    assert [link.removeprefix("my%20files/") for link in links] == [media.name for media in whole.media()]
+    assert all(re.fullmatch(r"[\w.-]+", media.name) for media in whole.media())
+    for row in parsed.rows:
+        if row[0].startswith(("DQN", "SAC")) and len(row) == 6 and "/" in row[1]:
+            assert f"| **{row[0]}** | " + " | ".join(row[1:]) + " |" in text
+
+
+def test_tables_go_between_the_lines_of_a_page() -> None:
+    before = f"# Mine\n{BEGIN}\nan earlier table\n{END}\nafter\n"
+    assert has_markers(before)
+    text = placed(before, tables(gather([RECORDS])))
+    assert text.startswith(f"# Mine\n{BEGIN}\n| task | policy |")
+    assert text.endswith(f"\n{END}\nafter\n")
+    assert "earlier" not in text
+    assert "| cartpole | **DQN, seed 3** | 100/100 (96.3 to 100.0 %) | 200.0 ± 0.0 | 182.97 ± 0.37 |" in text
+    assert "| cartpole: DQN | 4 of 4 | 100.0 % (100.0 to 100.0 %) |" in text
+    assert "$ vlm-rewards train cartpole --seed 0 --run-dir runs/cartpole-0" in text
+    assert placed(text, tables(gather([RECORDS]))) == text
+
+
+def test_the_page_of_results_is_what_its_command_makes() -> None:
+    text = (RECORDS.parent / "results.md").read_text()
+    assert placed(text, tables(gather([RECORDS]))) == text
+
+
+@pytest.mark.parametrize("text", [BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_lines_of_a_page_must_be_a_pair(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="each once, in this order"):
+        has_markers(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a|b $5 ~c~", "a&#124;b &#36;5 &#126;c&#126;"),
+        ("*_`[x]\\", "\\*\\_\\`\\[x\\]\\\\"),
+        ("<b>&", "&lt;b&gt;&amp;"),
+        ("# a\n b", "\\# a b"),
+        ("- a", "\\- a"),
+        ("1. a", "1\\. a"),
+        ("-6.6 ± 0.5", "-6.6 ± 0.5"),
+    ],
+)
+def test_nothing_has_a_meaning_in_markdown(text: str, expected: str) -> None:
+    assert escaped(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a", "`a`"), ("a`b", "`` a`b ``"), ("a|b\nc", "`a\\|b c`")])
+def test_code_in_markdown(text: str, expected: str) -> None:
+    assert code(text) == expected
+
+
+def test_every_block_in_markdown() -> None:
+    section = Section(
+        "Head",
+        "head",
+        (
+            Facts((("name", "value"),)),
+            Notes(("one", "two")),
+            Commands(("a", "b ```")),
+            TableBlock(("x",), ((Cell("text", strong=True, code="c"),),)),
+            Fold("More", (Beside((Media("a.png", "png", b"", "A [picture]", (0, 0)),)),)),
+        ),
+    )
+    assert markdown(Document("T", (), (section,)), "f").split("\n\n")[1:] == [
+        "# T",
+        "## Head",
+        "* name: value",
+        "* one\n* two",
+        "````console\n$ a\n$ b ```\n````",
+        "| x |\n| --- |\n| **text** `c` |",
+        "**More**",
+        "![A \\[picture\\]](f/a.png)\n",
+    ]
+
+
+def test_names_of_files_are_never_the_same() -> None:
+    names = Names()
+    wanted = ("../A b", "a/b", "A-B", "…", "x" * 200)
+    assert [names.new(name, "png") for name in wanted] == [
+        "A-b.png",
+        "a-b-2.png",
+        "A-B-3.png",
+        "file.png",
+        f"{'x' * 80}.png",
+    ]
+
+
+def test_a_report_is_the_same_twice(tmp_path: Path) -> None:
+    run_folder(tmp_path / "run", alarms=1)
+    assert made(tmp_path)[0] == made(tmp_path)[0]
+
+
+def test_pictures_are_those_of_the_files(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", alarms=1)
+    _, parsed = made(folder)
+    decoded = list(_pictures(parsed.values("src")))
+    assert (folder / "alarms" / "step_0000005000.png").read_bytes() in decoded
+    assert all(Image.open(io.BytesIO(data)).size[0] > 90 for data in decoded)
+
+
+def _pictures(sources: Iterable[str]) -> Iterable[bytes]:
+    return (base64.b64decode(source.partition(",")[2]) for source in sources if source.startswith("data:image"))
+
+
+def _file(folder: Path, content: bytes) -> Path:
+    path = folder / "checked.mp4"
+    path.write_bytes(content)
+    return path
+
+
+def test_a_sweeps_summary_is_a_table(tmp_path: Path) -> None:
+    def score(seeds: list[float], interval: list[float] | None) -> dict[str, Any]:
+        return {"seeds": seeds, "iqm": seeds[0] if seeds else None, "iqm_interval_95": interval}
+
+    rows = [
+        {
+            "label": "alpha 0.5",
+            "seeds": {"planned": [0, 1], "done": [0, 1]},
+            "success_rate": score([0.5, 0.5], [0.25, 0.75]),
+            "true_return": score([10.0, 10.0], [9.0, 11.0]),
+        },
+        {
+            "label": "alpha 1",
+            "seeds": {"planned": [0, 1], "done": [0]},
+            "success_rate": score([], None),
+            "true_return": score([10.0], None),
+        },
+    ]
+    (tmp_path / "summary.json").write_text(json.dumps({"kind": "sweep", "task": "cartpole", "settings": rows}))
+    assert made(tmp_path)[1].rows[1:3] == [
+        ["alpha 0.5", "2 of 2", "50.0 % (25.0 to 75.0 %)", "10.0 (9.0 to 11.0)"],
+        ["alpha 1", "1 of 2", "-", "10.0 (one seed)"],
+    ]
