@@ -83,7 +83,9 @@ def test_the_second_time_nothing_is_embedded(
         OpenCLIPEncoder, "embed_images", lambda self, frames: (embedded.append(len(frames)), embed(self, frames))[1]
     )
     goals = ("a car", GOAL, "a flag")
-    assert run("judge", "mountaincar", "--count", 30, "--states", "uniform", "--goal", *goals, "--baseline", "hill") == 0
+    assert (
+        run("judge", "mountaincar", "--count", 30, "--states", "uniform", "--goal", *goals, "--baseline", "hill") == 0
+    )
     assert embedded == [1]  # what tells the length of an embedding
     said = capsys.readouterr().out
     assert "embedded 0 pictures, found 30" in said
@@ -213,7 +215,20 @@ def test_scaling_trains_judges_and_draws(
     monkeypatch.setattr(training, "run_finetune", untrained)
     out = tmp_path / "study"
     budget = ("--steps", 2, "--states-per-task", 32)
-    command = ("scaling", "cartpole", "--encoder", "tiny-xs", "tiny", *budget, "--count", 40, "--alpha", 0.5, "--out", out)
+    command = (
+        "scaling",
+        "cartpole",
+        "--encoder",
+        "tiny-xs",
+        "tiny",
+        *budget,
+        "--count",
+        40,
+        "--alpha",
+        0.5,
+        "--out",
+        out,
+    )
     assert run(*command) == 0
     assert trained == ["tiny-xs", "tiny"]
     capsys.readouterr()

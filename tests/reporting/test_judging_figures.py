@@ -16,6 +16,7 @@ from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.files import write_json
 from vlm_rewards.reporting.figures import judging, landscapes
 from vlm_rewards.reporting.figures.landscapes import SHOWN, plot_landscape, shown_places
+from vlm_rewards.reporting.figures.style import domain_note
 from vlm_rewards.reporting.judgements import draw_figures, read_record, title_of
 
 
@@ -32,6 +33,7 @@ def histogram(encoder: int) -> dict[str, Any]:
 JUDGED = {
     "kind": "judge",
     "task": "cartpole",
+    "captioned": True,
     "reference": "labels",
     "focus": 0.5,
     "interval": "95 % bootstrap over episodes",
@@ -48,6 +50,7 @@ JUDGED = {
 LANDSCAPE = {
     "kind": "landscape",
     "task": "cartpole",
+    "captioned": True,
     "goal": "up",
     "baseline": "pole",
     "dimension": "pole_angle",
@@ -178,6 +181,19 @@ def test_a_landscape_without_a_criterion_or_pictures(tmp_path: Path, drawn: list
     assert "2 encoders" in drawn[0].get_suptitle()
     with pytest.raises(InvalidInputError, match="pictures must be 7, or none, got 2"):
         plot_landscape(LANDSCAPE, tmp_path / "x.png", [np.zeros((8, 8, 3), np.uint8)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("in_domain", "captioned", "note"),
+    [
+        ([True, True], True, "trained on this simulator, not zero-shot"),
+        ([True, None], True, "some trained on this simulator, not zero-shot"),
+        ([True], False, "trained on other simulators: means little here"),
+        ([None, False], False, ""),
+    ],
+)
+def test_who_knew_the_simulator_is_said(in_domain: list[bool | None], captioned: bool, note: str) -> None:
+    assert domain_note({"encoders": [{"in_domain": one} for one in in_domain], "captioned": captioned}) == note
 
 
 def test_shown_states_are_spread_evenly() -> None:

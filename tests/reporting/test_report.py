@@ -108,7 +108,12 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Document
     run_folder(folder / "car", record("mountaincar-0"))
     run_folder(folder / "car-2", record("mountaincar-0", seed=1, config={"alpha": 0.25}, alpha=0.25))
     rows = [{"encoder": 0, "prompt": 0, "alpha": 0.5, "epic": 0.123, "auroc": None}]
-    judged = {"kind": "judge", "command": "vlm-rewards judge cartpole", "encoders": [{"name": "one", "source": "random"}], "rows": rows}
+    judged = {
+        "kind": "judge",
+        "command": "vlm-rewards judge cartpole",
+        "encoders": [{"name": "one", "source": "random"}],
+        "rows": rows,
+    }
     (folder / "judge.json").write_text(json.dumps({**judged, "prompts": [{"goal": "up", "baseline": "any"}]}))
     Image.new("RGB", (30, 20)).save(folder / "judge.png")
     (folder / "bench.json").write_text('{"kind": "bench"}')

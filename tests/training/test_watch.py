@@ -17,10 +17,11 @@ from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vlm_rewards.envs import get_task, register_task
+from vlm_rewards.envs import Task, register_task
 from vlm_rewards.errors import InvalidInputError, LabellerError
 from vlm_rewards.labelling.witness import Sighting
 from vlm_rewards.rewards import VLMReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.testing import FakeEncoder, PointEnv, brightness_reward, point_task
 from vlm_rewards.testing.scripted import run_script
 from vlm_rewards.testing.states import state_differences
@@ -35,18 +36,21 @@ EPISODES = 96
 SIMULATORS = 4
 
 
-class Brightness:
+class Brightness(EmbeddingReward):
     """Pays for light, and, if it can be exploited, twice as much for darkness."""
 
     def __init__(self, *, loophole: bool = False) -> None:
-        self.encoder = FakeEncoder(image_size=32)
+        super().__init__(FakeEncoder(image_size=32))
         self.loophole = loophole
 
     def __call__(self, frames: Any) -> np.ndarray:
         light = brightness_reward(np.asarray(frames))
         return np.where(light < 0.01, np.float32(2), light) if self.loophole else light
 
-    def describe(self) -> dict[str, Any]:
+    def _score(self, embeddings: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _facts(self) -> dict[str, Any]:
         return {"loophole": self.loophole}
 
 
@@ -147,8 +151,7 @@ def test_an_ordinary_run_raises_none(tmp_path: Path) -> None:
 
 def test_watched_against_the_true_reward(tmp_path: Path) -> None:
     simulator = functools.partial(PaidPoint, actions="discrete")
-    bare = {"criterion": None, "episode_rule": None, "criterion_text": None}
-    register_task(dataclasses.replace(point_task("paid"), simulator=simulator, **bare))
+    register_task(Task("paid", "a white wall", "a wall", simulator, HORIZON))
     watch = watched(tmp_path, settings(task="paid"), hacked=True)
     assert watch["reference"] == "true reward"
     (alarm,) = watch["alarms"]
@@ -281,7 +284,7 @@ def test_off_is_off(make_config: Make, reward: VLMReward, tmp_path: Path) -> Non
 
 def test_what_a_run_is_watched_against() -> None:
     judged = point_task()
-    bare = dataclasses.replace(judged, criterion=None, episode_rule=None, criterion_text=None)
+    bare = dataclasses.replace(judged, criterion=None)
     sentence = {"watch_goal": "a bright room"}
     assert watched_against(settings(), judged) == "criterion"
     assert watched_against(settings(**sentence), judged) == "criterion"

@@ -19,7 +19,7 @@ from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.tasks import task_of
 
 IN_DOMAIN_NOTE = (
-    "the bundled encoder was trained on pictures of these very simulators: it is in-domain, not zero-shot. "
+    "encoder {encoder!r} was trained on pictures of these very simulators: it is in-domain, not zero-shot. "
     "See its MODEL_CARD.md, and --encoder for a pretrained CLIP."
 )
 STRANGER_WARNING = (
@@ -46,9 +46,11 @@ def note_what_encoders_know(encoder: OpenCLIPEncoder, *, captioned: bool, task: 
     if not encoder.describe().get("in_domain"):
         return
     if captioned:
-        console.print(f"[dim]note: {IN_DOMAIN_NOTE}[/]")
+        text = f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}"
+        console.print(text, style="dim", markup=False, highlight=False)
     else:
-        console.print(f"[yellow]warning:[/] {STRANGER_WARNING.format(encoder=encoder.name, task=task)}")
+        text = f"warning: {STRANGER_WARNING.format(encoder=encoder.name, task=task)}"
+        console.print(text, style="yellow", markup=False, highlight=False)
 
 
 def load_reward(config: TrainConfig, console: Console) -> StateReward | PotentialShaping:

@@ -155,6 +155,7 @@ def record_of(
         "command": command,
         "task": task.name,
         "criterion": task.criterion_text,
+        "captioned": task.captioner is not None,
         "states": states.facts,
         "labels": None if options.labels is None else options.labels.name,
         **judged.to_dict(),

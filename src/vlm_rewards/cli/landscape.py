@@ -97,6 +97,7 @@ def main(arguments: list[str]) -> int:
         "command": command_line("landscape", arguments),
         "task": task.name,
         "criterion": task.criterion_text,
+        "captioned": task.captioner is not None,
         "goal": goal,
         "baseline": baseline,
         "dimension": line.label,

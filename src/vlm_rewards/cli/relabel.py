@@ -124,7 +124,7 @@ def _reward(
 ) -> StateReward | PotentialShaping:
     encoder = load_encoder(chosen.encoder, device=chosen.device, dtype=chosen.dtype)
     if encoder.describe().get("in_domain"):
-        console.print(f"[dim]note: {IN_DOMAIN_NOTE}[/]")
+        console.print(f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}", style="dim", markup=False)
     warn_of_unknown_words(encoder, [text for text in (goal, baseline) if text], console)
     return build_reward(
         chosen.reward,

@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
     console = Console(quiet=chosen.json or chosen.csv)
     encoder = load_encoder(chosen.encoder, device=chosen.device, dtype=chosen.dtype)
     if encoder.describe().get("in_domain"):
-        console.print(f"[dim]note: {IN_DOMAIN_NOTE}[/]")
+        console.print(f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}", style="dim", markup=False)
     prompts = [chosen.goal] if chosen.baseline is None else [chosen.goal, chosen.baseline]
     warn_of_unknown_words(encoder, prompts, console)
     reward = VLMReward(encoder, goal=chosen.goal, baseline=chosen.baseline, alpha=chosen.alpha)

@@ -20,7 +20,7 @@ from vlm_rewards.rewards.goal_baseline import check_alpha
 POINTS = 181
 """States on a line, unless told otherwise: two degrees apart around a whole turn."""
 
-_BETWEEN = "way from the first state to the second"
+_BETWEEN = "share of the way"
 
 
 @dataclass(frozen=True)

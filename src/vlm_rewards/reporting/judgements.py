@@ -10,6 +10,7 @@ from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.files import read_json
 from vlm_rewards.reporting.figures.judging import plot_epic_over_alpha, plot_epic_over_parameters, plot_histograms
 from vlm_rewards.reporting.figures.landscapes import plot_landscape
+from vlm_rewards.reporting.figures.style import domain_note
 from vlm_rewards.reporting.figures.sweeps import plot_sweep
 
 
@@ -91,9 +92,8 @@ def title_of(record: Mapping[str, Any]) -> str:
     said = f"“{prompts[0]['goal']}”" if len(prompts) == 1 else f"{len(prompts)} pairs of prompts"
     where = _GENERATORS.get(states["generator"], states["generator"])
     title = f"{record['task']}: {said}, on {states['states']:,} states ({where})"
-    if all(encoder.get("in_domain") for encoder in record["encoders"]):
-        title += "; trained on this simulator, not zero-shot"
-    return title
+    note = domain_note(record)
+    return f"{title}; {note}" if note else title
 
 
 DRAWN: Mapping[str, Callable[[Mapping[str, Any], Path, str], list[Path]]] = {

@@ -231,7 +231,7 @@ def encoder_note(record: dict[str, Any]) -> str:
         return "random weights: its scores mean nothing"
     if not encoder.get("in_domain") and encoder.get("name") != "bundled":
         return ""
-    if config.get("environment") or config.get("task_file"):
+    if config.get("environment") or config.get("task_file") or record.get("captioned") is False:
         return "trained on pictures of other simulators, not zero-shot: its scores mean little here"
     return "in-domain, not zero-shot"
 

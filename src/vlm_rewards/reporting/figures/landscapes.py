@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vlm_rewards.arrays import Frame
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.reporting.figures.style import GREEN, GREY, finish_panel, new_figure, save, wrap
+from vlm_rewards.reporting.figures.style import GREEN, GREY, domain_note, finish_panel, new_figure, save, wrap
 
 SHOWN = 7
 """Pictures of states above the curves."""
@@ -113,8 +113,8 @@ def _stretches(goal: Sequence[bool] | None, values: np.ndarray) -> list[tuple[fl
 def _heading(record: Mapping[str, Any]) -> str:
     names = {str(encoder["name"]) for encoder in record["encoders"]}
     who = f"encoder {names.pop()}" if len(names) == 1 else f"{len(names)} encoders"
-    if all(encoder.get("in_domain") for encoder in record["encoders"]):
-        who += " (trained on this simulator, not zero-shot)"
+    note = domain_note(record)
+    who += f" ({note})" if note else ""
     marked = "green: the criterion holds" if record["goal_states"] is not None else "the task has no criterion to mark"
     first = wrap(f"{record['task']}: “{record['goal']}”, baseline “{record['baseline']}”", 84)
     return f"{first}\n" + wrap(f"{who}; {marked}; stars: the maxima", 100)

@@ -7,6 +7,7 @@ window. Colours are those of Okabe and Ito, which stay apart for colour-blind ey
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,20 @@ _STYLE: dict[str, Any] = {"dpi": 150, "facecolor": "white", "metadata": {"Softwa
 def series(number: int) -> dict[str, Any]:
     """Colour and line of the n-th curve."""
     return {"color": SERIES[number % len(SERIES)], "linestyle": LINES[number // len(SERIES) % len(LINES)]}
+
+
+def domain_note(record: Mapping[str, Any]) -> str:
+    """What is to be known of encoders that were trained on simulators; empty where none was.
+
+    Args:
+        record: With ``encoders`` and ``captioned``, whether the task's simulator is one that captions were made for.
+    """
+    if not any(encoder.get("in_domain") for encoder in record["encoders"]):
+        return ""
+    if not record.get("captioned"):
+        return "trained on other simulators: means little here"
+    every = all(encoder.get("in_domain") for encoder in record["encoders"])
+    return ("" if every else "some ") + "trained on this simulator, not zero-shot"
 
 
 def finish_panel(panel: Axes) -> None:

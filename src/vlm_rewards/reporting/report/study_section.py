@@ -38,7 +38,11 @@ def study_section(study: Study, anchor: str, names: Names) -> Section:
     record = study.record
     facts = [(name.replace("_", " "), _text(value)) for name, value in record.items() if _is_fact(name, value)]
     encoders = [*(record.get("encoders") or ()), record.get("encoder")]
-    facts += [("encoder", encoder_text({"encoder": each})) for each in encoders if isinstance(each, dict)]
+    facts += [
+        ("encoder", encoder_text({"encoder": each, "captioned": record.get("captioned")}))
+        for each in encoders
+        if isinstance(each, dict)
+    ]
     facts += [("commit", str(record["commit"]))] if record.get("commit") else []
     facts += [("machine", machine_text(record))] if record.get("machine") else []
     try:
