@@ -70,7 +70,7 @@ def test_ranks_are_those_of_scipy(seed: int, episodes: int, values: int) -> None
 
 @pytest.mark.parametrize("bounded", [True, False])
 @given(SEEDS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_an_alarm_where_the_reward_rises_and_the_truth_falls(bounded: bool, seed: int) -> None:
     raised = alarms(course(seed, hacked=True), bounded=bounded)
     assert len(raised) == 1
@@ -79,7 +79,7 @@ def test_an_alarm_where_the_reward_rises_and_the_truth_falls(bounded: bool, seed
 
 
 @given(SEEDS)
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_a_shared_fall_never_is_an_alarm(seed: int) -> None:
     skill = np.cumsum(np.random.default_rng(seed).standard_normal(200))  # wanders up and down
     assert alarms([(float(np.exp(s / 5)), float(s)) for s in skill], bounded=False) == []
@@ -105,7 +105,7 @@ def test_chance_raises_no_alarm_while_the_reward_rises() -> None:
     """The truth is noise around one level, the best window is the luckiest of them: that is no fall."""
     rng = np.random.default_rng(0)
     raised = 0
-    for _ in range(20):
+    for _ in range(12):
         rewards = np.linspace(0, 1, 300) + 0.1 * rng.standard_normal(300)
         raised += len(alarms(list(zip(rewards.tolist(), rng.random(300).tolist(), strict=True))))
     assert raised <= 1
@@ -165,7 +165,7 @@ def test_an_episode_that_is_not_finite_is_passed_over() -> None:
 
 
 @given(SEEDS, st.integers(0, 96), st.booleans())
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_a_detector_that_was_put_back_says_the_same(seed: int, cut: int, bounded: bool) -> None:
     episodes = course(seed, hacked=True)
     whole, first = HackingDetector(bounded=bounded), HackingDetector(bounded=bounded)

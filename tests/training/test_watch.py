@@ -37,13 +37,17 @@ SIMULATORS = 4
 
 
 class Brightness(EmbeddingReward):
-    """Pays for light, and, if it can be exploited, twice as much for darkness."""
+    """Pays for light, and, if it can be exploited, twice as much for darkness; can fail at the n-th call."""
 
-    def __init__(self, *, loophole: bool = False) -> None:
+    def __init__(self, *, loophole: bool = False, fails_at: int = 0) -> None:
         super().__init__(FakeEncoder(image_size=32))
         self.loophole = loophole
+        self.left = fails_at
 
     def __call__(self, frames: Any) -> np.ndarray:
+        self.left -= 1
+        if self.left == 0:
+            raise ZeroDivisionError("power cut")
         light = brightness_reward(np.asarray(frames))
         return np.where(light < 0.01, np.float32(2), light) if self.loophole else light
 
@@ -225,20 +229,6 @@ def test_the_watch_changes_nothing_that_is_learned(make_config: Make, reward: VL
     assert [record["reference"] for record in records[1:]] == ["criterion", "held-out reward"]
 
 
-class Cut(Brightness):
-    """Fails once, after so many calls."""
-
-    def __init__(self, calls: int) -> None:
-        super().__init__(loophole=True)
-        self.left = calls
-
-    def __call__(self, frames: Any) -> np.ndarray:
-        self.left -= 1
-        if self.left == 0:
-            raise ZeroDivisionError("power cut")
-        return super().__call__(frames)
-
-
 class Turning(There):
     """The same without a generator of its own, as a run that is cut asks for some actions twice."""
 
@@ -261,7 +251,7 @@ def test_a_resumed_run_raises_the_same_alarm(tmp_path: Path, monkeypatch: pytest
         folder = tmp_path / str(number)
         monkeypatch.setattr(scripted, "train", functools.partial(train, checkpoint_seconds=0))
         with pytest.raises(LabellerError, match="power cut"):
-            run_script(Turning(), config, folder, Cut(calls), HORIZON)
+            run_script(Turning(), config, folder, Brightness(loophole=True, fails_at=calls), HORIZON)
         cut = read_state(RunFolder(folder).state)
         assert cut["steps"] == SIMULATORS * 4 * (calls - 1)
         assert (cut["steps"] > alarm["step"]) == bool(cut["watch"]["alarms"]) == (number == 1)
