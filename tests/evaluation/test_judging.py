@@ -364,7 +364,7 @@ def test_ranked_is_spearman_and_auroc_one_by_one(rows: list[tuple[int, int, bool
 
 @pytest.mark.alone
 def test_a_sweep_over_cached_frames_takes_under_two_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # 11 alphas x 20 prompts x 5,000 frames, which are in memory, their embeddings on disk. Sentences alone are embedded.
+    # 11 alphas x 20 prompts x 5,000 frames, in memory, their embeddings on disk: only sentences are embedded.
     encoder, task = load_encoder("bundled"), get_task("cartpole")
     states = visited_states(task, named_policies("rule", task), STATES, seed=0, size=encoder.image_size)
     captioner, rng = CartPoleCaptioner(), np.random.default_rng(0)

@@ -67,7 +67,7 @@ def test_lines_that_cannot_be(arguments: dict, message: str) -> None:
 
 
 def test_names_that_are_none() -> None:
-    with pytest.raises(UnknownNameError, match="unknown state dimension 'angel'. Did you mean 'angle'"):
+    with pytest.raises(UnknownNameError, match=r"unknown state dimension 'angel'. Did you mean 'angle'"):
         line_along(SPACE, "angel")
     with pytest.raises(UnknownNameError, match="'y'"):
         line_between(SPACE, {"y": 1.0}, {})

@@ -62,7 +62,7 @@ def test_what_is_trained_already_is_left_alone(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "tiny" / "MODEL_CARD.md").unlink()  # written last: the training was broken off
     assert not is_trained(planned[1])
     others = plan_trainings(["tiny-xs"], Budget(steps=3, states_per_task=8, seed=4), tmp_path)
-    with pytest.raises(InvalidInputError, match="was trained otherwise: steps 2 instead of 3. Name another folder"):
+    with pytest.raises(InvalidInputError, match=r"was trained otherwise: steps 2 instead of 3. Name another folder"):
         train(others, Console(quiet=True))
     assert began == ["tiny-xs", "tiny"]
 
