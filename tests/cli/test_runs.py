@@ -245,7 +245,11 @@ def test_a_dataset_is_relabelled_once(
         assert episode.infos["true_rewards"].tolist() == own["rewards"]
 
 
-VERBS = ("train", "export", "evaluate", "baselines", "score", "relabel", "finetune", "tasks", "bench", "report")
+ABOUT_A_TASK = ("train", "baselines", "judge", "landscape", "scaling")
+VERBS = (
+    *ABOUT_A_TASK,
+    *("export", "evaluate", "score", "relabel", "finetune", "tasks", "bench", "report", "figures", "sweep"),
+)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -253,7 +257,7 @@ def test_help_fits_into_eighty_columns(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert run(verb, *(["cartpole"] if verb in ("train", "baselines") else []), "--help") == 0
+    assert run(verb, *(["cartpole"] if verb in ABOUT_A_TASK else []), "--help") == 0
     # The description is left to the terminal to break.
     options = [line for line in capsys.readouterr().out.splitlines() if line.startswith((" ", "│", "╭", "╰"))]
     assert len(options) >= 5

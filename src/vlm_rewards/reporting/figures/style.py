@@ -59,7 +59,7 @@ def finish_panel(panel: Axes) -> None:
 
 def wrap(text: str, width: int) -> str:
     """Break a text into lines, and keep dollar signs from starting mathematics."""
-    return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)).replace("$", r"\$")
 
 
 def new_figure(width: float, height: float) -> Figure:
