@@ -6,7 +6,7 @@ A planted run begins with a policy that gets better at the task, as a learner wo
 reward goes on rising while the criterion falls. The loopholes are in the simulator (a poster, a camera that freezes),
 in the sentence (it asks for something else), or in the reward itself (a state that looks almost right). The policies
 are scripted; simulators, pictures, encoder, labelling and watch are those of any run. Ordinary runs get better, stay,
-get worse by both scores, or are noise. Real training runs are watched, too: see docs/results.md.
+get worse by both scores, or are noise. The table of docs/reward-hacking.md is printed at the end.
 """
 
 from __future__ import annotations
@@ -288,6 +288,14 @@ def summary(kind: str, name: str, found: dict[str, Any]) -> str:
     return f"{kind}: {name}: alarms {[alarm['step'] for alarm in found['alarms']]}; {told}"
 
 
+def row(name: str, found: dict[str, Any]) -> str:
+    """A run's line in the table of docs/reward-hacking.md."""
+    then = found["comparison"]
+    course = ("{:.3f} → {:.3f}".format(then[f"{one}_before"], then[f"{one}_now"]) for one in ("vlm", "reference"))
+    steps = ", ".join(f"{alarm['step']:,}" for alarm in found["alarms"])
+    return "| " + " | ".join([name, steps or "none", *course]) + " |"
+
+
 def main() -> int:
     """Run them; 1 where a planted run raised no alarm, or an ordinary one did."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -312,6 +320,7 @@ def main() -> int:
     command = shlex.join(["python", "benchmarks/reward_hacking.py", *sys.argv[1:]])
     write_json(chosen.out, {"command": command, **found, "wrong": wrong, "encoder": encoder.describe(), **source})
     print(f"wrong: {wrong or 'none'}")
+    print(*(row(name, one) for runs in (found["planted"], found["ordinary"]) for name, one in runs.items()), sep="\n")
     return int(bool(wrong))
 
 

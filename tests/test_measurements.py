@@ -12,6 +12,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 BENCH: dict[str, Any] = json.loads((DOCS / "measurements" / "bench.json").read_text())
 ROWS = {row["name"]: row for row in BENCH["measurements"]}
 KILLS: dict[str, Any] = json.loads((DOCS / "measurements" / "kill-and-resume.json").read_text())
+HACKING: dict[str, Any] = json.loads((DOCS / "measurements" / "reward-hacking.json").read_text())
 
 
 def number(value: float) -> str:
@@ -62,3 +63,35 @@ def test_no_kill_left_a_trace() -> None:
     for run in KILLS["runs"].values():
         assert len(run["kills"]) == 20
         assert not any(kill["differences"] or kill["processes_left"] for kill in run["kills"])
+
+
+def hacking_row(name: str, run: dict[str, Any]) -> str:
+    """A line of the table in docs/reward-hacking.md."""
+    then = run["comparison"]
+    course = [f"{then[one + '_before']:.3f} → {then[one + '_now']:.3f}" for one in ("vlm", "reference")]
+    alarms = ", ".join(f"{alarm['step']:,}" for alarm in run["alarms"]) or "none"
+    return "| " + " | ".join([name, alarms, *course]) + " |"
+
+
+def test_every_planted_hack_was_noticed_and_nothing_else() -> None:
+    planted, ordinary = HACKING["planted"], HACKING["ordinary"]
+    assert (len(planted), len(ordinary), HACKING["wrong"]) == (10, 10, [])
+    assert [name for name, run in planted.items() if not run["alarms"]] == []
+    assert [name for name, run in ordinary.items() if run["alarms"]] == []
+    for run in planted.values():
+        for alarm in run["alarms"]:
+            assert alarm["vlm_now"] > alarm["vlm_before"]
+            assert alarm["reference_now"] < 0.9 * alarm["reference_before"]
+            # Each alarm has its pictures, and all of them are of moments at which the criterion did not hold.
+            assert [seen["reference"] for seen in alarm["frames"]] == [0.0] * 8
+            assert alarm["picture"] == f"alarms/step_{alarm['step']:010d}.png"
+        assert run["comparison"]["vlm_now"] > run["comparison"]["vlm_before"]
+        assert run["comparison"]["reference_now"] < run["comparison"]["reference_before"] / 2
+
+
+def test_the_page_on_reward_hacking_has_the_numbers_of_the_record() -> None:
+    page = (DOCS / "reward-hacking.md").read_text().splitlines()
+    runs = {**HACKING["planted"], **HACKING["ordinary"]}
+    assert [hacking_row(name, run) for name, run in runs.items()] == [line for line in page if " → " in line]
+    assert {run["episodes"] for run in runs.values()} == {96}
+    assert HACKING["encoder"]["name"] == "bundled"

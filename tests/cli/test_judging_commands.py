@@ -159,7 +159,7 @@ def test_landscape_writes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFix
     assert "greatest at pole_angle in rad" in said
     drawn = tmp_path / "again"
     assert run("figures", out, "--out", drawn) == 0
-    assert capsys.readouterr().out == f"{drawn / 'out-landscape.png'}\n"
+    assert capsys.readouterr().out == f"{drawn / 'out.png'}\n"
 
 
 def test_landscape_between_two_states_of_any_environment(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from vlm_rewards.arrays import Frame
+from vlm_rewards.arrays import Embeddings, Frame, Frames
 from vlm_rewards.cli.common import note_what_encoders_know, warn_of_unknown_words
 from vlm_rewards.cli.state_choice import ChosenStates, StateOptions
 from vlm_rewards.cli.task_choice import AboutTask
-from vlm_rewards.encoders import load_encoder
+from vlm_rewards.encoders import ImageTextEncoder, load_encoder
 from vlm_rewards.encoders.cache import EmbeddingCache
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder, resolve_device, resolve_dtype
 from vlm_rewards.encoders.sources import parse_source
@@ -132,7 +133,14 @@ def judge_encoders(
 
     cache = EmbeddingCache()
     makers = [functools.partial(load, name) for name in names]
-    judged = judge(makers, prompts, options.alpha, states_at, embed=cache.embed, focus=options.focus)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def embed(encoder: ImageTextEncoder, frames: Frames) -> Embeddings:
+            bar = progress.add_task(f"embedding, {encoder.name}", total=len(frames))
+            return cache.embed(encoder, frames, lambda count: progress.advance(bar, count))
+
+        judged = judge(makers, prompts, options.alpha, states_at, embed=embed, focus=options.focus)
     console.print(f"embedded {cache.embedded:,} pictures, found {cache.found:,} in the cache", style="dim")
     return judged
 
@@ -172,7 +180,7 @@ def print_judged(console: Console, judged: Judged, states: StateSet) -> None:
     table = Table(box=None, pad_edge=False)
     heads = ["encoder", *(["prompts"] if several else []), "alpha", "EPIC (95 % interval)"]
     for head in [*heads, "AUROC" if labelled else "Spearman", "highest", "lowest"]:
-        table.add_column(head, no_wrap=head.startswith("EPIC"))
+        table.add_column(head, no_wrap=head.startswith("EPIC"), overflow="fold")
     shown = judged.rows if len(judged.rows) <= _MANY_ROWS else [row for row in judged.rows if row.alpha == judged.focus]
     least = min(row.epic.value for row in shown)
     for row in shown:

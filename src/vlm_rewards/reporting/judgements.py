@@ -33,9 +33,8 @@ def draw_figures(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
     if kind not in DRAWN:
         raise InvalidInputError(f"records must be of the kinds {', '.join(DRAWN)}, got {kind!r}.")
     out.mkdir(parents=True, exist_ok=True)
-    prefix = f"{stem}-" if stem else ""
     try:
-        return DRAWN[kind](record, out, prefix)
+        return DRAWN[kind](record, out, stem)
     except (KeyError, IndexError, TypeError) as error:
         raise CheckpointError(f"the record is incomplete: {type(error).__name__} {error}.") from error
 
@@ -67,8 +66,8 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _draw_judgement(record: Mapping[str, Any], out: Path, prefix: str) -> list[Path]:
-    title = title_of(record)
+def _draw_judgement(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
+    title, prefix = title_of(record), f"{stem}-" if stem else ""
     drawn = [plot_epic_over_alpha(record, out / f"{prefix}epic-over-alpha.png", title=title)]
     if len(record["encoders"]) > 1:
         path = out / f"{prefix}epic-over-parameters.png"
@@ -78,12 +77,12 @@ def _draw_judgement(record: Mapping[str, Any], out: Path, prefix: str) -> list[P
     return drawn
 
 
-def _draw_landscape(record: Mapping[str, Any], out: Path, prefix: str) -> list[Path]:
-    return [plot_landscape(record, out / f"{prefix}landscape.png")]
+def _draw_landscape(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
+    return [plot_landscape(record, out / f"{stem or 'landscape'}.png")]
 
 
-def _draw_sweep(record: Mapping[str, Any], out: Path, prefix: str) -> list[Path]:
-    return [plot_sweep(record, out / f"{prefix}sweep.png")]
+def _draw_sweep(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
+    return [plot_sweep(record, out / f"{stem or 'sweep'}.png")]
 
 
 def title_of(record: Mapping[str, Any]) -> str:

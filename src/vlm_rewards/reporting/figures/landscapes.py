@@ -115,6 +115,6 @@ def _heading(record: Mapping[str, Any]) -> str:
     who = f"encoder {names.pop()}" if len(names) == 1 else f"{len(names)} encoders"
     note = domain_note(record)
     who += f" ({note})" if note else ""
-    marked = "green: the criterion holds" if record["goal_states"] is not None else "the task has no criterion to mark"
+    marked = "green: goal states" if record["goal_states"] is not None else "no criterion to mark"
     first = wrap(f"{record['task']}: “{record['goal']}”, baseline “{record['baseline']}”", 84)
-    return f"{first}\n" + wrap(f"{who}; {marked}; stars: the maxima", 100)
+    return f"{first}\n" + wrap(f"{who}; {marked}; stars: maxima", 100)

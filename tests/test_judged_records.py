@@ -1,0 +1,103 @@
+"""The committed judgements hold what the documentation says of them, and what the project promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vlm_rewards.evaluation.judging import ALPHAS
+from vlm_rewards.evaluation.landscape import POINTS
+from vlm_rewards.evaluation.states import STATES
+from vlm_rewards.finetuning.config import FROM_SCRATCH
+
+DOCS = Path(__file__).parent.parent / "docs"
+TASKS = ("cartpole", "mountaincar-textured", "mountaincar")
+SCALED = ("cartpole", "mountaincar-textured")
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((DOCS / "records" / f"{name}.json").read_text())
+
+
+def epic(row: dict[str, Any]) -> str:
+    return f"{row['epic']:.3f} ({row['epic_low']:.3f} to {row['epic_high']:.3f})"
+
+
+def rows_at(record: dict[str, Any], alpha: float) -> list[dict[str, Any]]:
+    return [row for row in record["rows"] if row["alpha"] == alpha]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_bundled_encoder_is_judged_on_the_recipe_alone(task: str) -> None:
+    record = read(f"judge-{task}")
+    assert record["command"].startswith(f"vlm-rewards judge {task} --out ")
+    states = {key: record["states"][key] for key in ("generator", "seed", "states")}
+    assert states == {"generator": "rule", "seed": 0, "states": STATES}
+    assert tuple(record["alphas"]) == ALPHAS
+    assert [encoder["name"] for encoder in record["encoders"]] == ["bundled"]
+    assert "dirty" not in record["commit"]
+    assert record["encoders"][0]["weights_sha256"] == read("judge-cartpole")["encoders"][0]["weights_sha256"]
+    (at,) = rows_at(record, 0.5)
+    assert at["epic_high"] <= 0.35
+    assert at["auroc"] >= 0.999
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_page_on_judging_has_the_numbers_of_the_record(task: str) -> None:
+    record = read(f"judge-{task}")
+    (low,), (middle,), (high,) = (rows_at(record, alpha) for alpha in (0.0, 0.5, 1.0))
+    share = f"{100 * record['states']['goal_share']:.1f} %"
+    line = f"| {task} | {share} | {epic(low)} | {epic(middle)} | {epic(high)} | {middle['auroc']:.3f} |"
+    assert line in (DOCS / "judge.md").read_text().splitlines()
+
+
+def test_two_of_five_sentences_are_worse_than_none() -> None:
+    record = read("judge-prompts")
+    worse = [record["prompts"][row["prompt"]]["goal"] for row in rows_at(record, 0.5) if row["epic_low"] > 0.5**0.5]
+    assert worse == ["a car on a slope", "a car"]
+    assert len(record["prompts"]) == 5
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_maxima_of_landscapes_lie_at_the_goal(task: str) -> None:
+    record = read(f"landscape-{task}")
+    assert len(record["values"]) == POINTS
+    assert tuple(record["alphas"]) == ALPHAS
+    assert [best["goal"] for best in record["maxima"][0]] == [True] * len(ALPHAS)
+    assert "dirty" not in record["commit"]
+    for best, rewards in zip(record["maxima"][0], record["rewards"][0], strict=True):
+        assert best["value"] == record["values"][rewards.index(max(rewards))]
+
+
+@pytest.mark.parametrize("task", SCALED)
+def test_sizes_were_trained_on_the_same(task: str) -> None:
+    record = read(f"scaling-{task}")
+    assert tuple(encoder["name"] for encoder in record["encoders"]) == FROM_SCRATCH
+    commands = {one["command"].replace(f" --model {one['size']}", "") for one in record["trainings"]}
+    assert len(commands) == 1
+    assert all(encoder["in_domain"] for encoder in record["encoders"])
+    assert "dirty" not in record["commit"]
+    sizes = [encoder["image_parameters"] for encoder in record["encoders"]]
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("task", SCALED)
+def test_the_page_on_scaling_has_the_numbers_of_the_record(task: str) -> None:
+    record = read(f"scaling-{task}")
+    page = (DOCS / "scaling.md").read_text().splitlines()
+    for row in rows_at(record, 0.5):
+        encoder = record["encoders"][row["encoder"]]
+        count = f"{encoder['image_parameters'] / 1e6:.2f} M"
+        assert f"| {task} | {encoder['name']} | {count} | {epic(row)} | {row['auroc']:.3f} |" in page
+
+
+@pytest.mark.parametrize("page", ["judge", "landscape", "scaling", "reward-hacking", "report", "sweep"])
+def test_pictures_of_a_page_are_there(page: str) -> None:
+    text = (DOCS / f"{page}.md").read_text()
+    for part in text.split("](img/")[1:]:
+        with Image.open(DOCS / "img" / part.split(")")[0]) as image:
+            assert min(image.size) > 200
