@@ -112,6 +112,15 @@ def test_people_label_states_and_the_rest_is_dropped(tmp_path: Path, capsys: pyt
     assert run("judge", "mountaincar-textured", *source, "--labels", labels, "--out", tmp_path / "out") == 0
     record = read(tmp_path / "out" / "judge.json")
     assert record["labels"] == "labels.csv"
+    assert "EPIC distance to the labels of labels.csv" in capsys.readouterr().out
+    labelled = {row["file"] for row in rows if row["label"]}
+    assert set(record["rows"][0]["highest"]) < labelled  # files, not places among those that were kept
+    for other in (("--count", 40), ("--state-seed", 6), ("--states", "uniform")):
+        assert run("judge", "mountaincar-textured", *source, *other, "--labels", labels) == 2
+        assert "are of other states: " in capsys.readouterr().err
+    (folder / "states.json").unlink()
+    assert run("judge", "mountaincar-textured", *source, "--count", 4, "--labels", labels) == 2
+    assert "must be of the 4 states, got 'state_00004.png'" in " ".join(capsys.readouterr().err.split())
     assert record["states"]["generator"] == "random + uniform"
     told = {key: record["states"][key] for key in ("of_states", "states", "goal_states", "labels_from")}
     assert told == {"of_states": 20, "states": 15, "goal_states": 10, "labels_from": "labels.csv"}
@@ -178,6 +187,9 @@ def test_landscape_lists_the_dimensions(capsys: pytest.CaptureFixture[str]) -> N
     assert run("landscape", "mountaincar", "--list") == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert rows[1][:3] == ["position", "-1.2", "0.6"]
+    assert run("landscape", "cartpole", "--list", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [one["low"] for one in told] == [-2.4, None, pytest.approx(-np.pi), None]
 
 
 def test_the_papers_study_is_checked_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

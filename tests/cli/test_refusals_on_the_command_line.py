@@ -156,7 +156,7 @@ REFUSED = [
     ("bench --out nowhere/bench.json", "out must lie in a folder that exists"),
     # Judging
     ("judge cartpol", "unknown task 'cartpol'. Did you mean 'cartpole'"),
-    ("judge cartpole --algo dqn", "judge takes no --algo: nothing is trained"),
+    ("judge cartpole --algo dqn", "judge takes no --algo: no agent is trained"),
     ("judge cartpole --alpha 0.5 2", "alpha must be in [0, 1], got 2.0"),
     ("judge cartpole --focus 0.25", "focus must be one of the alphas"),
     ("judge cartpole --goal red blue --baseline blue", "goal and baseline must differ, both are 'blue'"),
@@ -182,6 +182,9 @@ REFUSED = [
     ("landscape cartpole --low 1 --high 0", "low must be less than high, got 1 and 0"),
     ("landscape cartpole --at cart_position", "at must be NAME=VALUE with a number, got 'cart_position'"),
     ("landscape cartpole --at cart_position=far", "at must be NAME=VALUE with a number, got 'cart_position=far'"),
+    ("landscape cartpole --at cart_position=1 cart_position=2", "at must name 'cart_position' once"),
+    ("landscape cartpole --dimension cart_velocity --low -1 --high 1", "'cart_velocity' cannot be seen"),
+    (f"judge --env-id Hopper-v5 --cameras track -1 {SENTENCES}", "cameras must be one where rewards are judged, got 2"),
     ("landscape cartpole --at cart_position=9", "state dimension 'cart_position' must be in [-2.4, 2.4], got 9"),
     ("landscape cartpole --to-state pole_angle=1 --low 0", "draw a line of their own: leave out --low"),
     ("landscape cartpole --points 1", "points must be an int of at least 2, got 1"),

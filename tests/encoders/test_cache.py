@@ -352,6 +352,18 @@ def test_a_damaged_file_is_named_and_can_be_cleared(cache: EmbeddingCache, damag
     assert encoder.calls == [300]
 
 
+def test_a_file_that_somebody_writes_is_not_damaged(cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.embed(Digested(), pictures(0, 3))
+    monkeypatch.setattr("vlm_rewards.encoders.cache._PATIENCE_S", 0.05)
+    writer = sqlite3.connect(cache.path)
+    writer.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(CacheError, match="database is locked"):
+        cache.clear()
+    writer.rollback()
+    writer.close()
+    assert [entry.embeddings for entry in cache.entries()] == [3]
+
+
 def test_vectors_of_another_length_are_damage(cache: EmbeddingCache) -> None:
     cache.embed(Digested(), pictures(0, 3))
     database = sqlite3.connect(cache.path)

@@ -168,6 +168,14 @@ def test_refusals(call: Callable[[], float], message: str) -> None:
         call()
 
 
+def test_lists_are_taken_for_arrays() -> None:
+    samples = {"sampled_states": [0, 1, 3], "sampled_actions": [1, 0, 1], "gamma": 0.5}
+    rewards = (lambda s, a, n: 2.0 * s + a, lambda s, a, n: s * a - n)
+    lists = [[0, 1, 2, 3], [1, 0, 1, 1], [1, 3, 0, 2]]
+    arrays = [np.array(values) for values in lists]
+    assert epic_distance(*rewards, *lists, **samples) == epic_distance(*rewards, *arrays, **samples)
+
+
 def test_refusals_of_the_full_form(tables: np.ndarray) -> None:
     def refused(message: str, reward: Any = None, transitions: Any = ALL, **changes: Any) -> None:
         samples = {"sampled_states": PAIRS[0], "sampled_actions": PAIRS[1], "gamma": GAMMA, **changes}

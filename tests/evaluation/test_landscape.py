@@ -90,6 +90,14 @@ def test_rewards_along_the_line_are_those_of_its_pictures() -> None:
     assert found.goal.tolist() == [False] * 4 + [True] + [False] * 4
 
 
+def test_what_cannot_be_seen_has_no_landscape() -> None:
+    task = get_task("cartpole")
+    with open_studio(task, 32) as studio:
+        line = line_along(studio.space, "cart_velocity", low=-1.0, high=1.0, points=3)
+    with pytest.raises(InvalidInputError, match="pictures of all states are the same: 'cart_velocity' cannot be seen"):
+        landscape(FakeEncoder(image_size=32), task, line, (0.5,), goal="up", baseline="pole", embed=direct)
+
+
 def test_maxima_say_where_and_whether_it_is_the_goal() -> None:
     rewards = np.array([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]], dtype=np.float32)
     found = Landscape({}, rewards, np.array([False, True, True]), np.zeros((3, 8, 8, 3), np.uint8))

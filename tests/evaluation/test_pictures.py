@@ -119,6 +119,8 @@ def test_labels_of_other_states_are_refused() -> None:
 
 def test_names_of_joined_sets_tell_them_apart() -> None:
     assert StateSet.joined([grey(2), grey(2)]).names == ()  # by number, over both
+    with pytest.raises(InvalidInputError, match="must have names of their own"):
+        StateSet.joined([grey(2), grey(2, names=("state_00001.png", "b.png"))])
     joined = StateSet.joined([grey(2), grey(2, names=("a.png", "b.png")), grey(1)])
     assert joined.names == ("state_00000.png", "state_00001.png", "a.png", "b.png", "state_00004.png")
 

@@ -112,6 +112,11 @@ def test_a_judgement_has_three_figures(tmp_path: Path, drawn: list[Figure]) -> N
         assert "\\$5" in figure.get_suptitle()
 
 
+def test_labels_of_people_are_no_criterion(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw_figures(changed(JUDGED, labels="mine.csv"), tmp_path, "")
+    assert drawn[0].axes[0].get_ylabel() == "EPIC distance to the labels of mine.csv"
+
+
 def test_one_encoder_has_no_size_to_compare(tmp_path: Path) -> None:
     one = changed(JUDGED, encoders=JUDGED["encoders"][:1], rows=JUDGED["rows"][:2], histograms=[histogram(0)])
     names = [path.name for path in draw_figures(one, tmp_path, "")]

@@ -27,7 +27,8 @@ def test_names_are_expanded() -> None:
 
 
 def test_all_are_trained_on_the_same(tmp_path: Path) -> None:
-    planned = plan_trainings(["tiny-xs", "RN50/openai", "tiny-l"], TINY, tmp_path)
+    planned = plan_trainings(["tiny-xs", "RN50/openai", "tiny-l"], TINY, tmp_path, "cpu")
+    assert {one.config.device for one in planned} == {"cpu"}
     assert [one.name for one in planned] == ["tiny-xs", "tiny-l"]
     assert [Path(one.config.out) for one in planned] == [tmp_path / "tiny-xs", tmp_path / "tiny-l"]
     assert {(one.config.steps, one.config.states_per_task, one.config.seed) for one in planned} == {(2, 8, 4)}

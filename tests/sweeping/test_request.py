@@ -74,6 +74,11 @@ def test_nothing_to_vary_is_refused() -> None:
         SweepRequest(task="cartpole").combinations()
 
 
+def test_a_spreadsheets_mark_of_its_encoding_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "sweep.csv").write_text("\ufeffalpha,seed\n0.5,1\n", encoding="utf-8")
+    assert read_sweep_file(tmp_path / "sweep.csv").combinations() == [{"alpha": 0.5, "seed": 1}]
+
+
 def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
     runs = [{"goal": "a pole, upright", "alpha": 0.5}, {"algo": "qrdqn", "alpha": 1}]
     (tmp_path / "a.json").write_text(json.dumps({"runs": runs}))

@@ -15,7 +15,10 @@ from vlm_rewards.reporting.judgements import draw_figures, read_record
 
 @dataclass(frozen=True)
 class _Arguments:
-    """Draw the figures of records again: what judge, scaling, landscape and sweep have written."""
+    """Draw the figures of records again: what judge, scaling, landscape and sweep have written.
+
+    Pictures of states are not in records, and so are missing.
+    """
 
     records: tyro.conf.Positional[tuple[Path, ...]]
     """Record files, or the folders that the commands wrote."""
@@ -30,6 +33,8 @@ def main(arguments: list[str]) -> int:
     if not chosen.records:
         raise InvalidInputError("records must name at least one file or folder, got none.")
     stems = [path.stem if path.is_file() else path.name for path in chosen.records]
+    if len(set(stems)) < len(stems):  # each folder's record has the same name
+        stems = [path.absolute().parent.name if path.is_file() else path.name for path in chosen.records]
     if len(set(stems)) < len(stems):
         raise InvalidInputError(f"records must have names of their own, got {', '.join(stems)}.")
     records = [read_record(path) for path in chosen.records]  # all, before the first picture is written

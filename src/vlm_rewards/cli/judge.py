@@ -20,10 +20,11 @@ from vlm_rewards.cli.judging import (
     record_of,
     write_judged,
 )
-from vlm_rewards.cli.state_choice import StateOptions, states_of
+from vlm_rewards.cli.state_choice import RECIPE, StateOptions, states_of
 from vlm_rewards.cli.task_choice import read_about_task
 from vlm_rewards.errors import check_count
 from vlm_rewards.evaluation.pictures import check_new, write_states
+from vlm_rewards.files import write_json
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def main(arguments: list[str]) -> int:
         check_count("picture_size", chosen.picture_size, least=16)
         check_new("save_states", chosen.save_states)
         file = write_states(states_at(chosen.picture_size), chosen.save_states)
+        write_json(chosen.save_states / RECIPE, states_at.recipe)
         print(f"fill in: {file}   (then judge with --labels {file}, and the same --states, --count and --state-seed)")
         return 0
     console = Console(quiet=chosen.json)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -158,6 +159,9 @@ def record_of(
         states: The states.
         judged: What came out.
     """
+    told = judged.to_dict()
+    for row in told["rows"] if states.names else ():
+        row |= {end: _named(states, row[end]) for end in ("highest", "lowest")}
     return {
         "kind": kind,
         "command": command,
@@ -166,7 +170,7 @@ def record_of(
         "captioned": task.captioner is not None,
         "states": states.facts,
         "labels": None if options.labels is None else options.labels.name,
-        **judged.to_dict(),
+        **told,
         **provenance(),
     }
 
@@ -186,8 +190,8 @@ def print_judged(console: Console, judged: Judged, states: StateSet) -> None:
     for row in shown:
         epic = f"{row.epic.value:.3f} ({row.epic.low:.3f} to {row.epic.high:.3f})"
         rank = row.spearman if row.auroc is None else row.auroc
-        cells = [str(judged.encoders[row.encoder]["name"]), *([str(row.prompt + 1)] if several else [])]
-        ends = [" ".join(map(str, which[:_SHOWN_STATES])) for which in (row.highest, row.lowest)]
+        cells = [escape(str(judged.encoders[row.encoder]["name"])), *([str(row.prompt + 1)] if several else [])]
+        ends = [" ".join(_named(states, which[:_SHOWN_STATES])) for which in (row.highest, row.lowest)]
         style = "bold" if row.epic.value == least and len(shown) > 1 else None
         table.add_row(*cells, f"{row.alpha:g}", epic, f"{rank:.3f}", *ends, style=style)
     console.print(table)
@@ -197,6 +201,7 @@ def print_judged(console: Console, judged: Judged, states: StateSet) -> None:
     if len(shown) < len(judged.rows):
         _say(console, f"of {len(judged.rows)} rows those at alpha {judged.focus:g}; the record has all")
     against = "the criterion" if labelled else "the true reward"
+    against = f"the labels of {facts['labels_from']}" if "labels_from" in facts else against
     _say(console, f"EPIC distance to {against}: 0 agrees, 0.707 is unrelated, 1 is opposite")
 
 
@@ -212,6 +217,10 @@ def write_judged(out: Path, record: dict[str, Any], judged: Judged, states: Stat
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{record['kind']}.json"
+    if path.is_file():  # what an earlier judgement left here: its pictures would pass for those of this one
+        for pattern in ("epic-over-*.png", "histograms.png", "states-*-*.png"):
+            for old in out.glob(pattern):
+                old.unlink()
     write_json(path, record)
     written = [path, *draw_figures(record, out, "")]
     for row in judged.rows:
@@ -225,13 +234,18 @@ def write_judged(out: Path, record: dict[str, Any], judged: Judged, states: Stat
 def _extremes(judged: Judged, states: StateSet, encoder: int, prompt: int) -> Frame:
     row = judged.row(encoder, prompt, judged.focus)
     captions = [
-        f"{end} {place}: {_verdict(states, index)}\nstate {index}"
+        f"{end} {place}: {_verdict(states, index)}\n{_named(states, [index])[0]}"
         for end, which in (("high", row.highest), ("low", row.lowest))
         for place, index in enumerate(which, start=1)
     ]
     pair = judged.prompts[prompt]
     heading = f"{judged.encoders[encoder]['name']}, alpha {judged.focus:g}, “{pair.goal}”: the highest, then the lowest"
     return montage(states.frames[[*row.highest, *row.lowest]], captions, columns=6, heading=heading)
+
+
+def _named(states: StateSet, indices: Sequence[int]) -> list[str]:
+    """Numbers of states; where they come from files, the files' names."""
+    return [states.name(index) if states.names else str(index) for index in indices]
 
 
 def _verdict(states: StateSet, index: int) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vlm_rewards.cli.common import command_line, note_what_encoders_know, warn_of_unknown_words
@@ -81,6 +83,8 @@ def main(arguments: list[str]) -> int:
     with open_studio(task, _SMALL) as studio:
         space = studio.space
     if chosen.list:
+        if chosen.json:
+            print(json.dumps(_dimensions(space), indent=2))
         _list(console, space, task.dimension)
         return 0
     line, embed = _line(chosen, space, task.dimension), EmbeddingCache().embed
@@ -130,6 +134,8 @@ def _check(about: AboutTask[_Arguments]) -> tuple[str, str, tuple[str, ...]]:
     given = [f"--{name}" for name, value in along.items() if value is not None]
     if between and given:
         raise InvalidInputError(f"from_state and to_state draw a line of their own: leave out {', '.join(given)}.")
+    if about.task.cameras > 1:
+        raise InvalidInputError(f"cameras must be one for a landscape, got {about.task.cameras}.")
     names = chosen.encoder or (config.encoder,)
     check_encoders(names)
     check_out(chosen.out)
@@ -161,7 +167,19 @@ def _values(field: str, given: tuple[str, ...]) -> dict[str, float]:
             equals = ""
         if not name or not equals:
             raise InvalidInputError(f"{field} must be NAME=VALUE with a number, got {text!r}.")
+        if sum(other.partition("=")[0] == name for other in given) > 1:
+            raise InvalidInputError(f"{field} must name {name!r} once, got {' '.join(given)}.")
     return values
+
+
+def _dimensions(space: StateSpace) -> list[dict[str, Any]]:
+    """JSON-able; what has no bound has None."""
+    ends = [[float(end) if np.isfinite(end) else None for end in bounds] for bounds in (space.low, space.high)]
+    rows = zip(space.names, *ends, space.start.tolist(), strict=True)
+    return [
+        {"dimension": name, "unit": space.unit(name), "low": low, "high": high, "start": start}
+        for name, low, high, start in rows
+    ]
 
 
 def _list(console: Console, space: StateSpace, default: str | None) -> None:
@@ -180,7 +198,7 @@ def _print(console: Console, record: dict[str, Any]) -> None:
     for encoder, maxima in zip(record["encoders"], record["maxima"], strict=True):
         for alpha, best in zip(record["alphas"], maxima, strict=True):
             verdict = ["yes" if best["goal"] else "no"] if known else []
-            table.add_row(str(encoder["name"]), f"{alpha:g}", f"{best['value']:g}", *verdict)
+            table.add_row(escape(str(encoder["name"])), f"{alpha:g}", f"{best['value']:g}", *verdict)
     console.print(table)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +31,6 @@ from vlm_rewards.evaluation.states import StateSet
 from vlm_rewards.finetuning.config import FROM_SCRATCH
 from vlm_rewards.scaling.plan import Budget, expand, plan_encoders, plan_trainings
 from vlm_rewards.scaling.training import is_trained, train, training_facts
-
-_FEW = 8  # states that are drawn to see that they can be
 
 
 @dataclass(frozen=True)
@@ -71,13 +68,12 @@ def main(arguments: list[str]) -> int:
     names = expand(chosen.encoder)
     check_out(chosen.out)
     folder = chosen.trained or chosen.out / "encoders"
-    trainings = plan_trainings(names, chosen.budget, folder)
+    trainings = plan_trainings(names, chosen.budget, folder, chosen.rewards.device)
     there = {training.name: is_trained(training) for training in trainings}
     states_at = states_of(task, chosen.source)
     if chosen.dry_run:
         planned = plan_encoders(names)
-        few = states_of(task, dataclasses.replace(chosen.source, count=_FEW, labels=None))
-        drawn = {size: few(size) for size in sorted({one.image_size for one in planned})}
+        drawn = {size: states_at.few(size) for size in sorted({one.image_size for one in planned})}
         _check_reference(drawn, chosen.source)
         _print_plan(console, chosen, task, prompts, there, planned, drawn)
         return 0
@@ -122,15 +118,21 @@ def _print_plan(
         *(f"{name} is to be trained: {budget}" for name, done in there.items() if not done),
         f"device: {device.type}; one encoder is in memory at a time",
         f"states: {count:,} from {drawn[size].facts['generator']}, at {', '.join(map(str, drawn))} pixels, at most "
-        f"{count * size**2 * 3 / 2**30:.2f} GiB; {_FEW} of them were drawn to see that they can be",
+        f"{count * size**2 * 3 / 2**30:.2f} GiB; {len(drawn[size])} of them were drawn to see that they can be",
         f"rewards: {len(prompts)} pair{'s' if len(prompts) > 1 else ''} of prompts at {len(chosen.rewards.alpha)} "
         f"alphas, {rewards} an encoder",
         *(f"  “{pair.goal}”, baseline “{pair.baseline}”" for pair in prompts),
-        f"judged against: {task.criterion_text or 'the true reward'}",
+        f"judged against: {_reference(task, chosen.source, drawn[size])}",
         "nothing was loaded, trained or written",
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _reference(task: Task, options: StateOptions, states: StateSet) -> str:
+    if options.labels is not None:
+        return f"the labels of {options.labels}"
+    return f"the criterion: {task.criterion_text}" if states.labels is not None else "the true reward"
 
 
 def _check_reference(drawn: dict[int, StateSet], options: StateOptions) -> None:

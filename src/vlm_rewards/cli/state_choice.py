@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -19,13 +19,21 @@ from vlm_rewards.evaluation.states import (
     Policies,
     StateSet,
     named_policies,
+    numbered_names,
     uniform_states,
     visited_states,
 )
+from vlm_rewards.files import read_json
+from vlm_rewards.media import expand_paths
 from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.simulation.seeding import check_seed
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.snapshots import load_policy
+
+RECIPE = "states.json"
+"""File beside the pictures of states that says how to draw the same again."""
+
+_FEW = 4  # states of each source that are drawn to see that they can be
 
 
 @dataclass(frozen=True)
@@ -33,11 +41,11 @@ class StateOptions:
     """Where states come from."""
 
     states: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FROM ...")] = ()
-    """uniform (within the bounds of the state), random (random actions), rule (the task's one-line rule with 0 to 100 %
-    of random actions), the folder of a run (all of its policies), or a folder of pictures. Default: rule; random where
-    there is none."""
+    """uniform (within the bounds of the state), random (random actions), rule (the task's one-line rule, with shares of
+    random actions from none to all), the folder of a run (all of its policies), or a folder of pictures (all of them).
+    Default: rule; random where there is none."""
     count: int = STATES
-    """How many states, in equal parts from each source."""
+    """How many states, in equal parts from each source but folders of pictures."""
     state_seed: int = 0
     """Seeds them."""
     labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
@@ -45,16 +53,36 @@ class StateOptions:
     --save-states of judge writes the file to fill in."""
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A place that states come from."""
+
+    draw: Callable[[int, int], StateSet]
+    """States of a size of picture, as many as said."""
+    count: int
+    """How many are wanted."""
+    least: int = _FEW
+    """How many it takes to see that it works."""
+    files: tuple[str, ...] = ()
+    """Names of its pictures, where it is a folder of them."""
+
+
 class ChosenStates:
     """The states that were asked for, drawn when they are needed; made by `states_of`."""
 
     def __init__(
-        self, sources: Sequence[Callable[[int], StateSet]], labels: dict[str, bool] | None, file: Path | None
+        self, sources: Sequence[_Source], labels: dict[str, bool] | None, file: Path | None, recipe: dict[str, Any]
     ) -> None:
         self._sources = sources
         self._labels = labels
         self._file = file
         self._last: tuple[int, StateSet] | None = None  # encoders of one size follow each other as a rule
+        self.recipe = recipe
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels come from a file."""
+        return self._labels is not None
 
     def __call__(self, size: int) -> StateSet:
         """Draw the states.
@@ -64,11 +92,19 @@ class ChosenStates:
         """
         if self._last is None or self._last[0] != size:
             self._last = None  # before there are more: thousands of pictures are some GB
-            states = StateSet.joined([source(size) for source in self._sources])
+            states = StateSet.joined([source.draw(size, source.count) for source in self._sources])
             if self._labels is not None and self._file is not None:
                 states = states.relabelled(self._labels, self._file.name)
             self._last = size, states
         return self._last[1]
+
+    def few(self, size: int) -> StateSet:
+        """Draw a few states from each source, to see that it can be done; labels of a file are not looked at.
+
+        Args:
+            size: Side of the pictures in pixels.
+        """
+        return StateSet.joined([source.draw(size, min(source.least, source.count)) for source in self._sources])
 
     def last(self) -> StateSet:
         """The states as they were drawn last.
@@ -92,45 +128,82 @@ def states_of(task: Task, options: StateOptions) -> ChosenStates:
         The states for a size of picture; those drawn last are kept.
 
     Raises:
-        InvalidInputError: There is no such source, or it is of another task.
+        InvalidInputError: There is no such source, it is of another task, or labels are not of these states.
     """
+    if task.cameras > 1:
+        raise InvalidInputError(
+            f"cameras must be one where rewards are judged, got {task.cameras}: judge each by itself, with --cameras."
+        )
     names = options.states or (("rule" if task.rule is not None else "random"),)
     if len(set(names)) < len(names):
         raise InvalidInputError(f"states must be named once each, got {', '.join(names)}.")
     check_count("count", options.count, least=2 * len(names))
     check_seed(options.state_seed)
-    labels = None if options.labels is None else read_labels(options.labels)
     shares = [
         options.count * (number + 1) // len(names) - options.count * number // len(names)
         for number in range(len(names))
     ]
     sources = [_source(task, name, share, options) for name, share in zip(names, shares, strict=True)]
+    seed, count = options.state_seed, options.count
+    recipe = {"task": task.name, "states": list(names), "count": count, "state_seed": seed}
+    labels = None
+    if options.labels is not None:
+        labels = read_labels(options.labels)
+        _check_labels(options.labels, labels, sources, recipe)
+    return ChosenStates(sources, labels, options.labels, recipe)
 
-    return ChosenStates(sources, labels, options.labels)
+
+def _check_labels(file: Path, labels: dict[str, bool], sources: Sequence[_Source], recipe: dict[str, Any]) -> None:
+    """Labels of other states would be taken for those of these without a word: they have nothing but numbers."""
+    beside = file.parent / RECIPE
+    if beside.is_file() and not any(source.files for source in sources):
+        written = read_json(beside)
+        differing = [
+            f"{key} {written.get(key)!r} instead of {recipe[key]!r}"
+            for key in recipe
+            if written.get(key) != recipe[key]
+        ]
+        if differing:
+            raise InvalidInputError(f"labels {str(file)!r} are of other states: {', '.join(differing)}.")
+    starts, known, named = 0, set[str](), any(source.files for source in sources)
+    for source in sources:
+        size = len(source.files) or source.count
+        known.update(source.files if named and source.files else numbered_names(starts, size))
+        starts += size
+    strangers = [name for name in labels if name not in known]
+    if strangers:
+        raise InvalidInputError(f"labels {str(file)!r} must be of the {starts:,} states, got {strangers[0]!r}.")
 
 
-def _source(task: Task, name: str, count: int, options: StateOptions) -> Callable[[int], StateSet]:
+def _source(task: Task, name: str, count: int, options: StateOptions) -> _Source:
     seed = options.state_seed
     if name == "uniform":
-        return lambda size: uniform_states(task, count, seed=seed, size=size)
+        return _Source(lambda size, count: uniform_states(task, count, seed=seed, size=size), count)
     if name in GENERATORS:
-        policies = named_policies(name, task)
+        policies, least = named_policies(name, task), 2 * _FEW
     elif not Path(name).is_dir():
         raise InvalidInputError(
             f"states must be {', '.join(GENERATORS)}, the folder of a run or a folder of pictures; got {name!r}."
         )
     elif (Path(name) / "config.json").is_file():
-        policies = _policies_of(task, Path(name))
+        policies, least = _policies_of(task, Path(name))
+        check_count("count", count, least=least)
     else:
-        folder = Path(name)
-        if options.labels is None:
-            raise InvalidInputError(f"states from the pictures of {name!r} need --labels: nobody knows what they show.")
-        return lambda size: pictured_states(folder, size)
-    return lambda size: visited_states(task, policies, count, seed=seed, size=size)
+        return _pictures(Path(name), options)
+    return _Source(lambda size, count: visited_states(task, policies, count, seed=seed, size=size), count, least)
 
 
-def _policies_of(task: Task, folder: Path) -> Policies:
-    """Every snapshot of a run: from the first, that can do nothing, to the last."""
+def _pictures(folder: Path, options: StateOptions) -> _Source:
+    if options.labels is None:
+        raise InvalidInputError(
+            f"states from the pictures of {str(folder)!r} need --labels: nobody knows what they show."
+        )
+    files = tuple(file.name for file in expand_paths([folder]))
+    return _Source(lambda size, _: pictured_states(folder, size), len(files), files=files)
+
+
+def _policies_of(task: Task, folder: Path) -> tuple[Policies, int]:
+    """Every snapshot of a run, from the first, that can do nothing, to the last; and how many there are."""
     run = RunFolder(folder)
     config = run.read_config()
     if config.task != task.name:
@@ -142,4 +215,4 @@ def _policies_of(task: Task, folder: Path) -> Policies:
     def build(venv: PhotographedVecEnv, seed: int) -> Sequence[PolicyFunction]:
         return [load_policy(run, config, venv, snapshot) for snapshot in snapshots]
 
-    return Policies(f"run {folder.name}", build)
+    return Policies(f"run {folder.name}", build), max(2, len(snapshots))

@@ -66,7 +66,7 @@ def read_about_task(verb: str, arguments: Sequence[str], kind: type[Settings]) -
         return None
     for name in ("preset", "algo", "resume"):
         if getattr(choice, name) is not None:
-            raise InvalidInputError(f"{verb} takes no --{name}: nothing is trained.")
+            raise InvalidInputError(f"{verb} takes no --{name}: no agent is trained.")
     config, rest, prog = choice.start(), choice.rest, f"vlm-rewards {verb} {choice.task}"
     if choice.env_id is not None:
         wants_help = [argument for argument in rest if argument in _HELP]

@@ -27,6 +27,17 @@ LOCATION = "VLM_REWARDS_CACHE"
 
 _CHUNK = 512  # pictures that are embedded, and then stored, at a time
 _PATIENCE_S = 60.0  # for other writers
+_NO_DAMAGE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""What keeps SQLite from working with a file that is as it should be."""
 _LOOKUP = 500  # rows asked for in one statement
 _PRESENTATION = ("name", "source", "in_domain", "batch_size", "device")
 """Facts of `describe` that change no embedding."""
@@ -187,8 +198,10 @@ class EmbeddingCache:
             return 0
         try:
             return self._forget(name)
-        except CacheError:
-            if name is not None:
+        except CacheError as error:
+            # What is locked, or on a full disk, is not damaged: others may be at work with it.
+            code = getattr(error.__cause__, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+            if name is not None or code in _NO_DAMAGE:
                 raise
         self._remove()
         return 0
@@ -274,7 +287,7 @@ class EmbeddingCache:
             raise CacheError(
                 f"the cache {str(self.path)!r} cannot be used: {error}. `vlm-rewards cache clear` starts it anew; "
                 f"the environment variable {LOCATION} names another folder."
-            ) from None
+            ) from error
         finally:
             database.close()
 

@@ -152,11 +152,12 @@ def epic_distance(
         InvalidInputError: As `canonical_reward`; or a canonical reward is constant: such a reward is nothing but
             shaping.
     """
+    transitions = [np.asarray(array) for array in (states, actions, next_states)]
     samples: dict[str, Any] = {"sampled_states": sampled_states, "sampled_actions": sampled_actions, "gamma": gamma}
     canonical: list[NDArray[np.float64]] = []
     for name, reward in (("one", one), ("two", two)):
-        canonical.append(canonical_reward(reward, states, actions, next_states, **samples))
-        size = float(np.abs(np.asarray(reward(states, actions, next_states))).max())
+        canonical.append(canonical_reward(reward, *transitions, **samples))
+        size = float(np.abs(np.asarray(reward(*transitions))).max())
         if float(np.ptp(canonical[-1])) <= _SMALLEST_CANONICAL * size:
             raise InvalidInputError(
                 f"{name} must not be constant: without shaping nothing is left of it, and a distance to a reward that "

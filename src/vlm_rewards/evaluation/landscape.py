@@ -150,11 +150,13 @@ def landscape(
         embed: Embeds pictures, such as `EmbeddingCache.embed`.
 
     Raises:
-        InvalidInputError: The simulator cannot be put into a state, or an alpha is none.
+        InvalidInputError: The simulator cannot be put into a state, an alpha is none, or all pictures are the same.
     """
     strengths = np.array([check_alpha(alpha) for alpha in alphas])
     with open_studio(task, encoder.image_size) as studio:
         frames, verdicts = studio.show(line.states)
+    if (frames == frames[0]).all():
+        raise InvalidInputError(f"the pictures of all states are the same: {line.label!r} cannot be seen.")
     goal_vector, baseline_vector = encoder.embed_texts([goal, baseline])
     swept = goal_baseline_sweep(embed(encoder, frames), goal_vector[None], baseline_vector[None], strengths)
     return Landscape(encoder.describe(), swept[0], verdicts, frames)

@@ -64,7 +64,7 @@ class StateSet:
 
     def name(self, index: int) -> str:
         """What a state is called: the name of its file, as `write_states` writes it."""
-        return self.names[index] if self.names else _numbered(index, 1)[0]
+        return self.names[index] if self.names else numbered_names(index, 1)[0]
 
     def relabelled(self, labels: Mapping[str, bool], source: str) -> StateSet:
         """Keep the states that somebody has labelled, with these labels instead of the criterion's.
@@ -99,7 +99,7 @@ class StateSet:
         What one of them does not know is dropped for all.
 
         Raises:
-            InvalidInputError: There is none.
+            InvalidInputError: There is none, or two states have the same name.
         """
         if not sets:
             raise InvalidInputError("sets must be at least one, got none.")
@@ -111,8 +111,10 @@ class StateSet:
         frames = np.concatenate([part.frames for part in sets])
         named = any(part.names for part in sets)
         starts = np.cumsum([0, *map(len, sets[:-1])]).tolist()
-        every = [part.names or _numbered(start, len(part)) for part, start in zip(sets, starts, strict=True)]
+        every = [part.names or numbered_names(start, len(part)) for part, start in zip(sets, starts, strict=True)]
         names = tuple(name for part in every for name in part) if named else ()
+        if len(set(names)) < len(names):
+            raise InvalidInputError("states of several sources must have names of their own: some files share theirs.")
         facts = {"generator": " + ".join(str(part.facts["generator"]) for part in sets), "seed": sets[0].facts["seed"]}
         parts = {"parts": [part.facts for part in sets]}
         balance = _balance(joined["labels"], np.concatenate(groups))
@@ -305,7 +307,13 @@ def _visit(
     return StateSet(np.concatenate(frames), known, np.array(rewards), np.array(groups), {"generator": "", "seed": 0})
 
 
-def _numbered(start: int, count: int) -> tuple[str, ...]:
+def numbered_names(start: int, count: int) -> tuple[str, ...]:
+    """Names of states that have none but their numbers, as `write_states` names their pictures.
+
+    Args:
+        start: Number of the first.
+        count: How many.
+    """
     return tuple(f"state_{index:05d}.png" for index in range(start, start + count))
 
 

@@ -64,13 +64,14 @@ def expand(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(expanded)
 
 
-def plan_trainings(names: Sequence[str], budget: Budget, folder: Path) -> list[PlannedTraining]:
+def plan_trainings(names: Sequence[str], budget: Budget, folder: Path, device: str = "auto") -> list[PlannedTraining]:
     """Plan the trainings, and check the other names.
 
     Args:
         names: As `expand` gives them.
         budget: The budget of each.
         folder: Each encoder gets a folder of its name in it.
+        device: What to train on.
 
     Raises:
         VLMRewardsError: A name stands for no model, or a budget breaks a rule.
@@ -78,7 +79,7 @@ def plan_trainings(names: Sequence[str], budget: Budget, folder: Path) -> list[P
     planned: list[PlannedTraining] = []
     for name in names:
         if name in FROM_SCRATCH:
-            planned.append(PlannedTraining(_config(name, budget, folder)))
+            planned.append(PlannedTraining(_config(name, budget, folder, device)))
         else:
             parse_source(name)
     return planned
@@ -89,11 +90,12 @@ def plan_encoders(names: Sequence[str]) -> list[PlannedEncoder]:
     return [plan_size(name) if name in FROM_SCRATCH else plan_encoder(name) for name in names]
 
 
-def _config(name: str, budget: Budget, folder: Path) -> FinetuneConfig:
+def _config(name: str, budget: Budget, folder: Path, device: str) -> FinetuneConfig:
     return FinetuneConfig(
         model=name,
         steps=budget.steps,
         states_per_task=budget.states_per_task,
         seed=budget.seed,
+        device=device,
         out=folder / name,
     )

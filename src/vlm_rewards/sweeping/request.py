@@ -98,7 +98,7 @@ def read_sweep_file(path: Path) -> SweepRequest:
     if path.suffix not in (".json", ".csv"):
         raise InvalidInputError(f"file must end in .json or .csv, got {str(path)!r}.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".csv":
             return SweepRequest(runs=_rows(text))
         said = json.loads(text)

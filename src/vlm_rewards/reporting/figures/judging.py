@@ -167,6 +167,8 @@ def _name(judged: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 
 def _label(judged: Mapping[str, Any]) -> str:
+    if judged.get("labels"):
+        return f"EPIC distance to the labels of {judged['labels']}"
     return "EPIC distance to the " + ("criterion" if judged["reference"] == "labels" else "true reward")
 
 
