@@ -65,7 +65,7 @@ def run_training(
         RunFolder(run_dir).check_free(overwrite=options.overwrite)  # before a model is loaded or fetched
     watched_against(config, task_of(config))
     reward = load_reward(config, console)
-    held_out = load_held_out(config, reward)
+    held_out = load_held_out(config, reward, console)
     _announce(console, config, run_dir)
     try:
         with selection_evaluator(task_of(config), reward, config) as evaluate:
