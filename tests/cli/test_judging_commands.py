@@ -225,7 +225,8 @@ def test_scaling_trains_judges_and_draws(
         (Path(config.out) / "MODEL_CARD.md").touch()
 
     monkeypatch.setattr(training, "run_finetune", untrained)
-    out = tmp_path / "study"
+    monkeypatch.chdir(tmp_path)
+    out = Path("runs/study")  # relative, as one types it
     budget = ("--steps", 2, "--states-per-task", 32)
     command = (
         "scaling",

@@ -17,7 +17,7 @@ from vlm_rewards.rewards.config import build_reward
 from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.tasks import task_of
-from vlm_rewards.training.watch import REFERENCES, watched_against
+from vlm_rewards.training.watch import watched_against
 
 IN_DOMAIN_NOTE = (
     "encoder {encoder!r} was trained on pictures of these very simulators: it is in-domain, not zero-shot. "
@@ -75,10 +75,11 @@ def load_held_out(config: TrainConfig, reward: StateReward | PotentialShaping, c
     """Make the reward that a run is watched against: the same form with another sentence or encoder; None without."""
     if not config.has_held_out:
         return None
-    against = watched_against(config, task_of(config))
-    if against != "held-out":
-        told = "is not watched" if against is None else f"is watched against the {REFERENCES[against]}"
-        text = f"warning: this run {told}; a held-out sentence or encoder is of use with --watch held-out alone."
+    if watched_against(config, task_of(config)) != "held-out":
+        text = (
+            f"warning: {config.task!r} is watched against its criterion; a held-out sentence or encoder is of use with "
+            "--watch held-out alone."
+        )
         console.print(text, style="yellow", markup=False, highlight=False)
         return None
     encoder = reward.encoder

@@ -78,7 +78,8 @@ def main(arguments: list[str]) -> int:
         _print_plan(console, chosen, task, prompts, there, planned, drawn)
         return 0
     train(trainings, console)
-    loaded = [str(folder / name) if name in FROM_SCRATCH else name for name in names]
+    # A relative path without a dot would be taken for the name of a pretrained model.
+    loaded = [str((folder / name).absolute()) if name in FROM_SCRATCH else name for name in names]
     judged = judge_encoders(task, loaded, prompts, chosen.rewards, states_at, console)
     states = states_at.last()
     record = record_of("scaling", command_line("scaling", arguments), task, chosen.source, states, judged)
