@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator
 
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.figures.style import BLUE, GREY, ORANGE, finish_panel, new_figure, save, series, wrap
@@ -86,11 +86,12 @@ def plot_epic_over_parameters(judged: Mapping[str, Any], out: str | Path, *, tit
         if number == 0:
             _name_points(panel, own, encoders, sizes)
     panel.axhspan(*_PAPER_AXES, color=GREY, alpha=0.06, linewidth=0, zorder=0)
-    place: dict[str, Any] = {"va": "bottom", "ha": "right", "transform": panel.get_yaxis_transform()}
-    panel.text(0.995, _PAPER_AXES[0], "range of the paper's axis", fontsize=7, color=GREY, **place)
+    place: dict[str, Any] = {"va": "top", "ha": "left", "transform": panel.get_yaxis_transform()}
+    panel.text(0.005, _PAPER_AXES[0], "grey: range of the paper's axis", fontsize=7, color=GREY, **place)
     _mark_unrelated(panel)
     panel.set_xscale("log")
     panel.margins(x=0.12)
+    panel.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
     panel.xaxis.set_major_formatter(EngFormatter(sep=""))
     panel.xaxis.set_minor_formatter(EngFormatter(sep="", places=0))
     panel.tick_params(axis="x", which="minor", labelsize=7)
