@@ -86,8 +86,6 @@ def plot_epic_over_parameters(judged: Mapping[str, Any], out: str | Path, *, tit
         if number == 0:
             _name_points(panel, own, encoders, sizes)
     panel.axhspan(*_PAPER_AXES, color=GREY, alpha=0.06, linewidth=0, zorder=0)
-    place: dict[str, Any] = {"va": "top", "ha": "left", "transform": panel.get_yaxis_transform()}
-    panel.text(0.005, _PAPER_AXES[0], "grey: range of the paper's axis", fontsize=7, color=GREY, **place)
     _mark_unrelated(panel)
     panel.set_xscale("log")
     panel.margins(x=0.12)
@@ -99,7 +97,7 @@ def plot_epic_over_parameters(judged: Mapping[str, Any], out: str | Path, *, tit
     panel.set_xlabel(f"parameters of the {part} (logarithmic)")
     panel.set_ylabel(_label(judged))
     finish_panel(panel)
-    note = f"at alpha {alpha:g}; bars: {judged['interval']}"
+    note = f"at alpha {alpha:g}; bars: {judged['interval']}; grey: what the paper's axis spans"
     figure.suptitle(wrap(title, 78) + "\n" + wrap(note, 95), fontsize=11)
     return save(figure, out)
 
