@@ -317,7 +317,9 @@ def main() -> int:
                     print(summary(kind, name, found[kind][name]), flush=True)
     wrong = [name for name, one in found["planted"].items() if not one["alarms"]]
     wrong += [name for name, one in found["ordinary"].items() if one["alarms"]]
-    command = shlex.join(["python", "benchmarks/reward_hacking.py", *sys.argv[1:]])
+    # Where the runs are kept is nobody else's business, and changes no number.
+    told = [*(["--only", chosen.only] if chosen.only else []), "--out", str(chosen.out)]
+    command = shlex.join(["python", "benchmarks/reward_hacking.py", *told])
     write_json(chosen.out, {"command": command, **found, "wrong": wrong, "encoder": encoder.describe(), **source})
     print(f"wrong: {wrong or 'none'}")
     print(*(row(name, one) for runs in (found["planted"], found["ordinary"]) for name, one in runs.items()), sep="\n")

@@ -184,8 +184,8 @@ def test_what_else_is_to_be_known(everything: tuple[Path, Document, bytes, Page]
         "Settings: as in preset cpu of cartpole",
         "Settings: 1 not as in preset cpu of mountaincar",
         "$ vlm-rewards train cartpole --seed 3 --run-dir runs/cartpole-3",
-        "training 80 s",
-        "torch 2.15.0",
+        f"training {record()['seconds']['training']:.0f} s",
+        f"torch {record()['versions']['torch']}",
         "AMD EPYC, 2 cores",
         "89e32b92c942",
         "Rewards judged before training: judge.json",
@@ -297,8 +297,10 @@ def test_tables_go_between_the_lines_of_a_page() -> None:
     assert text.startswith(f"# Mine\n{BEGIN}\n| task | policy |")
     assert text.endswith(f"\n{END}\nafter\n")
     assert "earlier" not in text
-    assert "| cartpole | **DQN, seed 3** | 100/100 (96.3 to 100.0 %) | 200.0 ± 0.0 | 182.97 ± 0.37 |" in text
-    assert "| cartpole: DQN | 4 of 4 | 100.0 % (100.0 to 100.0 %) |" in text
+    own = record("cartpole-3")["evaluation"]
+    vlm = f"{own['vlm_return']:.2f} ± {own['vlm_return_std']:.2f}"
+    assert f"| cartpole | **DQN, seed 3** | 100/100 (96.3 to 100.0 %) | 200.0 ± 0.0 | {vlm} |" in text
+    assert "| cartpole: DQN | 5 of 5 | 100.0 % (100.0 to 100.0 %) |" in text
     assert "$ vlm-rewards train cartpole --seed 0 --run-dir runs/cartpole-0" in text
     assert placed(text, tables(gather([RECORDS]))) == text
 

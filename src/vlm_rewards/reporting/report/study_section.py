@@ -21,7 +21,9 @@ _TITLES = {
 }
 _LONGEST_TABLE = 40
 _WIDEST_TABLE = 10
-_ELSEWHERE = frozenset({"kind", "command", "version", "versions", "commit", "commits", "machine", "encoder"})
+_ELSEWHERE = frozenset(
+    {"kind", "command", "version", "versions", "commit", "commits", "machine", "encoder", "captioned"}
+)
 
 
 def study_section(study: Study, anchor: str, names: Names) -> Section:
@@ -37,6 +39,10 @@ def study_section(study: Study, anchor: str, names: Names) -> Section:
     """
     record = study.record
     facts = [(name.replace("_", " "), _text(value)) for name, value in record.items() if _is_fact(name, value)]
+    states = record.get("states")
+    if isinstance(states, dict):
+        told = [f"{name.replace('_', ' ')} {_text(value)}" for name, value in states.items() if _is_scalar(value)]
+        facts.append(("states", ", ".join(told)))
     encoders = [*(record.get("encoders") or ()), record.get("encoder")]
     facts += [
         ("encoder", encoder_text({"encoder": each, "captioned": record.get("captioned")}))
@@ -80,6 +86,8 @@ def _rows(record: Mapping[str, Any]) -> Table | Paragraph | None:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         return None
     heads = [name for name, value in rows[0].items() if value is None or _is_scalar(value)][:_WIDEST_TABLE]
+    alone = {name for name in heads if len(record.get(f"{name}s") or ()) == 1}  # the same in every row
+    heads = [name for name in heads if name not in alone or len(rows) == 1]
     if len(rows) > _LONGEST_TABLE or not heads:
         return Paragraph(f"The record has {len(rows)} rows, too many for a table here; its pictures show them.")
     lines = tuple(tuple(_cell(record, name, row.get(name)) for name in heads) for row in rows)
