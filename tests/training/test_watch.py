@@ -27,6 +27,7 @@ from vlm_rewards.testing.scripted import run_script
 from vlm_rewards.testing.states import state_differences
 from vlm_rewards.training import DQNConfig, TrainConfig, train
 from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.runner import _check_held_out
 from vlm_rewards.training.state_file import read_state
 from vlm_rewards.training.watch import _telling, watched_against
 
@@ -311,7 +312,8 @@ def test_a_held_out_reward_must_be_what_the_settings_ask_for(reward: VLMReward, 
     with pytest.raises(InvalidInputError, match="held_out must be what the settings ask for, none, got"):
         train(settings(), tmp_path / "run", reward, judge, held_out=reward)
     with pytest.raises(InvalidInputError, match="held_out must be what the settings ask for, one, got None"):
-        train(settings(watch_goal="a bright room"), tmp_path / "run", reward, judge)
+        train(settings(watch="held-out", watch_goal="a bright room"), tmp_path / "run", reward, judge)
+    _check_held_out(settings(watch_goal="a bright room"), "criterion", None)  # nobody would use it
     assert not (tmp_path / "run").exists()
 
 

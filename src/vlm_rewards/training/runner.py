@@ -107,7 +107,8 @@ def train(
     """
     task = task_of(config)
     against = watched_against(config, task)
-    _check_reward(config, reward, held_out)
+    _check_reward(config, reward)
+    _check_held_out(config, against, held_out)
     check_interval(checkpoint_seconds)
     console = console or Console(quiet=True)
     source = provenance()  # now: the checkout may have changed by the end of the run
@@ -173,15 +174,17 @@ def _as_run_folder_errors(run: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _check_reward(
-    config: TrainConfig, reward: StateReward | PotentialShaping, held_out: StateReward | None = None
-) -> None:
+def _check_reward(config: TrainConfig, reward: StateReward | PotentialShaping) -> None:
     """Refuse a reward that is not what the settings, and so the record, say."""
     for name in ("goal", "baseline", "alpha"):
         given, said = getattr(reward, name, None), getattr(config, name)
         if given is not None and given != said:
             raise InvalidInputError(f"{name} of the reward must be that of the settings, {said!r}, got {given!r}.")
-    if (held_out is not None) != config.has_held_out:
+
+
+def _check_held_out(config: TrainConfig, against: str | None, held_out: StateReward | None) -> None:
+    """There must be one where it is watched against; one that settings ask for, and nobody watches, may be missing."""
+    if (held_out is None and against == "held-out") or (held_out is not None and not config.has_held_out):
         wanted = "one" if config.has_held_out else "none"
         raise InvalidInputError(f"held_out must be what the settings ask for, {wanted}, got {held_out!r}.")
 
