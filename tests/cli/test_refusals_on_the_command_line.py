@@ -200,7 +200,7 @@ REFUSED = [
     ("figures nowhere", "records must be files or folders that exist, got 'nowhere'"),
     ("figures damaged.json", "damaged.json"),
     ("figures notes", "records must be files, or folders with one of judge.json"),
-    ("figures damaged damaged.json", "records must have names of their own, got damaged, damaged"),
+    ("figures damaged.json damaged.json", "records must have names of their own"),
     ("cache clear --encoder nobody", "the cache is empty"),
     ("sweep cartpole", "out must name the sweep's folder"),
     ("report", "no runs were named"),

@@ -156,8 +156,8 @@ def test_encoders_are_flagged(encoder: dict[str, Any], config: dict[str, Any], n
 
 def test_alarms_are_counted() -> None:
     watch = {"reference": "true reward", "alarms": []}
-    assert watch_notes([run()]) == []
-    assert watch_notes([run("a", watch={**watch, "alarms": [{}]}), run("b", watch=watch), run("c")]) == [
+    assert watch_notes([run(watch=None)]) == []
+    assert watch_notes([run("a", watch={**watch, "alarms": [{}]}), run("b", watch=watch), run("c", watch=None)]) == [
         "Possible reward hacking, a: 1 alarm against the true reward.",
         "No alarm of reward hacking in the other 1 watched run.",
         "1 run has no record of a watch for reward hacking.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import ArrayLike
 
 from vlm_rewards.envs.episode import make_task_env
 from vlm_rewards.envs.photographer import Photographer
@@ -138,7 +138,7 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
         return np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
 
 
-def interpolate(one: ArrayLike, two: ArrayLike, points: int) -> np.ndarray:
+def interpolate(one: Sequence[float] | np.ndarray, two: Sequence[float] | np.ndarray, points: int) -> np.ndarray:
     """States on the straight line between two: float64 ``[points k]``.
 
     Args:
