@@ -133,7 +133,8 @@ def test_people_label_states_and_the_rest_is_dropped(tmp_path: Path, capsys: pyt
 
 def test_any_environment_is_judged_by_its_own_reward(capsys: pytest.CaptureFixture[str]) -> None:
     sentences = ("--goal", "the pole hangs", "--baseline", "a pole")
-    assert run("judge", "--env-id", "Pendulum-v1", *sentences, "--count", 24, "--alpha", 0.5, "--json") == 0
+    few = ("--horizon", 10, "--count", 24, "--alpha", 0.5)
+    assert run("judge", "--env-id", "Pendulum-v1", *sentences, *few, "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert record["reference"] == "true_reward"
     assert record["states"]["generator"] == "random"
@@ -194,7 +195,8 @@ def test_landscape_lists_the_dimensions(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_papers_study_is_checked_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "study"
-    assert run("scaling", "cartpole", "--encoder", "paper", "--out", out, "--dry-run") == 0
+    study = ("scaling", "cartpole", "--encoder", "paper", "--states", "uniform", "--out", out, "--dry-run")
+    assert run(*study) == 0
     said = capsys.readouterr().out
     for name, parameters in (("RN50/openai", "102.0 M"), ("ViT-bigG-14/laion2b_s39b_b160k", "2,539.6 M")):
         assert any(line.split()[0] == name and parameters in line for line in said.splitlines() if line)
@@ -227,7 +229,7 @@ def test_scaling_trains_judges_and_draws(
     monkeypatch.setattr(training, "run_finetune", untrained)
     monkeypatch.chdir(tmp_path)
     out = Path("runs/study")  # relative, as one types it
-    budget = ("--steps", 2, "--states-per-task", 32)
+    budget = ("--steps", 2, "--states-per-task", 32, "--states", "uniform")
     command = (
         "scaling",
         "cartpole",
@@ -236,7 +238,7 @@ def test_scaling_trains_judges_and_draws(
         "tiny",
         *budget,
         "--count",
-        40,
+        120,
         "--alpha",
         0.5,
         "--out",
