@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from report_runs import record, run_folder
+from saved_figures import saved_by
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.figures import comparisons
 from vlm_rewards.reporting.figures.comparisons import RunCurve, plot_runs
@@ -24,10 +25,7 @@ METRICS = {"step": STEPS, "vlm_return_mean": np.array([0.0, np.nan, 2.0])}
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    caught: list[Figure] = []
-    save = comparisons.save
-    monkeypatch.setattr(comparisons, "save", lambda figure, out: (caught.append(figure), save(figure, out))[1])
-    return caught
+    return saved_by(monkeypatch, comparisons)
 
 
 def test_snapshots_training_and_the_best(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from saved_figures import saved_by
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.reporting.figures import curves, plot_learning_curve, plot_video_rewards
 
@@ -29,10 +30,7 @@ SNAPSHOTS = """step,vlm_return,vlm_return_std,true_return,success_rate,path
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were saved, newest last."""
-    caught: list[Figure] = []
-    save = curves.save
-    monkeypatch.setattr(curves, "save", lambda figure, out: (caught.append(figure), save(figure, out))[1])
-    return caught
+    return saved_by(monkeypatch, curves)
 
 
 def lines(panel: Axes) -> dict[str, np.ndarray]:

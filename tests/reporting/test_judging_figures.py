@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 from PIL import Image
 
+from saved_figures import saved_by
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.files import write_json
 from vlm_rewards.reporting.figures import judging, landscapes
@@ -66,13 +67,7 @@ LANDSCAPE = {
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were saved, newest last."""
-    caught: list[Figure] = []
-    for module in (judging, landscapes):
-        save = module.save
-        monkeypatch.setattr(
-            module, "save", lambda figure, out, save=save: (caught.append(figure), save(figure, out))[1]
-        )
-    return caught
+    return saved_by(monkeypatch, judging, landscapes)
 
 
 def changed(record: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
+from saved_figures import saved_by
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.figures import sweeps
 from vlm_rewards.reporting.figures.sweeps import plot_sweep
@@ -34,10 +35,7 @@ RECORD = {"kind": "sweep", "task": "cartpole", "score": "success_rate", "setting
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were saved, newest last."""
-    caught: list[Figure] = []
-    save = sweeps.save
-    monkeypatch.setattr(sweeps, "save", lambda figure, out: (caught.append(figure), save(figure, out))[1])
-    return caught
+    return saved_by(monkeypatch, sweeps)
 
 
 def test_a_point_an_interval_and_every_seed(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
+from vlm_rewards.envs import Task
 from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.rewards.config import build_reward
 from vlm_rewards.rewards.shaping import PotentialShaping
@@ -42,24 +43,41 @@ def warn_of_unknown_words(encoder: OpenCLIPEncoder, prompts: Sequence[str], cons
         console.print(text, style="yellow", markup=False)
 
 
-def note_what_encoders_know(encoder: OpenCLIPEncoder, *, captioned: bool, task: str, console: Console) -> None:
-    """Say so where an encoder was trained on simulators: on that of the task, or on none but others."""
-    if not encoder.describe().get("in_domain"):
-        return
-    if captioned:
-        text = f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}"
-        console.print(text, style="dim", markup=False, highlight=False)
-    else:
-        text = f"warning: {STRANGER_WARNING.format(encoder=encoder.name, task=task)}"
-        console.print(text, style="yellow", markup=False, highlight=False)
+def say(console: Console, text: str) -> None:
+    """Print a line as it is: nothing in it is markup, and it is not broken to the width of the screen."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def load_encoder_for(
+    task: Task, name: str, sentences: Sequence[str], console: Console, *, device: str, dtype: str
+) -> OpenCLIPEncoder:
+    """Load an encoder, and say what is to be known of it before its scores of a task are trusted.
+
+    Args:
+        task: The task.
+        name: As `load_encoder` takes it.
+        sentences: What it will read.
+        console: Where notes go: whether it was trained on the task's simulator, or on none but others, and which words
+            it has never seen.
+        device: As `load_encoder` takes it.
+        dtype: The same.
+    """
+    encoder = load_encoder(name, device=device, dtype=dtype)
+    if encoder.describe().get("in_domain"):
+        if task.captioner is not None:
+            text, style = f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}", "dim"
+        else:
+            text, style = f"warning: {STRANGER_WARNING.format(encoder=encoder.name, task=task.name)}", "yellow"
+        console.print(text, style=style, markup=False, highlight=False)
+    warn_of_unknown_words(encoder, sentences, console)
+    return encoder
 
 
 def load_reward(config: TrainConfig, console: Console) -> StateReward | PotentialShaping:
     """Load the encoder of a configuration, embed its sentences and make its reward."""
     task = task_of(config)  # a bad task ends before a model is loaded or fetched
-    encoder = load_encoder(config.encoder, device=config.device, dtype=config.dtype)
-    note_what_encoders_know(encoder, captioned=task.captioner is not None, task=task.name, console=console)
-    warn_of_unknown_words(encoder, (config.goal, config.baseline, *config.reward.others), console)
+    sentences = (config.goal, config.baseline, *config.reward.others)
+    encoder = load_encoder_for(task, config.encoder, sentences, console, device=config.device, dtype=config.dtype)
     return build_reward(
         config.reward,
         encoder,

@@ -15,12 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vlm_rewards.arrays import Embeddings, Frame, Frames
-from vlm_rewards.cli.common import note_what_encoders_know, warn_of_unknown_words
+from vlm_rewards.cli.common import load_encoder_for, say
 from vlm_rewards.cli.state_choice import ChosenStates, StateOptions
 from vlm_rewards.cli.task_choice import AboutTask
-from vlm_rewards.encoders import ImageTextEncoder, load_encoder
+from vlm_rewards.encoders import ImageTextEncoder
 from vlm_rewards.encoders.cache import EmbeddingCache
-from vlm_rewards.encoders.openclip import OpenCLIPEncoder, resolve_device, resolve_dtype
+from vlm_rewards.encoders.openclip import resolve_device, resolve_dtype
 from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.envs import Task
 from vlm_rewards.errors import InvalidInputError
@@ -126,14 +126,9 @@ def judge_encoders(
     """
     sentences = list(dict.fromkeys(text for pair in prompts for text in (pair.goal, pair.baseline)))
 
-    def load(name: str) -> OpenCLIPEncoder:
-        encoder = load_encoder(name, device=options.device, dtype=options.dtype)
-        note_what_encoders_know(encoder, captioned=task.captioner is not None, task=task.name, console=console)
-        warn_of_unknown_words(encoder, sentences, console)
-        return encoder
-
+    load = functools.partial(load_encoder_for, task, device=options.device, dtype=options.dtype)
+    makers = [functools.partial(load, name, sentences, console) for name in names]
     cache = EmbeddingCache()
-    makers = [functools.partial(load, name) for name in names]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
 
@@ -179,7 +174,7 @@ def print_judged(console: Console, judged: Judged, states: StateSet) -> None:
     """Print a row an encoder, pair of prompts and alpha; where there are too many, those at one alpha."""
     facts = states.facts
     balance = "no labels" if "goal_share" not in facts else f"{facts['goal_share']:.1%} of them goal states"
-    _say(console, f"{facts['states']:,} states from {facts['generator']}, {balance}")
+    say(console, f"{facts['states']:,} states from {facts['generator']}, {balance}")
     several, labelled = len(judged.prompts) > 1, judged.reference == "labels"
     table = Table(box=None, pad_edge=False)
     heads = ["encoder", *(["prompts"] if several else []), "alpha", "EPIC (95 % interval)"]
@@ -197,12 +192,12 @@ def print_judged(console: Console, judged: Judged, states: StateSet) -> None:
     console.print(table)
     if several:
         for number, pair in enumerate(judged.prompts, start=1):
-            _say(console, f"  {number}: “{pair.goal}”, baseline “{pair.baseline}”")
+            say(console, f"  {number}: “{pair.goal}”, baseline “{pair.baseline}”")
     if len(shown) < len(judged.rows):
-        _say(console, f"of {len(judged.rows)} rows those at alpha {judged.focus:g}; the record has all")
+        say(console, f"of {len(judged.rows)} rows those at alpha {judged.focus:g}; the record has all")
     against = "the criterion" if labelled else "the true reward"
     against = f"the labels of {facts['labels_from']}" if "labels_from" in facts else against
-    _say(console, f"EPIC distance to {against}: 0 agrees, 0.707 is unrelated, 1 is opposite")
+    say(console, f"EPIC distance to {against}: 0 agrees, 0.707 is unrelated, 1 is opposite")
 
 
 def write_judged(out: Path, record: dict[str, Any], judged: Judged, states: StateSet, console: Console) -> None:
@@ -228,7 +223,7 @@ def write_judged(out: Path, record: dict[str, Any], judged: Judged, states: Stat
             picture = _extremes(judged, states, row.encoder, row.prompt)
             written.append(write_png(picture, out / f"states-{row.encoder + 1}-{row.prompt + 1}.png"))
     for path in written:
-        _say(console, str(path))
+        say(console, str(path))
 
 
 def _extremes(judged: Judged, states: StateSet, encoder: int, prompt: int) -> Frame:
@@ -252,7 +247,3 @@ def _verdict(states: StateSet, index: int) -> str:
     if states.labels is None:
         return "?"
     return "goal" if states.labels[index] else "other"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -13,10 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vlm_rewards.cli.common import command_line, note_what_encoders_know, warn_of_unknown_words
+from vlm_rewards.cli.common import command_line, load_encoder_for, say
 from vlm_rewards.cli.judging import check_alphas, check_encoders, check_out
 from vlm_rewards.cli.task_choice import AboutTask, read_about_task
-from vlm_rewards.encoders import load_encoder
 from vlm_rewards.encoders.cache import EmbeddingCache
 from vlm_rewards.envs.state_access import StateSpace
 from vlm_rewards.errors import InvalidInputError, check_count, check_prompt
@@ -90,9 +89,7 @@ def main(arguments: list[str]) -> int:
     line, embed = _line(chosen, space, task.dimension), EmbeddingCache().embed
     found: list[Landscape] = []
     for name in names:
-        encoder = load_encoder(name, device=chosen.device, dtype=chosen.dtype)
-        note_what_encoders_know(encoder, captioned=task.captioner is not None, task=task.name, console=console)
-        warn_of_unknown_words(encoder, (goal, baseline), console)
+        encoder = load_encoder_for(task, name, (goal, baseline), console, device=chosen.device, dtype=chosen.dtype)
         found.append(landscape(encoder, task, line, chosen.alpha, goal=goal, baseline=baseline, embed=embed))
         del encoder  # before the next is loaded
     verdicts = found[0].goal
@@ -211,4 +208,4 @@ def _write(out: Path, record: dict[str, Any], found: Landscape, console: Console
     plot_landscape(record, out / "landscape.png", list(pictures))
     write_png(montage(pictures, captions, columns=len(places)), out / "states.png")
     for name in (RECORD, "landscape.png", "states.png"):
-        console.print(str(out / name), markup=False, highlight=False, soft_wrap=True)
+        say(console, str(out / name))

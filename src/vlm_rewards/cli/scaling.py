@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from vlm_rewards.cli.common import command_line
+from vlm_rewards.cli.common import command_line, say
 from vlm_rewards.cli.judging import (
     RewardOptions,
     check_out,
@@ -127,7 +127,7 @@ def _print_plan(
         "nothing was loaded, trained or written",
     ]
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
 
 
 def _reference(task: Task, options: StateOptions, states: StateSet) -> str:

@@ -18,6 +18,7 @@ from vlm_rewards.evaluation.states import (
     STATES,
     Policies,
     StateSet,
+    equal_parts,
     named_policies,
     numbered_names,
     uniform_states,
@@ -79,11 +80,6 @@ class ChosenStates:
         self._last: tuple[int, StateSet] | None = None  # encoders of one size follow each other as a rule
         self.recipe = recipe
 
-    @property
-    def labelled(self) -> bool:
-        """Whether labels come from a file."""
-        return self._labels is not None
-
     def __call__(self, size: int) -> StateSet:
         """Draw the states.
 
@@ -139,10 +135,7 @@ def states_of(task: Task, options: StateOptions) -> ChosenStates:
         raise InvalidInputError(f"states must be named once each, got {', '.join(names)}.")
     check_count("count", options.count, least=2 * len(names))
     check_seed(options.state_seed)
-    shares = [
-        options.count * (number + 1) // len(names) - options.count * number // len(names)
-        for number in range(len(names))
-    ]
+    shares = equal_parts(options.count, len(names))
     sources = [_source(task, name, share, options) for name, share in zip(names, shares, strict=True)]
     seed, count = options.state_seed, options.count
     recipe = {"task": task.name, "states": list(names), "count": count, "state_seed": seed}
@@ -165,14 +158,13 @@ def _check_labels(file: Path, labels: dict[str, bool], sources: Sequence[_Source
         ]
         if differing:
             raise InvalidInputError(f"labels {str(file)!r} are of other states: {', '.join(differing)}.")
-    starts, known, named = 0, set[str](), any(source.files for source in sources)
+    known: list[str] = []
     for source in sources:
-        size = len(source.files) or source.count
-        known.update(source.files if named and source.files else numbered_names(starts, size))
-        starts += size
-    strangers = [name for name in labels if name not in known]
+        known += source.files or numbered_names(len(known), source.count)
+    places = set(known)
+    strangers = [name for name in labels if name not in places]
     if strangers:
-        raise InvalidInputError(f"labels {str(file)!r} must be of the {starts:,} states, got {strangers[0]!r}.")
+        raise InvalidInputError(f"labels {str(file)!r} must be of the {len(known):,} states, got {strangers[0]!r}.")
 
 
 def _source(task: Task, name: str, count: int, options: StateOptions) -> _Source:

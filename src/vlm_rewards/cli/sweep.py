@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from vlm_rewards.cli.common import command_line
+from vlm_rewards.cli.common import command_line, say
 from vlm_rewards.cli.task_choice import read_choice
 from vlm_rewards.cli.training_run import RunOptions
 from vlm_rewards.envs import EnvironmentConfig
@@ -173,23 +173,20 @@ def _locked(plan: SweepPlan) -> Iterator[None]:
 
 
 def _execute(console: Console, plan: SweepPlan, jobs: int, resume_options: Sequence[str], command: str) -> int:
-    def say(text: str) -> None:
-        _say(console, text)
-
     def started(run: PlannedRun, before: RunStatus) -> None:
-        say(f"{'start' if before.state == 'new' else 'go on':<9} {run.name}")
+        say(console, f"{'start' if before.state == 'new' else 'go on':<9} {run.name}")
 
     def ended(run: PlannedRun, now: RunStatus, seconds: float) -> None:
         runs = write_summary(plan, command)["runs"]
         complete = f"[{sum(run['state'] == 'complete' for run in runs)} of {len(runs)} complete]"
-        say(f"{now.state:<9} {run.name} ({seconds:.0f} s): {_outcome(plan, run, now)} {complete}")
+        say(console, f"{now.state:<9} {run.name} ({seconds:.0f} s): {_outcome(plan, run, now)} {complete}")
 
     write_summary(plan, command)
     try:
         execute(plan, jobs=jobs, resume_options=resume_options, started=started, ended=ended)
     except KeyboardInterrupt:
         write_summary(plan, command)
-        say("interrupted; the same command goes on")
+        say(console, "interrupted; the same command goes on")
         return _INTERRUPTED
     return _print_summary(console, plan, write_summary(plan, command))
 
@@ -209,28 +206,24 @@ def _print_plan(console: Console, plan: SweepPlan, statuses: Sequence[RunStatus]
     for run, status in zip(plan.runs, statuses, strict=True):
         config, budget = run.config, update_budget(run.config)
         amount = f"{config.algorithm_name.upper()}, {config.steps:,} steps, {budget.updates:,} updates"
-        _say(console, f"  {run.name}: {amount}; {status.state}")
+        say(console, f"  {run.name}: {amount}; {status.state}")
         if budget.warning:
             warnings[budget.warning] = None
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     seconds = [status.record["seconds"]["training"] for status in statuses if status.record is not None]
     if seconds:
-        _say(console, f"training took {sum(seconds) / len(seconds):.0f} s a run in the {len(seconds)} complete ones")
-    _say(console, f"{len(plan.runs)} runs, {len(seconds)} of them complete; nothing was started, nothing written")
+        say(console, f"training took {sum(seconds) / len(seconds):.0f} s a run in the {len(seconds)} complete ones")
+    say(console, f"{len(plan.runs)} runs, {len(seconds)} of them complete; nothing was started, nothing written")
 
 
 def _print_summary(console: Console, plan: SweepPlan, record: dict[str, Any]) -> int:
     """Print a line a setting; returns the exit code."""
     score = record["score"]
     form, unit = (percent, " %") if score == "success_rate" else (number, "")
-    _say(console, f"{score.replace('_', ' ')}, interquartile mean over seeds (95 % interval):")
+    say(console, f"{score.replace('_', ' ')}, interquartile mean over seeds (95 % interval):")
     for row in record["settings"]:
         seeds = f"{len(row['seeds']['done'])} of {len(row['seeds']['planned'])} seeds"
-        _say(console, f"  {row['label']}: {with_interval(row[score], 'iqm', form, unit)}, {seeds}")
-    _say(console, f"summary: {plan.out / 'summary.md'}")
+        say(console, f"  {row['label']}: {with_interval(row[score], 'iqm', form, unit)}, {seeds}")
+    say(console, f"summary: {plan.out / 'summary.md'}")
     return 0 if all(run["state"] == "complete" for run in record["runs"]) else 1
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -134,10 +134,7 @@ def weights_on_disk(source: Source) -> bool:
     """
     if source.is_local:
         return source.weights is not None and source.weights.is_file()
-    if source.kind == "hub":
-        return _cached(source.model.removeprefix(HUB_PREFIX), _weight_names("")) is not None
-    repository, _, file = source.pretrained_config.get("hf_hub", "").rpartition("/")
-    return _cached(repository, _weight_names(file)) is not None
+    return _cached_weights(source) is not None
 
 
 def _reload(portable_name: str, name: str, settings: dict[str, Any], digest: str) -> OpenCLIPEncoder:
@@ -221,9 +218,7 @@ def _download(source: Source) -> Source:
     try:
         if source.kind == "hub":
             return _download_hub(source, source.model.removeprefix(HUB_PREFIX))
-        entry = source.pretrained_config
-        repository, _, file = entry.get("hf_hub", "").rpartition("/")
-        weights = _cached(repository, _weight_names(file)) or pretrained.download_pretrained(entry)
+        weights = _cached_weights(source) or pretrained.download_pretrained(source.pretrained_config)
         return replace(source, weights=Path(weights))
     except VLMRewardsError:
         raise
@@ -241,7 +236,7 @@ def _download_hub(source: Source, repository: str) -> Source:
     path = _cached(repository, (CONFIG_FILE,)) or pretrained.download_pretrained_from_hf(repository, CONFIG_FILE)
     source = replace(source, config=read_config(Path(path)))
     _check_config(source)
-    weights = _cached(repository, _weight_names("")) or pretrained.download_pretrained_from_hf(repository)
+    weights = _cached_weights(source) or pretrained.download_pretrained_from_hf(repository)
     if Path(weights).parent != Path(path).parent:
         raise RuntimeError("the repository changed between two downloads")
     # Both lie in one folder now, which open_clip reads without asking the hub again.
@@ -253,6 +248,14 @@ def _weight_names(file: str) -> tuple[str, ...]:
     file = file or HF_WEIGHTS_NAME
     safe = HF_SAFE_WEIGHTS_NAME if file == HF_WEIGHTS_NAME else str(Path(file).with_suffix(".safetensors"))
     return safe, file
+
+
+def _cached_weights(source: Source) -> str | None:
+    """Find the weights of a model of the hub, or of open_clip's list, in the hub's cache."""
+    if source.kind == "hub":
+        return _cached(source.model.removeprefix(HUB_PREFIX), _weight_names(""))
+    repository, _, file = source.pretrained_config.get("hf_hub", "").rpartition("/")
+    return _cached(repository, _weight_names(file))
 
 
 def _cached(repository: str, names: Sequence[str]) -> str | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlm_rewards.envs import letterbox
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation.states import StateSet
+from vlm_rewards.evaluation.states import StateSet, numbered_names
 from vlm_rewards.media import expand_paths, read_frames
 from vlm_rewards.montage import write_png
 
@@ -119,4 +119,4 @@ def _name(key: str, value: str, where: str) -> str:
         return Path(value).name
     if not value.isdecimal():
         raise InvalidInputError(f"{where}: index must be the number of a state, got {value!r}.")
-    return f"state_{int(value):05d}.png"
+    return numbered_names(int(value), 1)[0]

@@ -231,7 +231,7 @@ def visited_states(task: Task, policies: Policies, count: int, *, seed: int, siz
             raise InvalidInputError(f"policies {policies.name!r} must be at least one, got none.")
         if len(chosen) > count:
             raise InvalidInputError(f"count must be at least one a policy, got {count} for {len(chosen)} policies.")
-        shares = [count * (index + 1) // len(chosen) - count * index // len(chosen) for index in range(len(chosen))]
+        shares = equal_parts(count, len(chosen))
         rng = np.random.default_rng(derive_seed(seed, "choice"))
         parts = [_visit(venv, task, policy, share, rng) for policy, share in zip(chosen, shares, strict=True)]
     finally:
@@ -305,6 +305,16 @@ def _visit(
         episodes[dones] += venv.num_envs
     known = None if task.criterion is None else np.array(labels, dtype=bool)
     return StateSet(np.concatenate(frames), known, np.array(rewards), np.array(groups), {"generator": "", "seed": 0})
+
+
+def equal_parts(count: int, parts: int) -> list[int]:
+    """Divide a number of states into parts that differ by one at most.
+
+    Args:
+        count: The states.
+        parts: How many parts, at least 1.
+    """
+    return [count * (index + 1) // parts - count * index // parts for index in range(parts)]
 
 
 def numbered_names(start: int, count: int) -> tuple[str, ...]:

@@ -273,7 +273,7 @@ def commands(gathered: Gathered) -> list[str]:
 
 def _baseline_row(record: dict[str, Any], name: str, label: str) -> ResultRow:
     policy = f"{_BASELINE_NAMES.get(name, name)}{label}"
-    return ResultRow(record["task"], policy, *_scores(record["policies"][name]), "-", "-")
+    return ResultRow(record["task"], policy, *score_texts(record["policies"][name]), "-", "-")
 
 
 def _distinctions(baselines: Sequence[dict[str, Any]]) -> list[str]:
@@ -302,10 +302,11 @@ def _run_row(run: Run, label: str, *, with_name: bool) -> ResultRow:
     policy = f"{label}, seed {run.seed}" + (f" ({run.name})" if with_name else "")
     if run.evaluation is None:
         return ResultRow(run.task, policy, state_text(run), "", "", *rest, run)
-    return ResultRow(run.task, policy, *_scores(run.evaluation), *rest, run)
+    return ResultRow(run.task, policy, *score_texts(run.evaluation), *rest, run)
 
 
-def _scores(summary: dict[str, Any]) -> tuple[str, str, str]:
+def score_texts(summary: dict[str, Any]) -> tuple[str, str, str]:
+    """Success, true return and VLM return of an evaluation, in words."""
     true = f"{summary['true_return']:.1f} ± {summary['true_return_std']:.1f}"
     vlm = f"{summary['vlm_return']:.2f} ± {summary['vlm_return_std']:.2f}"
     return success_text(summary), true, vlm

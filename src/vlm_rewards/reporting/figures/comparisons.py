@@ -13,7 +13,17 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.reporting.figures.style import GREY, LINES, SERIES, UNSEEN, finish_panel, new_figure, save, wrap
+from vlm_rewards.reporting.figures.style import (
+    GREY,
+    LINES,
+    SERIES,
+    UNSEEN,
+    finish_panel,
+    legend_below,
+    new_figure,
+    save,
+    wrap,
+)
 
 _PANELS = (  # what is drawn, its column in metrics.csv and in snapshots.csv, the axis
     ("vlm_return", "vlm_return_mean", "vlm_return", "VLM return per episode"),
@@ -76,8 +86,7 @@ def plot_runs(runs: Sequence[RunCurve], out: str | Path, *, title: str) -> Path:
     axes[-1].set_xlabel("environment steps")
     axes[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    place: dict[str, Any] = {"loc": "outside lower center", "ncols": 3, "fontsize": 8, "frameon": False}
-    figure.legend(list(handles.values()), [wrap(label, 40) for label in handles], **place)
+    legend_below(figure, handles, columns=3, width=40)
     figure.suptitle(wrap(title, 78), fontsize=12)
     return save(figure, out)
 

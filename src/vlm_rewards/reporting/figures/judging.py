@@ -11,7 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.reporting.figures.style import BLUE, GREY, ORANGE, finish_panel, new_figure, save, series, wrap
+from vlm_rewards.reporting.figures.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    finish_panel,
+    legend_below,
+    new_figure,
+    save,
+    series,
+    wrap,
+)
 
 UNRELATED = float(np.sqrt(0.5))
 """EPIC distance of rewards that have nothing to do with each other."""
@@ -184,10 +194,10 @@ def _move_legend_below(figure: Any, panel: Axes, curves: int) -> None:
     if legend is None or curves <= 1:
         return
     legend.remove()
-    handles, labels = panel.get_legend_handles_labels()
-    place: dict[str, Any] = {"loc": "outside lower center", "ncols": 1 if max(map(len, labels)) > 40 else 2}
-    figure.set_figheight(figure.get_figheight() + 0.2 * curves / place["ncols"])
-    figure.legend(handles, [wrap(label, 95) for label in labels], **place, fontsize=8, frameon=False)
+    handles = {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    columns = 1 if max(map(len, handles)) > 40 else 2
+    figure.set_figheight(figure.get_figheight() + 0.2 * curves / columns)
+    legend_below(figure, handles, columns=columns, width=95)
 
 
 def _name_points(

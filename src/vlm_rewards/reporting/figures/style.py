@@ -57,6 +57,19 @@ def finish_panel(panel: Axes) -> None:
         panel.legend(fontsize=8, framealpha=0.9, loc="best")
 
 
+def legend_below(figure: Figure, handles: Mapping[str, Any], *, columns: int, width: int) -> None:
+    """Give a figure one legend for all of its panels, below them.
+
+    Args:
+        figure: The figure.
+        handles: What is named, by its name.
+        columns: Names in a row.
+        width: Letters in a line of a name.
+    """
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "fontsize": 8, "frameon": False}
+    figure.legend(list(handles.values()), [wrap(label, width) for label in handles], **place)
+
+
 def wrap(text: str, width: int) -> str:
     """Break a text into lines, and keep dollar signs from starting mathematics."""
     return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)).replace("$", r"\$")

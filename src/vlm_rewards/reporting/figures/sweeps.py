@@ -10,7 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.reporting.figures.style import BLUE, GREY, UNSEEN, VERMILION, finish_panel, new_figure, save, wrap
+from vlm_rewards.reporting.figures.style import (
+    BLUE,
+    GREY,
+    UNSEEN,
+    VERMILION,
+    finish_panel,
+    legend_below,
+    new_figure,
+    save,
+    wrap,
+)
 
 _LABEL_WIDTH = 34
 _FEW_SEEDS = 3
@@ -49,8 +59,7 @@ def plot_sweep(record: Mapping[str, Any], out: str | Path) -> Path:
         panel.set_yticks(range(len(rows)), labels, fontsize=9)
         panel.grid(visible=False, axis="y")
     if handles:
-        place: dict[str, Any] = {"loc": "outside lower center", "ncols": 2, "fontsize": 8, "frameon": False}
-        figure.legend(list(handles.values()), list(handles), **place)
+        legend_below(figure, handles, columns=2, width=95)
     settings = f"{len(rows)} settings" if len(rows) > 1 else "one setting"
     heading = wrap(f"{record['task']}: {settings}, all seeds", 78)
     if min(len(row["seeds"]["done"]) for row in rows) < _FEW_SEEDS:

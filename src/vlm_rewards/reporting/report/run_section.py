@@ -9,7 +9,7 @@ from vlm_rewards.reporting.report.drawings import run_figure
 from vlm_rewards.reporting.report.names import Names
 from vlm_rewards.reporting.report.runs import Run
 from vlm_rewards.reporting.report.settings import differences, settings_rows
-from vlm_rewards.reporting.results import alarms_of, encoder_text, machine_text, state_text, success_text
+from vlm_rewards.reporting.results import alarms_of, encoder_text, machine_text, score_texts, state_text
 
 CURVES, ALARMS, VIDEOS = 1, 2, 4
 """Ranks: where there is not room for everything, videos go first."""
@@ -50,12 +50,8 @@ def _outcome(run: Run, *, nothing_to_draw: bool) -> tuple[tuple[str, str], ...]:
     if run.state != "complete":
         facts.append(("state", state_text(run)))
     if scores is not None:
-        facts += [
-            ("success", success_text(scores)),
-            ("true return", f"{scores['true_return']:.1f} ± {scores['true_return_std']:.1f}"),
-            ("VLM return", f"{scores['vlm_return']:.2f} ± {scores['vlm_return_std']:.2f}"),
-            ("snapshot", str(scores.get("snapshot"))),
-        ]
+        facts += zip(("success", "true return", "VLM return"), score_texts(scores), strict=True)
+        facts.append(("snapshot", str(scores.get("snapshot"))))
     if nothing_to_draw:
         facts.append(("curve", "none: no numbers over time came with this run"))
     if scores is not None and run.file(scores.get("video")) is None:
