@@ -36,6 +36,8 @@ from vlm_rewards import (
 from vlm_rewards.benchmarking.settings import BenchSettings
 from vlm_rewards.encoders.random_weights import write_random_checkpoint
 from vlm_rewards.envs import EnvironmentConfig, environment_task
+from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
+from vlm_rewards.envs.humanoid.tasks import configured
 from vlm_rewards.envs.plugins import load_task_file
 from vlm_rewards.finetuning import FinetuneConfig
 from vlm_rewards.offline import RelabelOptions, open_dataset
@@ -365,6 +367,57 @@ REFUSALS = [
         lambda _: environment("CartPole-v1", cameras=("side",)),
     ),
     Refusal("env-camera", "'no such'", lambda _: environment("Hopper-v5", cameras=("no such",))),
+    Refusal(
+        "env-textures-unknown",
+        "textures must be one of original, realistic, got 'shiny'",
+        lambda _: environment("Hopper-v5", textures="shiny"),
+        parameter="textures",
+    ),
+    Refusal(
+        "env-textures",
+        "textures must be left out: 'CartPole-v1' is no MuJoCo environment",
+        lambda _: environment("CartPole-v1", textures="realistic"),
+    ),
+    Refusal("env-view-short", "view must be six numbers", lambda _: environment("Hopper-v5", view=(1.0, 2.0))),
+    Refusal(
+        "env-view-number",
+        "view must be six numbers",
+        lambda _: environment("Hopper-v5", view=3.5),
+        parameter="view",
+    ),
+    Refusal(
+        "env-view-negative",
+        "view must be finite numbers, the distance above 0",
+        lambda _: environment("Hopper-v5", view=(-1.0, 0.0, 0.0, 1.0, 90.0, 0.0)),
+    ),
+    Refusal(
+        "env-view-cameras",
+        "view must be left out where cameras are named",
+        lambda _: environment("Hopper-v5", view=(3.0, 0.0, 0.0, 1.0, 90.0, 0.0), cameras=("track",)),
+    ),
+    Refusal(
+        "humanoid-camera",
+        "camera must be one of original, fixed, got 'side'",
+        lambda _: HumanoidConfig(camera="side"),  # type: ignore[arg-type]
+        parameter="camera",
+    ),
+    Refusal(
+        "humanoid-textures",
+        "textures must be one of original, realistic, got 'shiny'",
+        lambda _: HumanoidConfig(textures="shiny"),  # type: ignore[arg-type]
+        parameter="textures",
+    ),
+    Refusal(
+        "humanoid-observations",
+        "observations must be one of full, compact, got 'few'",
+        lambda _: HumanoidConfig(observations="few"),  # type: ignore[arg-type]
+        parameter="observations",
+    ),
+    Refusal(
+        "humanoid-elsewhere",
+        "humanoid must be left out: the simulator of task 'point' is another",
+        lambda _: configured(point_task(), HumanoidConfig()),
+    ),
     # Simulators
     Refusal(
         "simulators-0", "n_envs must be an int of at least 1, got 0", lambda _: PhotographedVecEnv(point_task(), 0)

@@ -13,6 +13,8 @@ BENCH: dict[str, Any] = json.loads((DOCS / "measurements" / "bench.json").read_t
 ROWS = {row["name"]: row for row in BENCH["measurements"]}
 KILLS: dict[str, Any] = json.loads((DOCS / "measurements" / "kill-and-resume.json").read_text())
 HACKING: dict[str, Any] = json.loads((DOCS / "measurements" / "reward-hacking.json").read_text())
+DRAWING: dict[str, Any] = json.loads((DOCS / "measurements" / "drawing.json").read_text())
+DRAWN = {row["name"]: row for row in DRAWING["measurements"]}
 
 
 def number(value: float) -> str:
@@ -95,3 +97,32 @@ def test_the_page_on_reward_hacking_has_the_numbers_of_the_record() -> None:
     assert [hacking_row(name, run) for name, run in runs.items()] == [line for line in page if " → " in line]
     assert {run["episodes"] for run in runs.values()} == {96}
     assert HACKING["encoder"]["name"] == "bundled"
+
+
+def drawing_row(row: dict[str, Any]) -> str:
+    """A line of the table in docs/drawing.md."""
+    ratio = row.get("ratio")
+    beside = f"{ratio['median']:.3g} ({ratio['lowest']:.3g} to {ratio['highest']:.3g})" if ratio else "1"
+    cells = [row["name"], row["settings"]["size"], f"{row['median']:.3g}", f"{1000 / row['median']:.3g}", beside]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def test_the_page_on_drawing_has_the_numbers_of_the_record() -> None:
+    page = (DOCS / "drawing.md").read_text()
+    lines = page.splitlines()
+    first = lines.index("| setting | pixels | frames/s | ms a picture | times the default |") + 2
+    assert lines[first : first + len(DRAWN)] == [drawing_row(row) for row in DRAWN.values()]
+    assert f"{DRAWING['states']} posed states of Humanoid-v5" in page
+    assert f"of {DRAWING['repeats']} runs" in page
+    assert DRAWING["commit"][:7] in page
+    assert DRAWING["renderer"].split()[0] in page
+    for name in ("drawing-steps.png", "drawing-looks.png"):
+        assert f"(img/{name})" in page
+    assert sum((DOCS / "img" / name).stat().st_size for name in ("drawing-steps.png", "drawing-looks.png")) < 300_000
+
+
+def test_drawing_is_ten_times_as_fast_as_gymnasiums_default() -> None:
+    assert DRAWING["repeats"] >= 5
+    assert DRAWN["Gymnasium's default"]["settings"]["size"] == 480
+    for name in ("realistic textures", "realistic textures, 224 pixels"):
+        assert DRAWN[name]["ratio"]["lowest"] >= 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from vlm_rewards.envs import EnvironmentConfig, Photographer, environment_task, 
 from vlm_rewards.envs.any_env import termination_warning
 from vlm_rewards.envs.photographer import BAR_COLOUR
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
+from vlm_rewards.simulation import PhotographedVecEnv
 
 MODULE = """
 import gymnasium as gym
@@ -111,6 +113,13 @@ def test_settings_survive_json() -> None:
     assert EnvironmentConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     with pytest.raises(InvalidInputError, match=r"unknown \['colour'\]"):
         EnvironmentConfig.from_dict({**config.to_dict(), "colour": 1})
+    config = EnvironmentConfig("Hopper-v5", textures="realistic", view=(3.0, 0.0, 0.0, 1.0, 90.0, -10.0))
+    assert EnvironmentConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_records_from_before_textures_and_views_load() -> None:
+    old = {"env_id": "Hopper-v5", "horizon": 7, "env_kwargs": "{}", "cameras": ["track"], "full_drawing": False}
+    assert EnvironmentConfig.from_dict(old) == EnvironmentConfig("Hopper-v5", 7, cameras=("track",))
 
 
 def test_a_run_is_warned_where_episodes_end_early() -> None:
@@ -146,6 +155,63 @@ class TestMuJoCo:
         for half, camera in ((strip[:96], "track"), (strip[96:], "-1")):
             assert np.array_equal(half, picture("Hopper-v5", cameras=(camera,)))
         assert not np.array_equal(strip[:96], strip[96:])
+
+    def test_textures_change_the_picture_and_nothing_of_the_environment(self) -> None:
+        task = task_of("Hopper-v5", textures="realistic", env_kwargs='{"frame_skip": 3}')
+        env = make_task_env(task, 96)
+        assert env.spec is not None
+        assert (env.spec.id, env.spec.kwargs["frame_skip"], task.horizon) == ("Hopper-v5", 3, 1000)
+        assert gym.spec("Hopper-v5").entry_point == "gymnasium.envs.mujoco.hopper_v5:HopperEnv"
+        env.close()
+        original, realistic = (picture("Hopper-v5", textures=kind).astype(int) for kind in ("original", "realistic"))
+        assert np.abs(original - realistic).mean() > 20
+        assert np.array_equal(realistic, picture("Hopper-v5", textures="realistic"))
+
+    def test_a_view_stands_where_it_is_put(self) -> None:
+        view = (3.0, 0, 0, 1, 90, -10)
+        near, far = (picture("Hopper-v5", 224, view=(distance, *view[1:])) for distance in (3.0, 6.0))
+        # The hopper is orange, as nothing else is. From half the distance it is four times as large, or about that.
+        seen = [((one[..., 0].astype(int) - one[..., 2]) > 40).sum() for one in (near, far)]
+        assert 3 < seen[0] / seen[1] < 6
+        assert task_of("Hopper-v5", view=view).camera == "free, 3 m from (0, 0, 1), azimuth 90, elevation -10"
+        # Of this version the constructor takes no camera.
+        older = picture("Hopper-v4", 224, view=view, textures="realistic")
+        assert np.array_equal(older, picture("Hopper-v5", 224, view=view, textures="realistic"))
+
+    def test_workers_draw_what_this_process_draws(self) -> None:
+        task = task_of("Hopper-v5", textures="realistic", view=(3.0, 0, 0, 1, 90, -10))
+        env = pickle.loads(pickle.dumps(task.simulator))(64)
+        env.reset(seed=0)
+        here = np.array(Photographer(env, 64).photograph())
+        env.close()
+        venv = PhotographedVecEnv(task, 1, image_size=64, n_workers=1, slots=4)
+        try:
+            venv.env_method("reset", seed=0)
+            there = venv.env_method("render")
+        finally:
+            venv.close()
+        assert np.array_equal(here, there[0])
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"view": (1.0, 2.0)}, r"view must be six numbers \(distance, lookat x y z, azimuth, elevation\), got"),
+            ({"view": (0.0, 0, 0, 1, 90, 0)}, "view must be finite numbers, the distance above 0"),
+            ({"view": (3.0, 0, 0, 1, 90, 0), "cameras": ("track",)}, "view must be left out where cameras are named"),
+            (
+                {"view": (3.0, 0, 0, 1, 90, 0), "env_kwargs": '{"default_camera_config": {}, "camera_id": 0}'},
+                "env_kwargs must not hold 'camera_id', 'default_camera_config' where view is given",
+            ),
+        ],
+    )
+    def test_textures_and_views_that_make_no_sense_are_refused(self, changes: dict[str, Any], message: str) -> None:
+        with pytest.raises(InvalidInputError, match=message):
+            EnvironmentConfig.from_dict({"env_id": "Hopper-v5", **changes})
+
+    @pytest.mark.parametrize("changes", [{"textures": "realistic"}, {"view": (3.0, 0, 0, 1, 90, 0)}])
+    def test_textures_and_views_are_for_mujoco(self, changes: dict[str, Any]) -> None:
+        with pytest.raises(InvalidInputError, match=f"{next(iter(changes))} must be left out: 'Pendulum-v1' is no MuJ"):
+            task_of("Pendulum-v1", **changes)
 
     @pytest.mark.parametrize(
         ("camera", "message"),

@@ -59,5 +59,5 @@ def test_users_extend_the_registry() -> None:
 def test_unknown_tasks_come_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown task 'cartpol'. Did you mean 'cartpole'"):
         get_task("cartpol")
-    with pytest.raises(UnknownNameError, match=r"unknown task 'xyzzy'. Choices: cartpole, mountaincar"):
+    with pytest.raises(UnknownNameError, match=r"unknown task 'xyzzy'. Choices: arms-crossed, .*, cartpole, "):
         get_task("xyzzy")

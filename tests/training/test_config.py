@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_rewards.envs import get_task, list_tasks
+from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
+from vlm_rewards.envs.humanoid.tasks import GOALS, config_of
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.training import DQNConfig, SACConfig, TrainConfig, preset
 from vlm_rewards.training.config import update_budget
+from vlm_rewards.training.tasks import file_preset, task_of
 
 Make = Callable[..., TrainConfig]
 
@@ -26,7 +31,7 @@ def test_settings_survive_json(make_config: Make, algorithm: str) -> None:
     assert json.loads(text)["algorithm"]["name"] == algorithm == config.algorithm_name
 
 
-@pytest.mark.parametrize("task", ["cartpole", "mountaincar", "mountaincar-textured"])
+@pytest.mark.parametrize("task", list_tasks())
 @pytest.mark.parametrize("name", ["cpu", "paper"])
 def test_presets_survive_json(task: str, name: str) -> None:
     config = preset(task, name)
@@ -195,6 +200,69 @@ def test_the_papers_settings_for_mountain_car(task: str) -> None:
         net_arch=(64, 64),
     )
     assert config.standardise is None
+
+
+@pytest.mark.parametrize("task", GOALS)
+def test_the_papers_settings_for_the_humanoid(task: str) -> None:
+    config = preset(task, "paper")
+    assert (config.steps, config.n_envs, config.chunk_frames, config.alpha) == (10_000_000, 32, 3_200, 0.5)
+    assert config.algorithm == SACConfig(
+        learning_rate=6e-4,
+        learning_starts=50_000,
+        buffer_size=1_000_000,
+        batch_size=512,
+        gamma=0.95,
+        tau=0.005,
+        ent_coef="auto",
+        train_freq=100,
+        gradient_steps=100,
+        net_arch=(256, 256),
+    )
+    assert config.humanoid == HumanoidConfig("realistic", "fixed", "full")
+    assert config.standardise is None
+
+
+class TestHumanoid:
+    OTHER = HumanoidConfig("original", "original", "full", full_drawing=True)
+
+    def test_its_settings_survive_json_and_reach_the_task(self) -> None:
+        config = replace(preset("kneeling"), humanoid=self.OTHER)
+        restored = TrainConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+        assert restored == config
+        assert config_of(task_of(restored)) == self.OTHER
+        assert preset("kneeling").humanoid == HumanoidConfig(observations="compact")
+
+    def test_records_from_before_it_load(self) -> None:
+        old = preset("cartpole").to_dict()
+        assert old.pop("humanoid") is None
+        assert TrainConfig.from_dict(old) == preset("cartpole")
+
+    def test_a_task_in_a_file_has_them_too(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.py"
+        path.write_text(
+            "import dataclasses\n"
+            "from vlm_rewards import get_task, register_task\n"
+            "register_task(dataclasses.replace(get_task('kneeling'), name='bowing', goal='a humanoid robot bowing'))\n"
+        )
+        start = file_preset(path, None)
+        assert start.humanoid == HumanoidConfig()
+        task = task_of(replace(start, humanoid=self.OTHER))
+        assert (task.goal, config_of(task)) == ("a humanoid robot bowing", self.OTHER)
+
+    def test_other_tasks_refuse_them(self) -> None:
+        with pytest.raises(InvalidInputError, match="humanoid must be left out: the simulator of task 'cartpole'"):
+            task_of(replace(preset("cartpole"), humanoid=self.OTHER))
+
+    @pytest.mark.parametrize(
+        ("humanoid", "message"),
+        [
+            (3, "humanoid must be an object with settings, got 3"),
+            ({"skin": "red"}, r"the humanoid's settings do not fit this version: unknown \['skin'\]"),
+        ],
+    )
+    def test_settings_that_make_no_sense_are_refused(self, humanoid: Any, message: str) -> None:
+        with pytest.raises(InvalidInputError, match=message):
+            TrainConfig.from_dict({**preset("kneeling").to_dict(), "humanoid": humanoid})
 
 
 def test_every_task_of_the_package_has_settings_for_a_cpu() -> None:

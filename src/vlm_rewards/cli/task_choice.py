@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
 from vlm_rewards.envs import EnvironmentConfig, Task, environment_task, list_tasks
+from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.training.algorithm_config import ALGORITHMS
 from vlm_rewards.training.config import TrainConfig
@@ -32,6 +34,7 @@ _EXAMPLES = {
 
 
 Settings = TypeVar("Settings")
+Simulator = TypeVar("Simulator", EnvironmentConfig, HumanoidConfig)
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,33 @@ def read_about_task(verb: str, arguments: Sequence[str], kind: type[Settings]) -
     for name in ("preset", "algo", "resume"):
         if getattr(choice, name) is not None:
             raise InvalidInputError(f"{verb} takes no --{name}: no agent is trained.")
-    config, rest, prog = choice.start(), choice.rest, f"vlm-rewards {verb} {choice.task}"
-    if choice.env_id is not None:
-        wants_help = [argument for argument in rest if argument in _HELP]
-        _, rest = tyro.cli(EnvironmentConfig, args=choice.without_help(), return_unknown_args=True)
-        rest, prog = [*rest, *wants_help], f"vlm-rewards {verb} --env-id ID"
-    return AboutTask(task_of(config), config, tyro.cli(kind, prog=prog, args=rest))
+    config = choice.start()
+    if choice.env_id is not None and config.environment is not None:
+        prog, given = f"vlm-rewards {verb} --env-id ID", choice.environment_arguments()
+        settings, environment = _read_with(config.environment, kind, prog, given)
+        config = dataclasses.replace(config, environment=environment)
+    elif config.humanoid is not None:
+        settings, humanoid = _read_with(config.humanoid, kind, f"vlm-rewards {verb} {choice.task}", choice.rest)
+        config = dataclasses.replace(config, humanoid=humanoid)
+    else:
+        settings = tyro.cli(kind, prog=f"vlm-rewards {verb} {choice.task}", args=choice.rest)
+    return AboutTask(task_of(config), config, settings)
+
+
+def _read_with(
+    simulator: Simulator, kind: type[Settings], prog: str, arguments: list[str]
+) -> tuple[Settings, Simulator]:
+    """Read a command's own settings, and beside them how the simulator is drawn."""
+    part = Annotated[type(simulator), tyro.conf.OmitArgPrefixes, tyro.conf.arg(help="How the simulator is drawn.")]
+    both: Any = dataclasses.make_dataclass(
+        kind.__name__,
+        [("simulator", part, field(default=simulator))],
+        bases=(kind,),
+        namespace={"__doc__": kind.__doc__},
+        frozen=True,
+    )
+    read = tyro.cli(both, prog=prog, args=arguments)
+    return read, read.simulator
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import json
@@ -12,16 +13,18 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from vlm_rewards.envs.headless import configure_headless
 from vlm_rewards.envs.mujoco_drawing import CameraStrip, camera_id, draw_cheaply, is_mujoco
+from vlm_rewards.envs.mujoco_models import Textures, View, check_textures, look_from, with_textures
 from vlm_rewards.envs.tasks import Task
 from vlm_rewards.errors import InvalidInputError, unknown_name
 
 _PROBE_EPISODES = 8
 _PROBE_SECONDS = 3.0
 _FLAT = (gym.spaces.Box, gym.spaces.Discrete)
+_OWN_CAMERA = ("camera_id", "camera_name", "default_camera_config")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class EnvironmentConfig:
     """MuJoCo: names or numbers of the model's cameras; several see each state together. None is the free camera."""
     full_drawing: bool = False
     """MuJoCo: keep the simulator's own size, shadows, reflections and smoothing; many times slower."""
+    textures: Textures = "original"
+    """MuJoCo: "original" (as the model comes) or "realistic" (sky, tiled floor, bodies of metal)."""
+    view: tuple[float, ...] = ()
+    """MuJoCo: a free camera that follows nobody, as six numbers: its distance in m from a point, the point's x, y and z
+    in m, azimuth and elevation in degrees. None is the environment's own."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.env_id, str) or not self.env_id.strip():
@@ -46,6 +54,12 @@ class EnvironmentConfig:
         if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1):
             raise InvalidInputError(f"horizon must be an int of at least 1, got {horizon!r}.")
         self.arguments()
+        check_textures(self.textures)
+        self._check_view()
+
+    def free_camera(self) -> View | None:
+        """What `view` says; None where it says nothing."""
+        return View.from_numbers(self.view) if self.view != () else None
 
     def arguments(self) -> dict[str, Any]:
         """The environment's arguments.
@@ -61,9 +75,20 @@ class EnvironmentConfig:
             raise InvalidInputError(f"env_kwargs must be a JSON object, got {self.env_kwargs!r}.")
         return values
 
+    def _check_view(self) -> None:
+        if self.free_camera() is None:
+            return
+        if self.cameras:
+            raise InvalidInputError(
+                f"view must be left out where cameras are named, got {self.view} and {self.cameras}."
+            )
+        clash = sorted(set(self.arguments()) & set(_OWN_CAMERA))
+        if clash:
+            raise InvalidInputError(f"env_kwargs must not hold {', '.join(map(repr, clash))} where view is given.")
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able settings; `from_dict` restores them."""
-        return {**asdict(self), "cameras": list(self.cameras)}
+        return {**asdict(self), "cameras": list(self.cameras), "view": list(self.view)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EnvironmentConfig:
@@ -75,7 +100,9 @@ class EnvironmentConfig:
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise InvalidInputError(f"the environment's settings do not fit this version: unknown {unknown}.")
-        return cls(**{**values, "cameras": tuple(values.get("cameras", ()))})
+        view = values.get("view", ())  # records of older versions have none
+        view = tuple(view) if isinstance(view, list) else view
+        return cls(**{**values, "cameras": tuple(values.get("cameras", ())), "view": view})
 
 
 def environment_task(config: EnvironmentConfig, *, goal: str, baseline: str) -> Task:
@@ -113,10 +140,15 @@ def environment_task(config: EnvironmentConfig, *, goal: str, baseline: str) -> 
         simulator=functools.partial(build_environment, config),
         horizon=horizon,
         criterion_text="",
-        camera=", ".join(config.cameras) or "the environment's own",
+        camera=_camera_text(config),
         cameras=max(1, len(config.cameras)),
         metadata={"environment": config.to_dict()},
     )
+
+
+def _camera_text(config: EnvironmentConfig) -> str:
+    view = config.free_camera()
+    return str(view) if view is not None else ", ".join(config.cameras) or "the environment's own"
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -201,14 +233,19 @@ def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> g
     for name in ("render_mode", "max_episode_steps"):
         if name in settings:
             raise InvalidInputError(f"env_kwargs must not hold {name!r}; it is set by itself or by horizon.")
-    mujoco = is_mujoco(spec)
-    if config.cameras and not mujoco:
-        raise InvalidInputError(f"cameras must be left out: {config.env_id!r} is no MuJoCo environment of Gymnasium.")
+    mujoco, view = is_mujoco(spec), config.free_camera()
+    given = {"cameras": config.cameras, "textures": config.textures != "original", "view": view}
+    for name, value in given.items():
+        if value and not mujoco:
+            raise InvalidInputError(
+                f"{name} must be left out: {config.env_id!r} is no MuJoCo environment of Gymnasium."
+            )
     if mujoco and image_size is not None and not config.full_drawing:
         settings = {"width": image_size, "height": image_size, **settings}
     limit = {} if config.horizon is None else {"max_episode_steps": config.horizon}
     try:
-        env = gym.make(config.env_id, render_mode="rgb_array", disable_env_checker=True, **limit, **settings)
+        chosen = config.env_id if config.textures == "original" else _in_textures(spec, config.textures)
+        env = gym.make(chosen, render_mode="rgb_array", disable_env_checker=True, **limit, **settings)
     except InvalidInputError:
         raise
     except Exception as error:  # whatever the environment's constructor raises
@@ -222,7 +259,17 @@ def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> g
         draw_cheaply(env)
     if mujoco and config.cameras:
         env.unwrapped.mujoco_renderer.camera_id = camera_id(env, config.cameras[0])  # pyright: ignore
+    if view is not None:
+        look_from(env, view)
     return env
+
+
+def _in_textures(spec: EnvSpec, textures: Textures) -> EnvSpec:
+    """The same environment, whose class draws its model in other textures; its id, arguments and limit stay."""
+    edited, creator = copy.deepcopy(spec), spec.entry_point
+    kind: Any = load_env_creator(creator) if isinstance(creator, str) else creator
+    edited.entry_point = with_textures(kind, textures)
+    return edited
 
 
 def _check_spaces(env: gym.Env[Any, Any], env_id: str) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 
 from vlm_rewards.envs.captions import CartPoleCaptioner, MountainCarCaptioner
 from vlm_rewards.envs.cartpole import CartPoleSimulator, cartpole_balanced, cartpole_rule
+from vlm_rewards.envs.humanoid.tasks import GOALS, humanoid_task
 from vlm_rewards.envs.mountain_car import MountainCarSimulator, mountain_car_at_goal, mountain_car_rule
 from vlm_rewards.envs.tasks import Task, any_step, every_step, register_task
 
@@ -44,3 +45,4 @@ def _mountain_car(name: str, *, textured: bool) -> Task:
 
 MOUNTAIN_CAR = register_task(_mountain_car("mountaincar", textured=False))
 MOUNTAIN_CAR_TEXTURED = register_task(_mountain_car("mountaincar-textured", textured=True))
+HUMANOID = tuple(register_task(humanoid_task(name)) for name in GOALS)

@@ -7,13 +7,16 @@ scene twice, and round bodies have more facets than pixels. None of it is seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from vlm_rewards.errors import InvalidInputError, unknown_name
+
+Luxury = Literal["shadows", "reflections", "multisampling", "facets"]
+"""What a small picture does without."""
 
 _SLICES, _STACKS = 12, 8
 """Facets around and along round bodies; MuJoCo's own are 28 and 16."""
@@ -33,20 +36,25 @@ def is_mujoco(spec: EnvSpec) -> bool:
     return issubclass(creator, MujocoEnv)
 
 
-def draw_cheaply(env: gym.Env[Any, Any]) -> None:
+def draw_cheaply(env: gym.Env[Any, Any], without: Sequence[Luxury] = get_args(Luxury)) -> None:
     """Turn off shadows, reflections and multisampling, and take coarser round bodies; before the first picture.
 
     Args:
         env: A MuJoCo environment of Gymnasium.
+        without: Which of them; default: all.
     """
     model = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
-    model.light_castshadow[:] = 0
-    model.mat_reflectance[:] = 0.0
     quality = model.vis.quality
-    quality.offsamples = 0
-    quality.shadowsize = 0
-    quality.numslices = min(quality.numslices, _SLICES)
-    quality.numstacks = min(quality.numstacks, _STACKS)
+    if "shadows" in without:
+        model.light_castshadow[:] = 0
+        quality.shadowsize = 0
+    if "reflections" in without:
+        model.mat_reflectance[:] = 0.0
+    if "multisampling" in without:
+        quality.offsamples = 0
+    if "facets" in without:
+        quality.numslices = min(quality.numslices, _SLICES)
+        quality.numstacks = min(quality.numstacks, _STACKS)
 
 
 def camera_id(env: gym.Env[Any, Any], camera: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -31,20 +31,74 @@ Policy: TypeAlias = Callable[[Any], Any]
 """Observation to action, the one-line rule that a task is compared with."""
 
 
-@runtime_checkable
-class StateCaptioner(Protocol):
-    """Makes captioned pictures of a task's states, for `vlm-rewards finetune`."""
-
+class _Captioner(Protocol):
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a state (float64 ``[k]``) that covers what policies can visit."""
         ...
+
+    def caption(self, state: np.ndarray, rng: np.random.Generator) -> str:
+        """One true sentence about the state, with random wording."""
+        ...
+
+
+@runtime_checkable
+class StateCaptioner(_Captioner, Protocol):
+    """Makes captioned pictures of a task's states, for `vlm-rewards finetune`."""
 
     def draw(self, state: np.ndarray, size: int) -> Frame:
         """Picture of the state, exactly as the simulator would render it: uint8 ``[size size 3]``."""
         ...
 
-    def caption(self, state: np.ndarray, rng: np.random.Generator) -> str:
-        """One true sentence about the state, with random wording."""
+
+@runtime_checkable
+class SimulatedCaptioner(_Captioner, Protocol):
+    """The same for states that nothing but a simulator can draw."""
+
+    def simulators(self) -> Sequence[SimulatorFactory]:
+        """What draws the states: simulators that can be put into one (`envs.state_access.StateStudio`)."""
+        ...
+
+    def split(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the simulators draws each of the states (int64 ``[n]``), and what to put it into (``[n k]``)."""
+        ...
+
+
+Captioner: TypeAlias = StateCaptioner | SimulatedCaptioner
+"""Either kind."""
+
+
+@dataclass(frozen=True)
+class GeneratedStates:
+    """States to judge a reward on, not drawn yet."""
+
+    states: np.ndarray
+    """What to put the simulator into (`envs.state_access.StateStudio`): float64 ``[n k]``."""
+    groups: np.ndarray
+    """int64 ``[n]``: states with the same number come from one episode, and are no independent draws."""
+    labels: Mapping[str, np.ndarray]
+    """Criteria by name, the task's own among them: bool ``[n]`` each."""
+    origins: tuple[str, ...]
+    """Where each comes from, ``n`` short texts."""
+
+
+@runtime_checkable
+class StateGenerator(Protocol):
+    """Generates states of a task that is worth judging on others than those of random actions."""
+
+    sources: tuple[str, ...]
+    """Names of the kinds of states; the first is what rewards are judged on unless told otherwise."""
+
+    def generate(self, source: str, count: int, seed: int) -> GeneratedStates:
+        """Generate states, always the same for a seed.
+
+        Args:
+            source: One of `sources`.
+            count: How many.
+            seed: In ``[0, 2**32)``.
+
+        Raises:
+            InvalidInputError: There are not so many to be had.
+        """
         ...
 
 
@@ -92,8 +146,10 @@ class Task:
     """How many pictures of each state ``render()`` returns; more than one come as uint8 ``[cameras h w 3]``."""
     rule: Policy | None = None
     """A one-line hand-written policy to compare with; None where there is none."""
-    captioner: StateCaptioner | None = None
+    captioner: Captioner | None = None
     """Makes captioned pictures for `vlm-rewards finetune`; None where there is none."""
+    generator: StateGenerator | None = None
+    """Generates states to judge rewards on; None where policies or bounds have to do."""
     dimension: str | None = None
     """Name of the state dimension along which `vlm-rewards landscape` draws the reward, unless told otherwise."""
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])

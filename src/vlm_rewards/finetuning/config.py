@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from vlm_rewards.envs.humanoid.tasks import GOALS
 from vlm_rewards.errors import InvalidInputError
 
 Freeze = Literal["none", "image", "text"]
@@ -19,8 +20,11 @@ FROM_SCRATCH = ("tiny-xs", "tiny", "tiny-m", "tiny-l")
 class FinetuneConfig:
     """Train an encoder on captioned pictures of simulators. The defaults make the bundled encoder."""
 
-    tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured")
-    """Tasks whose states are drawn and captioned."""
+    tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured", "kneeling")
+    """Tasks whose states are drawn and captioned. The humanoid's eight poses share theirs: name one of them."""
+    shares: tuple[int, ...] = ()
+    """How many times `pictures_per_task` and `states_per_task` each of the tasks gets; default: 3 times for the
+    humanoid, whose states have more to them, and once for any other."""
     model: str = "tiny"
     """"tiny" for the bundled encoder's architecture from scratch ("tiny-xs", "tiny-m", "tiny-l": with a smaller or
     larger image tower), or any encoder that can be loaded, to go on from."""
@@ -33,11 +37,11 @@ class FinetuneConfig:
     steps: int = 1500
     """Gradient steps."""
     pictures_per_task: int = 32
-    """Pictures of each task in a batch."""
+    """Pictures of each task in a batch, times its share."""
     captions_per_picture: int = 2
     """Captions that are drawn for each picture of a batch."""
     states_per_task: int = 12_000
-    """States that are drawn of each task before training starts; every visit draws new captions."""
+    """States that are drawn of each task before training starts, times its share; every visit draws new captions."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW, reached after the warm-up, from where it falls to zero as a cosine."""
     warmup_steps: int = 50
@@ -65,6 +69,10 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise InvalidInputError(f"tasks must name at least one task, each once, got {self.tasks!r}.")
+        if self.shares and (len(self.shares) != len(self.tasks) or min(self.shares) < 1):
+            raise InvalidInputError(
+                f"shares must be one int of at least 1 for each of {len(self.tasks)} tasks, got {self.shares!r}."
+            )
         for name, least in _LEAST.items():
             _whole(name, getattr(self, name), least)
         _between("learning_rate", self.learning_rate, 0.0, 1.0, open_low=True)
@@ -81,7 +89,18 @@ class FinetuneConfig:
                 f"unlocked_groups needs a frozen tower, got {self.unlocked_groups} with freeze='none'."
             )
 
+    def share(self, index: int) -> int:
+        """Share of one of the tasks.
 
+        Args:
+            index: Its place in `tasks`.
+        """
+        if self.shares:
+            return self.shares[index]
+        return _HUMANOID_SHARE if self.tasks[index] in GOALS else 1
+
+
+_HUMANOID_SHARE = 3
 _LEAST = {
     "seed": 0,
     "steps": 1,

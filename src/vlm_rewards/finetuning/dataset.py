@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional
 
 from vlm_rewards.arrays import Frames
-from vlm_rewards.envs.tasks import StateCaptioner, Task, get_task
+from vlm_rewards.envs.tasks import Captioner, SimulatedCaptioner, Task, get_task
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.finetuning.drawing import photograph
 
 
 def captioned_tasks(names: Sequence[str]) -> list[Task]:
@@ -37,7 +38,7 @@ def captioned_tasks(names: Sequence[str]) -> list[Task]:
 class CaptionedStates:
     """States of one task with their pictures; captions are drawn when they are needed."""
 
-    captioner: StateCaptioner
+    captioner: Captioner
     """Writes the captions."""
     states: np.ndarray
     """float64 ``[n k]``."""
@@ -47,7 +48,7 @@ class CaptionedStates:
     @classmethod
     def draw(
         cls,
-        captioner: StateCaptioner,
+        captioner: Captioner,
         count: int,
         size: int,
         rng: np.random.Generator,
@@ -63,15 +64,35 @@ class CaptionedStates:
             advance: Called after each picture, for a progress bar.
         """
         states = np.stack([captioner.sample(rng) for _ in range(count)])
-        pictures = np.empty((count, size, size, 3), np.uint8)
-        for picture, state in zip(pictures, states, strict=True):
-            picture[:] = captioner.draw(state, size)
-            advance()
-        return cls(captioner, states, pictures)
+        return cls(captioner, states, draw_states(captioner, states, size, advance))
 
     def captions(self, rows: np.ndarray, rng: np.random.Generator) -> list[str]:
         """A fresh caption for each of the rows."""
         return [self.captioner.caption(self.states[row], rng) for row in rows]
+
+
+def draw_states(
+    captioner: Captioner, states: np.ndarray, size: int, advance: Callable[[], object] = lambda: None
+) -> Frames:
+    """Photograph states, in worker processes where it is a simulator that draws.
+
+    Args:
+        captioner: Of the task.
+        states: float64 ``[n k]``, as the captioner samples them.
+        size: Side of the pictures in pixels.
+        advance: Called after each picture.
+
+    Returns:
+        uint8 ``[n size size 3]``.
+    """
+    pictures = np.empty((len(states), size, size, 3), np.uint8)
+    if isinstance(captioner, SimulatedCaptioner):
+        photograph(captioner, states, pictures, advance)
+        return pictures
+    for picture, state in zip(pictures, states, strict=True):
+        picture[:] = captioner.draw(state, size)
+        advance()
+    return pictures
 
 
 class Jitter:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.envs.tasks import Task
-from vlm_rewards.finetuning.dataset import CaptionedStates
+from vlm_rewards.finetuning.dataset import CaptionedStates, draw_states
 from vlm_rewards.rewards import goal_baseline_reward
 
 ALPHAS = (0.0, 0.5, 1.0)
@@ -51,7 +51,7 @@ def landscape(encoder: ImageTextEncoder, task: Task) -> dict[str, Any] | None:
         return None
     axis = axis_of()
     places, others = axis.states.shape[:2]
-    frames = np.stack([task.captioner.draw(s, encoder.image_size) for s in axis.states.reshape(places * others, -1)])
+    frames = draw_states(task.captioner, axis.states.reshape(places * others, -1), encoder.image_size)
     seen = encoder.embed_images(frames)
     goal, baseline = encoder.embed_texts([task.goal, task.baseline])
     report: dict[str, Any] = {"axis": axis.label, "unit": axis.unit}

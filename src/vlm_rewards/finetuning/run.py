@@ -121,11 +121,10 @@ def _draw_states(
 ) -> tuple[list[CaptionedStates], list[CaptionedStates]]:
     """States to train on, and others to evaluate on, of each task."""
     sets: tuple[list[CaptionedStates], list[CaptionedStates]] = ([], [])
-    bar = progress.add_task(
-        "drawing states", total=len(tasks) * (config.states_per_task + config.held_out_states), note=""
-    )
+    counts = [(config.states_per_task * config.share(number), config.held_out_states) for number in range(len(tasks))]
+    bar = progress.add_task("drawing states", total=sum(map(sum, counts)), note="")
     for number, task in enumerate(tasks):
-        for kind, count in enumerate((config.states_per_task, config.held_out_states)):
+        for kind, count in enumerate(counts[number]):
             rng = np.random.default_rng([config.seed, 0, number, kind])
             if task.captioner is not None:
                 drawn = CaptionedStates.draw(task.captioner, count, size, rng, lambda: progress.advance(bar))

@@ -84,14 +84,18 @@ class Trainer:
         """Jittered pictures of all tasks, and as many sets of tokens as there are captions a picture."""
         pictures: list[np.ndarray] = []
         captions: list[list[str]] = [[] for _ in range(self.config.captions_per_picture)]
-        for states in self.data:
-            rows = self._rng.integers(len(states.states), size=self.config.pictures_per_task)
+        for states, size in zip(self.data, self._sizes(), strict=True):
+            rows = self._rng.integers(len(states.states), size=size)
             pictures.append(states.pictures[rows])
             for column in captions:
                 column += states.captions(rows, self._rng)
         pixels = torch.from_numpy(np.concatenate(pictures)).permute(0, 3, 1, 2).to(self.device, torch.float32)
         images = self._preprocess.normalise(self._jitter(pixels)).contiguous(memory_format=torch.channels_last)
         return images, [self._tokens(column) for column in captions]
+
+    def _sizes(self) -> list[int]:
+        """Pictures of each task in a batch."""
+        return [self.config.pictures_per_task * self.config.share(index) for index in range(len(self.config.tasks))]
 
     def _tokens(self, captions: Sequence[str]) -> torch.Tensor:
         tokens = self.trained.tokenizer(list(captions))
@@ -104,10 +108,10 @@ class Trainer:
         """
         seen = self.trained.model.encode_image(images, normalize=True)
         read = self._read(torch.cat(list(texts))).chunk(len(texts))
-        size, share = self.config.pictures_per_task, self.config.within_task
+        sizes, share = self._sizes(), self.config.within_task
         total = seen.new_zeros(())
         for said in read:
-            groups = zip(seen.split(size), said.split(size), strict=True)
+            groups = zip(seen.split(sizes), said.split(sizes), strict=True)
             within = torch.stack([self._contrast(a, b) for a, b in groups]).mean()
             total = total + share * within + (1 - share) * self._contrast(seen, said)
         return total / len(texts)

@@ -11,6 +11,7 @@ from typing import Any
 from tyro.conf import Fixed, OmitArgPrefixes
 
 from vlm_rewards.envs.any_env import EnvironmentConfig
+from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
 from vlm_rewards.errors import InvalidInputError, check_prompt, unknown_name
 from vlm_rewards.rewards.config import RewardConfig
 from vlm_rewards.training.algorithm_config import (
@@ -76,6 +77,8 @@ class TrainConfig:
     """Held-out reward: another encoder, which embeds every picture, too; None is the encoder."""
     reward: OmitArgPrefixes[RewardConfig] = field(default_factory=RewardConfig)
     """How pictures become rewards."""
+    humanoid: OmitArgPrefixes[HumanoidConfig | None] = None
+    """How the humanoid is drawn and observed, where the task is one of its poses."""
     environment: Fixed[EnvironmentConfig | None] = None
     """The Gymnasium environment, where the task is one that was named by its id."""
     task_file: Fixed[str | None] = None
@@ -145,6 +148,7 @@ class TrainConfig:
         values["algorithm"] = {"name": self.algorithm_name, **dataclasses.asdict(self.algorithm)}
         values["reward"] = self.reward.to_dict()
         values["environment"] = None if self.environment is None else self.environment.to_dict()
+        values["humanoid"] = None if self.humanoid is None else self.humanoid.to_dict()
         return values
 
     @classmethod
@@ -165,7 +169,7 @@ class TrainConfig:
         for layers in ("net_arch", "critic_arch"):
             if layers in algorithm:
                 algorithm[layers] = tuple(algorithm[layers])
-        parts = {"reward": RewardConfig, "environment": EnvironmentConfig}
+        parts = {"reward": RewardConfig, "environment": EnvironmentConfig, "humanoid": HumanoidConfig}
         for part, kind in parts.items():
             if rest.get(part) is not None:
                 if not isinstance(rest[part], Mapping):

@@ -10,6 +10,8 @@ from typing import Any
 import gymnasium as gym
 
 from vlm_rewards.envs import EnvironmentConfig, Task, get_task
+from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
+from vlm_rewards.envs.humanoid.tasks import GOALS, config_of
 from vlm_rewards.errors import InvalidInputError, unknown_name
 from vlm_rewards.training.algorithm_config import (
     ALGORITHMS,
@@ -38,6 +40,8 @@ class _Start:
     alpha: float = 0.5
     standardise: int | None = None
     snapshots: int = 10
+    chunk_frames: int = 256
+    humanoid: HumanoidConfig | None = None
 
 
 def _cartpole_cpu() -> _Start:
@@ -123,6 +127,47 @@ def _mountain_car_paper() -> _Start:
     )
 
 
+def _humanoid_paper() -> _Start:
+    # 100 updates every 100 vector steps of 32 simulators; pictures of a rollout are embedded 3,200 at a time.
+    return _Start(
+        SACConfig(
+            learning_rate=6e-4,
+            learning_starts=50_000,
+            buffer_size=1_000_000,
+            batch_size=512,
+            gamma=0.95,
+            tau=0.005,
+            ent_coef="auto",
+            train_freq=100,
+            gradient_steps=100,
+            net_arch=(256, 256),
+        ),
+        steps=10_000_000,
+        n_envs=32,
+        snapshots=78,  # every 128,000 steps
+        chunk_frames=3_200,
+    )
+
+
+def _humanoid_cpu() -> _Start:
+    return _Start(
+        SACConfig(
+            learning_rate=6e-4,
+            learning_starts=4_000,
+            buffer_size=200_000,
+            batch_size=256,
+            gamma=0.95,
+            train_freq=16,
+            gradient_steps=64,
+            net_arch=(256, 256),
+        ),
+        steps=100_000,
+        n_envs=8,
+        standardise=4_000,
+        humanoid=HumanoidConfig(observations="compact"),
+    )
+
+
 _STARTS: dict[tuple[str, str], Callable[[], _Start]] = {
     ("cartpole", "cpu"): _cartpole_cpu,
     ("cartpole", "paper"): _cartpole_paper,
@@ -130,6 +175,8 @@ _STARTS: dict[tuple[str, str], Callable[[], _Start]] = {
     ("mountaincar", "paper"): _mountain_car_paper,
     ("mountaincar-textured", "cpu"): _mountain_car_cpu,
     ("mountaincar-textured", "paper"): _mountain_car_paper,
+    **{(task, "cpu"): _humanoid_cpu for task in GOALS},
+    **{(task, "paper"): _humanoid_paper for task in GOALS},
 }
 
 PAPER_TASKS = frozenset(task for task, name in _STARTS if name == "paper")
@@ -178,8 +225,16 @@ def preset(task: str | Task, name: str = "cpu", algorithm: str | None = None) ->
         n_envs=start.n_envs,
         standardise=start.standardise,
         snapshots=start.snapshots,
+        chunk_frames=start.chunk_frames,
+        humanoid=_humanoid_settings(known, start),
         environment=None if environment is None else EnvironmentConfig.from_dict(environment),
     )
+
+
+def _humanoid_settings(task: Task, start: _Start) -> HumanoidConfig | None:
+    """The preset's, or else the task's own; None where it is no humanoid."""
+    own = config_of(task)
+    return None if own is None else start.humanoid or own
 
 
 def check_algorithm_name(name: str | None) -> None:

@@ -7,6 +7,7 @@ import functools
 from pathlib import Path
 
 from vlm_rewards.envs import EnvironmentConfig, Task, environment_task, get_task
+from vlm_rewards.envs.humanoid.tasks import configured
 from vlm_rewards.envs.plugins import file_digest, load_task_file
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.training.config import TrainConfig
@@ -30,8 +31,10 @@ def task_of(config: TrainConfig) -> Task:
         return _environment_task(config.environment, config.goal, config.baseline)
     if config.task_file is not None:
         _check_unchanged(Path(config.task_file), config.task_file_sha256)
-        return _task_from(config.task_file, config.task, config.task_file_sha256)
-    return get_task(config.task)
+        task = _task_from(config.task_file, config.task, config.task_file_sha256)
+    else:
+        task = get_task(config.task)
+    return task if config.humanoid is None else configured(task, config.humanoid)
 
 
 def file_preset(path: Path, task: str | None, name: str = "cpu", algorithm: str | None = None) -> TrainConfig:

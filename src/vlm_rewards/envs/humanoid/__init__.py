@@ -1,0 +1,1 @@
+"""The MuJoCo humanoid: its model, its poses, and the eight tasks."""

@@ -1,0 +1,224 @@
+"""What can be measured of a humanoid's state: heights, angles, contacts, in SI units.
+
+Criteria judge by it and captions describe it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlm_rewards.envs.humanoid.model import clearances
+
+TOUCH = 0.025
+"""Greatest height in m at which a part counts as touching the floor."""
+
+SIDES = ("right", "left")
+
+
+@dataclass(frozen=True)
+class Body:
+    """A humanoid in one state. Pairs are right, then left; directions are unit vectors in the world."""
+
+    lowest: float
+    """Height of the lowest part above the floor, in m."""
+    head: float
+    """Height of the middle of the head, in m; 1.59 at the start of an episode."""
+    chest: float
+    """Height of the middle of the upper trunk, in m; 1.4 at the start."""
+    pelvis: float
+    """Height of the lowest point of the pelvis, in m; 0.88 at the start."""
+    trunk_low: float
+    """Height of the lowest point of chest, waist and head, in m."""
+    tilt: float
+    """Angle between the upper trunk's axis and the vertical, in rad: 0 upright, pi/2 lying, more upside down."""
+    pelvis_tilt: float
+    """The same of the pelvis."""
+    lean: tuple[float, float]
+    """Horizontal part of the trunk's axis along the robot's front and its left, in [-1, 1]."""
+    face_up: float
+    """Vertical part of the chest's front: 1 on the back, -1 on the front."""
+    heading: np.ndarray
+    """Where the pelvis faces, without the vertical part: float64 ``[2]``."""
+    knees: np.ndarray
+    """Height of the lowest point of each knee, in m: float64 ``[2]``."""
+    feet: np.ndarray
+    """Height of the lowest point of each foot, in m: float64 ``[2]``."""
+    hands: np.ndarray
+    """Height of the lowest point of each hand, in m: float64 ``[2]``."""
+    knee_bend: np.ndarray
+    """Angle at each knee, in rad; 0 is stretched: float64 ``[2]``."""
+    thighs: np.ndarray
+    """Direction from each hip to the knee: float64 ``[2 3]``."""
+    shins: np.ndarray
+    """Direction from each knee to the foot: float64 ``[2 3]``."""
+    legs: np.ndarray
+    """Direction from each hip to the foot: float64 ``[2 3]``."""
+    knee_out: np.ndarray
+    """How far each knee lies outwards of its hip, across the heading, in m: float64 ``[2]``."""
+    knee_front: np.ndarray
+    """How far each knee lies before its hip, along the heading, in m: float64 ``[2]``."""
+    foot_out: np.ndarray
+    """The same as `knee_out` of each foot."""
+    foot_front: np.ndarray
+    """The same as `knee_front` of each foot."""
+    hand_in_chest: np.ndarray
+    """Each hand seen from the chest, in m: forward, outward (away from the middle), up: float64 ``[2 3]``."""
+    elbow_in_chest: np.ndarray
+    """The same of each elbow."""
+    hand_in_pelvis: np.ndarray
+    """Each hand seen from the pelvis, in m: forward, outward, up: float64 ``[2 3]``."""
+    hand_above_head: np.ndarray
+    """How far each hand is above the middle of the head, in m: float64 ``[2]``."""
+    hands_apart: float
+    """Distance between the hands, in m."""
+    forearms_crossed: bool
+    """Whether the forearms cross as seen from before the chest."""
+    balance: float
+    """Horizontal distance of the centre of mass from the middle of what touches the floor, in m."""
+    fall: float
+    """Downward velocity of the trunk, in m/s."""
+
+    @property
+    def feet_apart(self) -> float:
+        """How far the feet are apart across the heading, in m."""
+        return float(self.foot_out.sum()) + 0.2
+
+    @property
+    def leg_spread(self) -> float:
+        """Angle between the legs, from hip to foot, in rad."""
+        return float(np.arccos(np.clip(self.legs[0] @ self.legs[1], -1.0, 1.0)))
+
+
+class BodyMeter:
+    """Measures states of one model.
+
+    Args:
+        model: ``mujoco.MjModel`` of Humanoid-v5, edited or not.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+        def geoms(*names: str) -> np.ndarray:
+            return np.array([model.geom(name).id for name in names])
+
+        self._all = np.flatnonzero(model.geom_bodyid > 0)
+        self._trunk = geoms("torso1", "head", "uwaist", "lwaist")
+        self._parts = geoms("head", "torso1", "butt")
+        self._hands, self._feet = geoms("right_hand", "left_hand"), geoms("right_foot", "left_foot")
+        self._thighs = geoms("right_thigh1", "left_thigh1")
+        self._hip_bodies = np.array([model.body(f"{side}_thigh").id for side in SIDES])
+        self._knee_bodies = np.array([model.body(f"{side}_shin").id for side in SIDES])
+        self._elbow_bodies = np.array([model.body(f"{side}_lower_arm").id for side in SIDES])
+        self._torso, self._pelvis = model.body("torso").id, model.body("pelvis").id
+        self._knees = np.array([model.joint(f"{side}_knee").qposadr[0] for side in SIDES])
+
+    def measure(self, data: Any) -> Body:
+        """Measure a state.
+
+        Args:
+            data: ``mujoco.MjData`` with up-to-date kinematics and centres of mass.
+        """
+        model = self._model
+        places, bodies = data.geom_xpos, data.xpos
+        torso, pelvis = data.xmat[self._torso].reshape(3, 3), data.xmat[self._pelvis].reshape(3, 3)
+        heights = clearances(model, data, self._all)
+        by_geom = np.full(model.ngeom, np.inf)
+        by_geom[self._all] = heights
+        heading, side = _level_axes(pelvis)
+        hips, knees, feet = bodies[self._hip_bodies], bodies[self._knee_bodies], places[self._feet]
+        hands, elbows = places[self._hands], bodies[self._elbow_bodies]
+        outward = np.array([-side, side])  # right is on the right
+        trunk = torso[:, 2]
+        front, left = np.append(heading, 0.0), np.append(side, 0.0)
+        touching = self._all[heights < max(heights.min(), 0.0) + TOUCH]
+        contact = places[touching, :2]
+        middle = (contact.min(axis=0) + contact.max(axis=0)) / 2
+        hand_in_chest = _seen_from(hands, bodies[self._torso], torso)
+        elbow_in_chest = _seen_from(elbows, bodies[self._torso], torso)
+        return Body(
+            lowest=float(heights.min()),
+            head=float(places[self._parts[0], 2]),
+            chest=float(places[self._parts[1], 2]),
+            pelvis=float(by_geom[self._parts[2]]),
+            trunk_low=float(by_geom[self._trunk].min()),
+            tilt=_angle(trunk[2]),
+            pelvis_tilt=_angle(pelvis[2, 2]),
+            lean=(float(trunk @ front), float(trunk @ left)),
+            face_up=float(torso[2, 0]),
+            heading=heading,
+            knees=_knee_heights(model, data, self._thighs, knees),
+            feet=by_geom[self._feet],
+            hands=by_geom[self._hands],
+            knee_bend=-data.qpos[self._knees],
+            thighs=_unit(knees - hips),
+            shins=_unit(feet - knees),
+            legs=_unit(feet - hips),
+            knee_out=((knees - hips)[:, :2] * outward).sum(axis=1),
+            knee_front=(knees - hips)[:, :2] @ heading,
+            foot_out=((feet - hips)[:, :2] * outward).sum(axis=1),
+            foot_front=(feet - hips)[:, :2] @ heading,
+            hand_in_chest=hand_in_chest,
+            elbow_in_chest=elbow_in_chest,
+            hand_in_pelvis=_seen_from(hands, bodies[self._pelvis], pelvis),
+            hand_above_head=hands[:, 2] - places[self._parts[0], 2],
+            hands_apart=float(np.linalg.norm(hands[0] - hands[1])),
+            forearms_crossed=_crossed(elbow_in_chest, hand_in_chest),
+            balance=float(np.linalg.norm(data.subtree_com[self._torso, :2] - middle)),
+            fall=float(-data.qvel[2]),
+        )
+
+
+def _knee_heights(model: Any, data: Any, thighs: np.ndarray, knees: np.ndarray) -> np.ndarray:
+    """Height of the lowest point of the lower end of each thigh and of the joint itself."""
+    ends = data.geom_xpos[thighs] + model.geom_size[thighs, 1:2] * _towards(data, thighs, knees)
+    return np.minimum(ends[:, 2] - model.geom_size[thighs, 0], knees[:, 2] - _KNEE_RADIUS)
+
+
+_KNEE_RADIUS = 0.049
+
+
+def _towards(data: Any, geoms: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Axis of each capsule, pointing to the end that is nearer to the point."""
+    axes = data.geom_xmat[geoms].reshape(-1, 3, 3)[:, :, 2]
+    signs = np.sign(((points - data.geom_xpos[geoms]) * axes).sum(axis=1))
+    return axes * signs[:, None]
+
+
+def _seen_from(points: np.ndarray, origin: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """A pair of points in a body's frame: forward, outward, up."""
+    local = (points - origin) @ axes
+    local[0, 1] *= -1  # the right one's outward is to the right
+    return local
+
+
+def _crossed(elbows: np.ndarray, hands: np.ndarray) -> bool:
+    """Whether the lines from elbow to hand meet, seen from before the chest (outward and up)."""
+    flat = np.array([[-1.0, 1.0], [1.0, 1.0]])
+    a, b = elbows[0, 1:] * flat[0], hands[0, 1:] * flat[0]
+    c, d = elbows[1, 1:] * flat[1], hands[1, 1:] * flat[1]
+
+    def turn(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> float:
+        return float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
+
+    return turn(a, b, c) * turn(a, b, d) < 0 and turn(c, d, a) * turn(c, d, b) < 0
+
+
+def _level_axes(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The frame's front and left without their vertical parts; of a lying robot its head's end is its front."""
+    front = frame[:2, 0]
+    if np.linalg.norm(front) < 0.3:
+        front = frame[:2, 2] * -np.sign(frame[2, 0])
+    front = front / max(float(np.linalg.norm(front)), 1e-9)
+    return front, np.array([-front[1], front[0]])
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def _angle(cosine: float) -> float:
+    return float(np.arccos(np.clip(cosine, -1.0, 1.0)))

@@ -1,0 +1,77 @@
+"""The eight poses of the paper as tasks: their sentences and their simulator."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from vlm_rewards.envs.captions.humanoid import HumanoidCaptioner
+from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, build_humanoid
+from vlm_rewards.envs.tasks import Task, half_of_steps
+from vlm_rewards.errors import InvalidInputError
+
+BASELINE = "a humanoid robot"
+"""The baseline prompt of every pose."""
+
+GOALS = {
+    "kneeling": "a humanoid robot kneeling",
+    "lotus": "a humanoid robot seated down, meditating in the lotus position",
+    "standing": "a humanoid robot standing up",
+    "arms-raised": "a humanoid robot standing up, with both arms raised",
+    "splits": "a humanoid robot practicing gymnastics, doing the side splits",
+    "hands-on-hips": "a humanoid robot standing up with hands on hips",
+    "arms-crossed": "a humanoid robot standing up, with its arms crossed",
+    "one-leg": "a humanoid robot standing up on one leg",
+}
+"""The paper's goal prompts, by task."""
+
+CAPTIONER = HumanoidCaptioner()
+"""All poses share their states and captions."""
+
+HORIZON = 100
+"""Steps of an episode, 1.5 s."""
+
+
+def humanoid_task(name: str, config: HumanoidConfig | None = None) -> Task:
+    """One of the eight poses.
+
+    Args:
+        name: One of `GOALS`.
+        config: How the robot is drawn and what is observed of it; default: as in the paper.
+    """
+    chosen = config or HumanoidConfig()
+    return Task(
+        name=name,
+        goal=GOALS[name],
+        baseline=BASELINE,
+        simulator=functools.partial(build_humanoid, config=chosen),
+        horizon=HORIZON,
+        episode_rule=half_of_steps,
+        camera=chosen.camera,
+        captioner=CAPTIONER,
+        metadata={"humanoid": chosen.to_dict()},
+    )
+
+
+def config_of(task: Task) -> HumanoidConfig | None:
+    """How a task's humanoid is drawn and observed; None where its simulator is another."""
+    made = task.simulator
+    own = isinstance(made, functools.partial) and made.func is build_humanoid
+    return made.keywords.get("config") or HumanoidConfig() if own else None
+
+
+def configured(task: Task, config: HumanoidConfig) -> Task:
+    """The same pose, drawn or observed in another way.
+
+    Args:
+        task: One of the eight, or one made like them.
+        config: How.
+
+    Raises:
+        InvalidInputError: The task's simulator is not `build_humanoid`.
+    """
+    if config_of(task) is None:
+        raise InvalidInputError(f"humanoid must be left out: the simulator of task {task.name!r} is another.")
+    simulator = functools.partial(build_humanoid, config=config)
+    metadata = {**task.metadata, "humanoid": config.to_dict()}
+    return dataclasses.replace(task, simulator=simulator, camera=config.camera, metadata=metadata)

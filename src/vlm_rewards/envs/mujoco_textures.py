@@ -1,0 +1,209 @@
+"""A sky, a tiled floor and a robot's skin for MuJoCo models, painted from noise with a fixed seed.
+
+The models that come with Gymnasium are drawn in one colour on a checkerboard
+under a dark sky. A vision-language model knows pictures of the world, and makes
+more of one that looks like it (paper, section 4.3 and figure 3).
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# mujoco's names come from a compiled module.
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+_SEED = 3
+_SKY_SIZE, _FLOOR_SIZE, _SKIN_SIZE = 128, 256, 64
+_ZENITH, _HORIZON, _GROUND, _CLOUD = (58, 122, 200), (206, 226, 242), (150, 158, 160), (250, 251, 253)
+_TILE, _GROUT = (142, 134, 122), (92, 86, 80)
+_TILE_METRES, _TILES_ACROSS = 0.5, 16
+_GREY = [0.5, 0.5, 0.5, 1.0]
+_SUN = [0.2, 0.3, -1.0]
+_METAL, _SEAM = (214, 218, 224), (126, 132, 142)
+_DARK = (0.36, 0.38, 0.44, 1.0)
+_ORANGE = (0.93, 0.42, 0.08, 1.0)
+
+
+def paint(spec: Any) -> None:
+    """Give a model a sky with clouds, a tiled floor and a skin of light metal.
+
+    Planes are floor, everything else is body. Bodies at the end of a limb are
+    dark, so that an arm is seen before a chest, and round ends are orange. A
+    model whose bodies differ in colour keeps its colours: they tell left from
+    right, or a target from an arm. Shapes and masses stay as they are.
+
+    Args:
+        spec: ``mujoco.MjSpec`` of the model, before it is compiled.
+    """
+    import mujoco
+
+    kinds, kinds_of_geom = mujoco.mjtTexture, mujoco.mjtGeom
+    for texture in list(spec.textures):
+        if texture.type == kinds.mjTEXTURE_SKYBOX:
+            spec.delete(texture)
+    _add_texture(spec, "vlm_sky", kinds.mjTEXTURE_SKYBOX, sky())
+    _add_texture(spec, "vlm_floor", kinds.mjTEXTURE_2D, floor())
+    _add_texture(spec, "vlm_skin", kinds.mjTEXTURE_CUBE, skin())
+    repeats = 1 / (2 * _tile_metres(spec))  # the texture shows two tiles by two
+    _add_material(spec, "vlm_floor", texture="vlm_floor", texrepeat=[repeats, repeats], texuniform=True)
+    _add_material(spec, "vlm_skin", texture="vlm_skin", specular=0.4, shininess=0.4)
+    _add_material(spec, "vlm_dark_skin", texture="vlm_skin", specular=0.4, shininess=0.4, rgba=list(_DARK))
+    _add_material(spec, "vlm_ends", specular=0.3, shininess=0.3, rgba=list(_ORANGE))
+    bodies = [geom for geom in spec.geoms if geom.type != kinds_of_geom.mjGEOM_PLANE]
+    coloured = len({_colour(spec, geom) for geom in bodies}) > 1
+    for geom in spec.geoms:
+        # A geom's own colour replaces the material's where it is not this grey, MuJoCo's default.
+        colour = list(_colour(spec, geom)) if coloured else _GREY
+        if geom.type == kinds_of_geom.mjGEOM_PLANE:
+            geom.material, colour = "vlm_floor", _GREY
+        elif geom.type == kinds_of_geom.mjGEOM_SPHERE and not coloured:
+            geom.material = "vlm_ends"
+        else:
+            geom.material = "vlm_skin" if geom.parent.bodies or coloured else "vlm_dark_skin"
+        geom.rgba = colour
+    if not spec.lights:
+        spec.worldbody.add_light(
+            name="vlm_sun", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=[0, 0, 3], dir=_SUN, diffuse=[0.9] * 3
+        )
+    for light in spec.lights:
+        light.specular = [0.2, 0.2, 0.2]
+    spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
+    spec.visual.headlight.diffuse = [0.35, 0.35, 0.35]
+
+
+def _tile_metres(spec: Any) -> float:
+    """Side of a tile, in m: half a metre, and less where the whole floor is small."""
+    import mujoco
+
+    halves = [side for geom in spec.geoms if geom.type == mujoco.mjtGeom.mjGEOM_PLANE for side in geom.size[:2]]
+    return min([_TILE_METRES, *(half * 2 / _TILES_ACROSS for half in halves if half > 0)])  # 0 has no end
+
+
+def _colour(spec: Any, geom: Any) -> tuple[float, ...]:
+    """What a geom is drawn in: red, green, blue, alpha."""
+    own = geom.rgba.tolist()
+    material = spec.material(geom.material) if geom.material and own == _GREY else None
+    return tuple(own if material is None else material.rgba.tolist())
+
+
+def _add_texture(spec: Any, name: str, kind: Any, picture: np.ndarray) -> None:
+    height, width = picture.shape[:2]
+    texture = spec.add_texture(name=name, type=kind, width=width, height=height, nchannel=3)
+    texture.data = picture.tobytes()
+
+
+def _add_material(spec: Any, name: str, texture: str = "", **settings: Any) -> None:
+    import mujoco
+
+    material = spec.add_material(name=name, reflectance=0.0, **settings)
+    if texture:
+        material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = texture
+
+
+@lru_cache(maxsize=1)
+def sky() -> np.ndarray:
+    """Six faces of a cube below one another, uint8 ``[6*128 128 3]``: blue above, hazy at the horizon, with clouds."""
+    side = (np.arange(_SKY_SIZE) + 0.5) / _SKY_SIZE * 2 - 1
+    across, down = np.meshgrid(side, side)
+    one = np.ones_like(across)
+    # OpenGL's order and orientation of a cube's faces: +x, -x, +y (up), -y, +z, -z.
+    faces = (
+        (one, -down, -across),
+        (-one, -down, across),
+        (across, one, down),
+        (across, -one, -down),
+        (across, -down, one),
+        (-across, -down, -one),
+    )
+    directions = np.concatenate([np.stack(face, axis=-1) for face in faces])
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    height = directions[..., 1]
+    picture = _mix(_flat(_HORIZON), _flat(_ZENITH), _smoothstep(0.0, 0.7, height))
+    # Clouds lie in a layer: seen flatter and denser towards the horizon.
+    layer = directions[..., [0, 2]] / (np.maximum(height, 0.0)[..., None] + 0.25)
+    noise = _cloud_noise(layer)
+    cover = _smoothstep(0.5, 0.72, noise) * _smoothstep(0.02, 0.2, height)
+    picture = _mix(picture, _flat(_CLOUD), 0.85 * cover)
+    picture = _mix(picture, _flat(_GROUND), _smoothstep(0.0, 0.06, -height))
+    return _picture(picture)
+
+
+@lru_cache(maxsize=1)
+def floor() -> np.ndarray:
+    """Two tiles by two with their joints, uint8 ``[256 256 3]``; repeats without a seam."""
+    rng = np.random.default_rng(_SEED)
+    half = _FLOOR_SIZE // 2
+    shades = np.array([[1.04, 0.95], [0.93, 1.02]]) + rng.uniform(-0.01, 0.01, (2, 2))
+    shade = np.kron(shades, np.ones((half, half)))
+    grain = 1 + 0.05 * (_repeating_noise(rng, _FLOOR_SIZE, 8, 4) - 0.5)
+    picture = _flat(_TILE) * (shade * grain)[..., None]
+    place = (np.arange(_FLOOR_SIZE) + 0.5) % half
+    edge = np.minimum(place, half - place)
+    joint = 1 - _smoothstep(1.0, 3.0, np.minimum(edge[:, None], edge[None, :]))
+    return _picture(_mix(picture, _flat(_GROUT), joint))
+
+
+@lru_cache(maxsize=1)
+def skin() -> np.ndarray:
+    """Brushed metal with a seam along each edge, six faces below one another: uint8 ``[6*64 64 3]``."""
+    rng = np.random.default_rng(_SEED + 1)
+    place = np.arange(_SKIN_SIZE) + 0.5
+    edge = np.minimum(place, _SKIN_SIZE - place)
+    seam = 1 - _smoothstep(0.5, 2.0, np.minimum(edge[:, None], edge[None, :]))
+    faces = []
+    for _ in range(6):
+        strokes = np.repeat(_repeating_noise(rng, _SKIN_SIZE, 16, 2)[:, :1], _SKIN_SIZE, axis=1)
+        shade = 1 + 0.06 * (strokes - 0.5) + 0.03 * (_repeating_noise(rng, _SKIN_SIZE, 4, 3) - 0.5)
+        faces.append(_mix(_flat(_METAL) * shade[..., None], _flat(_SEAM), 0.8 * seam))
+    return _picture(np.concatenate(faces))
+
+
+def _cloud_noise(points: np.ndarray) -> np.ndarray:
+    """Value noise in [0, 1] at points of a plane, ``[... 2]``; the same point has the same value on every face."""
+    grid = np.random.default_rng(_SEED + 2).random((64, 64))
+    total = np.zeros(points.shape[:-1])
+    for octave in range(4):
+        place = points * 1.7 * 2**octave + 17 * octave
+        low = np.floor(place).astype(np.int64)
+        part = place - low
+        part = part * part * (3 - 2 * part)
+        x, y = part[..., 0], part[..., 1]
+        corner = [[grid[(low[..., 0] + i) % 64, (low[..., 1] + j) % 64] for j in (0, 1)] for i in (0, 1)]
+        value = (corner[0][0] * (1 - y) + corner[0][1] * y) * (1 - x) + (corner[1][0] * (1 - y) + corner[1][1] * y) * x
+        total += value * 0.5**octave
+    return total / (2 - 0.5**3)
+
+
+def _repeating_noise(rng: np.random.Generator, size: int, cells: int, octaves: int) -> np.ndarray:
+    """Value noise in [0, 1] that repeats at its edges: float64 ``[size size]``."""
+    total = np.zeros((size, size))
+    for octave in range(octaves):
+        count = cells * 2**octave
+        grid = rng.random((count, count))
+        place = (np.arange(size) + 0.5) / size * count
+        low = np.floor(place).astype(np.int64) % count
+        high, part = (low + 1) % count, place - np.floor(place)
+        rows = grid[low] * (1 - part)[:, None] + grid[high] * part[:, None]
+        total += (rows[:, low] * (1 - part) + rows[:, high] * part) * 0.5**octave
+    return total / (2 - 0.5 ** (octaves - 1))
+
+
+def _smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = ((value - low) / (high - low)).clip(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _flat(colour: tuple[int, int, int]) -> np.ndarray:
+    return np.array(colour, dtype=np.float64)
+
+
+def _mix(below: np.ndarray, above: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Blend colours ``[... 3]`` with weights ``[...]`` in [0, 1]."""
+    return below + (above - below) * weight[..., None]
+
+
+def _picture(values: np.ndarray) -> np.ndarray:
+    return np.round(values).clip(0, 255).astype(np.uint8)
