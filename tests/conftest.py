@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 from collections.abc import Iterator
+from typing import Any
 
 # Before anything imports torch, SDL or a hub client: they read these once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -60,6 +62,17 @@ def _one_thread() -> None:
 def _ctrl_c_works() -> None:
     """A shell that starts the tests in the background lets them ignore Ctrl-C, which some of them are about."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any attempt to reach out fails the test."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError(f"the network was touched: {args}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.fixture

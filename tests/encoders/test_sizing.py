@@ -8,7 +8,7 @@ import pytest
 
 from vlm_rewards.encoders import load_encoder
 from vlm_rewards.encoders.random_weights import write_random_checkpoint
-from vlm_rewards.encoders.sizing import plan_encoder, plan_size
+from vlm_rewards.encoders.sizing import check_sentences, plan_encoder, plan_size
 from vlm_rewards.encoders.trainable import SIZES
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.finetuning.config import FROM_SCRATCH
@@ -60,3 +60,19 @@ def test_what_cannot_be_planned() -> None:
         plan_encoder("ViT-L-14/openia")
     with pytest.raises(InvalidInputError, match="cannot be planned: what it is stands in its repository alone"):
         plan_encoder("hf-hub:org/name")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_text_tower_that_would_be_fetched() -> None:
+    with pytest.raises(InvalidInputError, match="its text tower 'roberta-base' is stands in a repository of its own"):
+        plan_encoder("roberta-ViT-B-32/laion2b_s12b_b32k")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_sentences_are_read_by_the_tokenizers_that_are_here() -> None:
+    for name, most in (("bundled", 48), ("RN50/openai", 77)):
+        check_sentences(name, ["a pole", "a cart"])
+        with pytest.raises(InvalidInputError, match=f"must fit the model's context of {most} tokens; received 102"):
+            check_sentences(name, ["a pole", "pole " * 100])
+    for elsewhere in ("hf-hub:org/name", "ViT-B-16-SigLIP/webli"):
+        check_sentences(elsewhere, ["pole " * 100])  # whose tokenizer would have to be fetched

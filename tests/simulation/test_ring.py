@@ -15,7 +15,7 @@ import pytest
 
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.simulation import ring as ring_module
-from vlm_rewards.simulation.ring import FrameRing, StepGate
+from vlm_rewards.simulation.ring import FrameRing, StepGate, free_bytes, ring_folder, ring_shape
 
 SHM = Path("/dev/shm")
 
@@ -50,6 +50,20 @@ def test_memory_is_what_the_formula_says_and_has_no_name() -> None:
     assert set(SHM.glob("tmp*")) <= before
     ring.close()
     ring.close()
+
+
+def test_the_shape_and_the_place_are_known_before(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = FrameRing(3, 2, 8, cameras=2, resets=True)
+    assert ring.frames.shape == ring_shape(3, 2, 8, cameras=2, resets=True) == (3, 4, 16, 8, 3)
+    assert folders == [ring_folder(ring.nbytes)]
+    ring.close()
+    with pytest.raises(InvalidInputError, match=r"frames in flight need 1073741824 MiB .*only \d+ MiB of memory"):
+        ring_folder(2**50)
+    monkeypatch.setattr(ring_module.os, "statvfs", lambda _: SimpleNamespace(f_bavail=10, f_frsize=4096))
+    assert free_bytes(SHM) == 40_960
+    assert ring_folder(40_000) == Path(tempfile.gettempdir())
+    with pytest.raises(InvalidInputError, match=r"the frames in flight need .*: 0 MiB free"):
+        ring_folder(50_000)
 
 
 @pytest.mark.parametrize("shape", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])

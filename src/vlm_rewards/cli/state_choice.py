@@ -19,6 +19,7 @@ from vlm_rewards.evaluation.states import (
     Policies,
     StateSet,
     equal_parts,
+    generated_states,
     named_policies,
     numbered_names,
     uniform_states,
@@ -43,8 +44,9 @@ class StateOptions:
 
     states: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FROM ...")] = ()
     """uniform (within the bounds of the state), random (random actions), rule (the task's one-line rule, with shares of
-    random actions from none to all), the folder of a run (all of its policies), or a folder of pictures (all of them).
-    Default: rule; random where there is none."""
+    random actions from none to all), visited or posed (the humanoid's poses: what policies of every quality visit, or
+    families of poses; half of them goals), the folder of a run (all of its policies), or a folder of pictures (all of
+    them). Default: visited, or else rule, or else random."""
     count: int = STATES
     """How many states, in equal parts from each source but folders of pictures."""
     state_seed: int = 0
@@ -130,7 +132,7 @@ def states_of(task: Task, options: StateOptions) -> ChosenStates:
         raise InvalidInputError(
             f"cameras must be one where rewards are judged, got {task.cameras}: judge each by itself, with --cameras."
         )
-    names = options.states or (("rule" if task.rule is not None else "random"),)
+    names = options.states or (_default(task),)
     if len(set(names)) < len(names):
         raise InvalidInputError(f"states must be named once each, got {', '.join(names)}.")
     check_count("count", options.count, least=2 * len(names))
@@ -144,6 +146,12 @@ def states_of(task: Task, options: StateOptions) -> ChosenStates:
         labels = read_labels(options.labels)
         _check_labels(options.labels, labels, sources, recipe)
     return ChosenStates(sources, labels, options.labels, recipe)
+
+
+def _default(task: Task) -> str:
+    if task.generator is not None:
+        return task.generator.sources[0]
+    return "rule" if task.rule is not None else "random"
 
 
 def _check_labels(file: Path, labels: dict[str, bool], sources: Sequence[_Source], recipe: dict[str, Any]) -> None:
@@ -171,11 +179,14 @@ def _source(task: Task, name: str, count: int, options: StateOptions) -> _Source
     seed = options.state_seed
     if name == "uniform":
         return _Source(lambda size, count: uniform_states(task, count, seed=seed, size=size), count)
+    if task.generator is not None and name in task.generator.sources:
+        return _Source(lambda size, count: generated_states(task, name, count, seed=seed, size=size), count, 2 * _FEW)
     if name in GENERATORS:
         policies, least = named_policies(name, task), 2 * _FEW
     elif not Path(name).is_dir():
         raise InvalidInputError(
-            f"states must be {', '.join(GENERATORS)}, the folder of a run or a folder of pictures; got {name!r}."
+            f"states must be {', '.join((*GENERATORS, *_own(task)))}, the folder of a run or a folder of pictures; "
+            f"got {name!r}."
         )
     elif (Path(name) / "config.json").is_file():
         policies, least = _policies_of(task, Path(name))
@@ -183,6 +194,10 @@ def _source(task: Task, name: str, count: int, options: StateOptions) -> _Source
     else:
         return _pictures(Path(name), options)
     return _Source(lambda size, count: visited_states(task, policies, count, seed=seed, size=size), count, least)
+
+
+def _own(task: Task) -> tuple[str, ...]:
+    return () if task.generator is None else task.generator.sources
 
 
 def _pictures(folder: Path, options: StateOptions) -> _Source:

@@ -13,17 +13,21 @@ from rich.console import Console
 
 from vlm_rewards.cli import resume
 from vlm_rewards.cli.common import command_line
+from vlm_rewards.cli.dry_run import print_dry_run
 from vlm_rewards.cli.task_choice import TaskChoice, read_choice
 from vlm_rewards.cli.training_run import RunOptions, run_training
 from vlm_rewards.envs import EnvironmentConfig, list_tasks
 from vlm_rewards.envs.any_env import termination_warning
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.training.algorithm_config import ALGORITHMS
+from vlm_rewards.training.checkpoints import check_interval
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import PRESETS
+from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.tasks import task_of
 
 _USAGE = """usage: vlm-rewards train TASK [--preset {presets}] [--algo NAME] [--run-dir DIR] [--overwrite] [...]
+       vlm-rewards train TASK [...] --dry-run [--json]
        vlm-rewards train FILE.py[:TASK] [...]
        vlm-rewards train --env-id ID --goal SENTENCE --baseline SENTENCE [...]
        vlm-rewards train --resume RUN
@@ -44,6 +48,10 @@ class _Arguments:
     """What does not change what is learned."""
     run_dir: Path | None = None
     """Folder of the run; default: runs/TASK-SEED-TIME."""
+    dry_run: bool = False
+    """Check the whole plan and print it: model, shapes, updates, memory. Nothing is loaded, trained or written."""
+    json: bool = False
+    """Print the plan of --dry-run as JSON."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,13 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments else 2
     chosen = _task_arguments(choice) if choice.env_id is None else _environment_arguments(choice)
     config = chosen.config
+    if chosen.json and not chosen.dry_run:
+        raise InvalidInputError("json must be left out without --dry-run: what a run did is in its record.json.")
+    if chosen.dry_run:
+        check_interval(chosen.options.checkpoint_seconds)
+        if chosen.run_dir is not None:
+            RunFolder(chosen.run_dir).check_free(overwrite=chosen.options.overwrite)
+        return print_dry_run(config, as_json=chosen.json)
     run_dir = chosen.run_dir or Path("runs") / f"{config.task}-{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     return run_training(config, run_dir, chosen.options, command_line("train", arguments))
 
@@ -74,6 +89,8 @@ def _resume(choice: TaskChoice) -> int:
         if value is not None:
             said = name.replace("_", "-")
             raise InvalidInputError(f"--resume goes on with the run's own settings; leave out the {said} {value!r}.")
+    if any(argument.partition("=")[0] in ("--dry-run", "--json") for argument in choice.rest):
+        raise InvalidInputError("--dry-run plans a run that has not begun; leave out --resume, or --dry-run.")
     return resume.main(str(choice.resume), choice.rest)
 
 
@@ -88,7 +105,7 @@ def _environment_arguments(choice: TaskChoice) -> _Arguments:
     chosen = _parse(default, "--env-id ID", choice.environment_arguments())
     warning = termination_warning(task_of(start))
     if warning:
-        Console().print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+        Console(stderr=chosen.json).print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
     return dataclasses.replace(chosen, config=dataclasses.replace(chosen.config, environment=chosen.environment))
 
 

@@ -118,11 +118,11 @@ def load_parts(source: Source) -> tuple[Source, torch.nn.Module, Any]:
         VLMRewardsError: As ``load_encoder``.
     """
     if source.is_local or source.kind == "pretrained":
-        _check_config(source)
+        check_config(source)
     source = _download(source)
     if source.weights is None or not source.weights.is_file():
         raise WeightsNotFoundError(f"there is no file of weights {source.weights}")
-    tokenizer = _build_tokenizer(source)
+    tokenizer = build_tokenizer(source)
     return source, _build_model(source), tokenizer
 
 
@@ -186,8 +186,16 @@ def _architecture(config: Mapping[str, Any]) -> str:
     return f"ViT, patch {vision.get('patch_size', 16)}, {size}"
 
 
-def _check_config(source: Source) -> None:
-    """Refuse, before anything is built or downloaded, what could not work or would not be safe."""
+def check_config(source: Source) -> None:
+    """Refuse, before anything is built or downloaded, what could not work or would not be safe.
+
+    Args:
+        source: From ``parse_source``, with its configuration known.
+
+    Raises:
+        MissingExtraError: If the model needs the ``hf`` extra.
+        CheckpointError: If its configuration lacks a part, or asks for code.
+    """
     config, where = source.config, f"encoder {source.name!r}: model_cfg"
     for key in ("embed_dim", "vision_cfg", "text_cfg"):
         if key not in config:
@@ -235,7 +243,7 @@ def _download_hub(source: Source, repository: str) -> Source:
     """Fetch a repository's configuration, judge it, and only then its weights."""
     path = _cached(repository, (CONFIG_FILE,)) or pretrained.download_pretrained_from_hf(repository, CONFIG_FILE)
     source = replace(source, config=read_config(Path(path)))
-    _check_config(source)
+    check_config(source)
     weights = _cached_weights(source) or pretrained.download_pretrained_from_hf(repository)
     if Path(weights).parent != Path(path).parent:
         raise RuntimeError("the repository changed between two downloads")
@@ -279,7 +287,7 @@ def _digest(weights: Path | None) -> str:
 def _build_model(source: Source) -> torch.nn.Module:
     """Let open_clip build the model and load its weights; it never returns random ones."""
     has_name = source.kind in ("pretrained", "file")
-    text_tower = _local_text_tower(source)
+    text_tower = local_text_tower(source)
     try:
         with warnings.catch_warnings():
             # How a file was pickled is of no interest where it is refused or read in full.
@@ -300,8 +308,18 @@ def _build_model(source: Source) -> torch.nn.Module:
         raise CheckpointError(_explain(source, error)) from error
 
 
-def _local_text_tower(source: Source) -> dict[str, Any]:
-    """Let a text tower of transformers find its configuration without the network."""
+def local_text_tower(source: Source) -> dict[str, Any]:
+    """Let a text tower of transformers find its configuration without the network.
+
+    Args:
+        source: From ``parse_source``.
+
+    Returns:
+        Arguments for ``open_clip.create_model``; none where it needs no help, or may use the network.
+
+    Raises:
+        WeightsNotFoundError: If the configuration of a local source's tower is not here.
+    """
     text = source.config["text_cfg"]
     name = text.get("hf_model_name")
     if not name or not source.is_local:
@@ -320,7 +338,16 @@ def _is_text_tower(config: Path) -> bool:
     return json.loads(config.read_text(encoding="utf-8")).get("model_type") in arch_dict
 
 
-def _build_tokenizer(source: Source) -> Any:
+def build_tokenizer(source: Source) -> Any:
+    """Let open_clip build the tokenizer of a model.
+
+    Args:
+        source: From ``parse_source``, with its configuration known.
+
+    Raises:
+        CheckpointError: If it is not named, or is damaged.
+        WeightsNotFoundError: If its files are not here and cannot be downloaded.
+    """
     text = source.config["text_cfg"]
     name = text.get("hf_tokenizer_name")
     if not name:

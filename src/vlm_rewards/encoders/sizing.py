@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import open_clip
 import torch
 
-from vlm_rewards.encoders.loading import weights_on_disk
+from vlm_rewards.encoders.loading import build_tokenizer, check_config, local_text_tower, weights_on_disk
 from vlm_rewards.encoders.openclip import count_parameters
 from vlm_rewards.encoders.preprocess import Preprocessing
 from vlm_rewards.encoders.random_weights import without_warnings
 from vlm_rewards.encoders.sources import Source, parse_source
+from vlm_rewards.encoders.tokens import PromptTokenizer
 from vlm_rewards.encoders.trainable import build_tiny
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError
 
@@ -58,9 +60,12 @@ def plan_encoder(name: str) -> PlannedEncoder:
         VLMRewardsError: There is no such model, or its architecture cannot be built.
     """
     source = parse_source(name)
-    if source.kind == "hub":
-        raise InvalidInputError(f"encoder {name!r} cannot be planned: what it is stands in its repository alone.")
+    reason = why_unplannable(source)
+    if reason is not None:
+        raise InvalidInputError(f"encoder {name!r} cannot be planned: {reason}.")
+    check_config(source)
     settings: dict[str, Any] = {"force_preprocess_cfg": dict(source.preprocess)} if source.preprocess else {}
+    settings |= local_text_tower(source)
     try:
         with without_warnings(), torch.device("meta"):
             model = open_clip.create_model(source.model, load_weights=False, device="meta", **settings)
@@ -73,11 +78,42 @@ def plan_encoder(name: str) -> PlannedEncoder:
         name,
         count_parameters(model),
         count_parameters(model.get_submodule("visual")),
-        preprocessing.height,
+        max(preprocessing.height, preprocessing.width),
         int(source.config["embed_dim"]),
         int(text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)),
         None if weights_on_disk(source) else _origin(source),
     )
+
+
+def why_unplannable(source: Source) -> str | None:
+    """Why a model that can be loaded cannot be described without the network; None where it can be.
+
+    Args:
+        source: From ``parse_source``.
+    """
+    if source.is_local:
+        return None
+    if source.kind == "hub":
+        return "what it is stands in its repository alone"
+    tower = source.config["text_cfg"].get("hf_model_name")
+    return f"what its text tower {tower!r} is stands in a repository of its own" if tower else None
+
+
+def check_sentences(name: str, sentences: Sequence[str]) -> None:
+    """Check that a model can read sentences, by its tokenizer; one that may have to be fetched is not asked.
+
+    Args:
+        name: As `load_encoder` takes it.
+        sentences: What it will read.
+
+    Raises:
+        InvalidInputError: One is too long.
+        VLMRewardsError: The tokenizer is not where it should be.
+    """
+    source = parse_source(name)
+    known = source.kind != "hub" and (source.is_local or not source.config["text_cfg"].get("hf_tokenizer_name"))
+    if known:
+        PromptTokenizer(build_tokenizer(source))(list(sentences))
 
 
 def plan_size(size: str) -> PlannedEncoder:

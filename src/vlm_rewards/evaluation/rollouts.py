@@ -14,7 +14,10 @@ from vlm_rewards.errors import check_count
 from vlm_rewards.evaluation.statistics import wilson_interval
 from vlm_rewards.labelling import FrameReward, Labeller
 from vlm_rewards.labelling.episodes import EpisodeLedger, EpisodeSummary
+from vlm_rewards.labelling.flow import PictureFlow
+from vlm_rewards.labelling.labeller import chunk_length
 from vlm_rewards.simulation import PhotographedVecEnv
+from vlm_rewards.simulation.vec_env import default_slots
 
 PolicyFunction = Callable[[np.ndarray], np.ndarray]
 """Observations ``[n ...]`` to actions ``[n ...]``."""
@@ -110,7 +113,7 @@ class PolicyEvaluator:
         share = np.array([len(range(index, episodes, venv.num_envs)) for index in range(venv.num_envs)])
         venv.seed(seed)
         observations = venv.reset()
-        chunk_steps = min(-(-_CHUNK_FRAMES // venv.num_envs), venv.ring.slots - 1)
+        chunk_steps = chunk_length(_CHUNK_FRAMES, venv.num_envs, venv.ring.slots)
         labeller = Labeller(self._reward, venv.ring, venv.gate, venv.steps_taken, chunk_steps)
         ledger = EpisodeLedger(venv.num_envs)
         ended = np.zeros(venv.num_envs, dtype=np.int64)
@@ -136,6 +139,19 @@ class PolicyEvaluator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def plan_rollouts(episodes: int, horizon: int) -> PictureFlow:
+    """What `PolicyEvaluator` does in as many simulators as it is given here: at most `SIMULATORS`, one an episode.
+
+    Args:
+        episodes: How many are counted.
+        horizon: Steps of each; where episodes end before time, simulators go on until the last has had its share.
+    """
+    simulators = min(episodes, SIMULATORS)
+    slots = default_slots(simulators)
+    chunk_steps = chunk_length(_CHUNK_FRAMES, simulators, slots)
+    return PictureFlow(simulators, slots, chunk_steps, vector_steps=-(-episodes // simulators) * horizon)
 
 
 def rollout_frames(

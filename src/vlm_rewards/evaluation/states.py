@@ -209,6 +209,31 @@ def uniform_states(task: Task, count: int, *, seed: int, size: int) -> StateSet:
     return StateSet(frames, labels, None, groups, facts)
 
 
+def generated_states(task: Task, source: str, count: int, *, seed: int, size: int) -> StateSet:
+    """States of the task's own generator, photographed and judged.
+
+    Args:
+        task: The task.
+        source: One of the generator's `sources`.
+        count: How many.
+        seed: Seeds them, in ``[0, 2**32)``. The states do not depend on ``size``.
+        size: Side of the pictures in pixels.
+
+    Raises:
+        InvalidInputError: The task has no generator, or there are not so many states to be had.
+        UnknownNameError: The generator has no such source.
+    """
+    check_count("count", count, least=2)
+    if task.generator is None:
+        raise InvalidInputError(f"task {task.name!r} has no generator of states.")
+    generated = task.generator.generate(source, count, check_seed(seed))
+    with open_studio(task, size) as studio:
+        frames, labels = studio.show(generated.states)
+    facts = {"generator": source, "seed": seed, **_balance(labels, generated.groups)}
+    facts["episodes"] = len(np.unique(generated.groups))
+    return StateSet(frames, labels, None, generated.groups, facts)
+
+
 def visited_states(task: Task, policies: Policies, count: int, *, seed: int, size: int) -> StateSet:
     """States that policies visit, a random part of all their steps.
 

@@ -20,7 +20,7 @@ FROM_SCRATCH = ("tiny-xs", "tiny", "tiny-m", "tiny-l")
 class FinetuneConfig:
     """Train an encoder on captioned pictures of simulators. The defaults make the bundled encoder."""
 
-    tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured", "kneeling")
+    tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured")
     """Tasks whose states are drawn and captioned. The humanoid's eight poses share theirs: name one of them."""
     shares: tuple[int, ...] = ()
     """How many times `pictures_per_task` and `states_per_task` each of the tasks gets; default: 3 times for the

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from vlm_rewards.errors import InvalidInputError, LabellerError, check_count
 from vlm_rewards.labelling.delivery import delivery_for
 from vlm_rewards.labelling.episodes import EpisodeLedger, EpisodeSummary
-from vlm_rewards.labelling.labeller import FrameReward, Labeller
+from vlm_rewards.labelling.labeller import FrameReward, Labeller, chunk_length
 from vlm_rewards.labelling.potentials import Potentials
 from vlm_rewards.labelling.witness import Witness, own_scorer
 from vlm_rewards.rewards import PotentialShaping, Standardiser
@@ -109,7 +109,7 @@ class LabelRewards(BaseCallback):
 
     def _start(self) -> None:
         venv = self._venv
-        chunk_steps = min(-(-self.chunk_frames // venv.num_envs), venv.ring.slots - 1)
+        chunk_steps = chunk_length(self.chunk_frames, venv.num_envs, venv.ring.slots)
         score, columns = own_scorer(self.reward) if self.witness is None else self.witness.scorer(self.reward)
         self._labeller = Labeller(
             score,

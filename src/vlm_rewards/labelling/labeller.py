@@ -29,6 +29,17 @@ class FrameReward(Protocol):
         ...
 
 
+def chunk_length(chunk_frames: int, simulators: int, slots: int) -> int:
+    """Vector steps whose pictures are scored in one go.
+
+    Args:
+        chunk_frames: Pictures, about; rounded up to whole vector steps.
+        simulators: Pictures of a vector step.
+        slots: Vector steps that the ring holds, one of which is being written.
+    """
+    return min(-(-chunk_frames // simulators), slots - 1)
+
+
 class Labeller:
     """A thread that turns the pictures of vector steps into rewards.
 

@@ -13,10 +13,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError, UnlabelledSampleError, check_count
-from vlm_rewards.labelling.memory import bytes_of, check_memory
-
-_BYTES_BESIDE = 4 + 4 + 4 + 8 + 1
-"""Of each row: reward, done, time limit, ticket, and whether it is pending."""
+from vlm_rewards.labelling.memory import bytes_of, check_memory, replay_row
 
 
 class LabelledReplayBuffer(ReplayBuffer):
@@ -63,8 +60,7 @@ class LabelledReplayBuffer(ReplayBuffer):
                 "handle_timeout_termination must be True: otherwise time limits would count as terminations."
             )
         check_count("buffer_size", buffer_size)
-        row = 2 * bytes_of(observation_space) + bytes_of(action_space) + _BYTES_BESIDE
-        check_memory("buffer_size", buffer_size, row)
+        check_memory("buffer_size", buffer_size, bytes_of(replay_row(observation_space, action_space)))
         super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
         shape = (self.buffer_size, self.n_envs)
         self.tickets = np.full(shape, -1, dtype=np.int64)

@@ -52,6 +52,11 @@ class RewardConfig:
         for other in self.others:
             check_prompt("others", other)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that the reward is made of."""
+        return self.goal_pictures if self.demonstration is None else (*self.goal_pictures, self.demonstration)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able settings; `from_dict` restores them."""
         return {**asdict(self), "others": list(self.others), "goal_pictures": list(self.goal_pictures)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
 import tempfile
@@ -56,12 +57,9 @@ class FrameRing:
         resets: bool = False,
         descriptor: int | None = None,
     ) -> None:
-        if min(slots, simulators, size, cameras) < 1:
-            sizes = (slots, simulators, size, cameras)
-            raise InvalidInputError(f"slots, simulators, size and cameras must be at least 1, got {sizes}.")
+        self.shape = ring_shape(slots, simulators, size, cameras=cameras, resets=resets)
         self.simulators, self.size, self.cameras, self.resets = simulators, size, cameras, resets
-        self.shape = (slots, simulators * (2 if resets else 1), cameras * size, size, 3)
-        self.nbytes = int(np.prod(self.shape, dtype=np.int64))
+        self.nbytes = math.prod(self.shape)
         self._file: IO[bytes] | None = None
         if descriptor is None:
             self._file = _reserve(self.nbytes)
@@ -109,18 +107,55 @@ class FrameRing:
             self._file.close()
 
 
-def _reserve(nbytes: int) -> IO[bytes]:
-    """Reserve the bytes now: writing to a sparse file on a full disk would be a bus error later."""
+def ring_shape(
+    slots: int, simulators: int, size: int, *, cameras: int = 1, resets: bool = False
+) -> tuple[int, int, int, int, int]:
+    """Shape of a `FrameRing`, whose arguments these are; as uint8, its product is the ring's size in bytes.
+
+    Raises:
+        InvalidInputError: A size is not positive.
+    """
+    if min(slots, simulators, size, cameras) < 1:
+        sizes = (slots, simulators, size, cameras)
+        raise InvalidInputError(f"slots, simulators, size and cameras must be at least 1, got {sizes}.")
+    return (slots, simulators * (2 if resets else 1), cameras * size, size, 3)
+
+
+def ring_folder(nbytes: int) -> Path:
+    """Where a ring of so many bytes would lie; nothing is reserved.
+
+    Raises:
+        InvalidInputError: So much memory cannot be had.
+    """
+    folders = _folders(nbytes)
+    for folder in folders:
+        if free_bytes(folder) > nbytes:
+            return folder
+    raise _too_large(nbytes, "; ".join(f"{folder}: {free_bytes(folder) / 2**20:.0f} MiB free" for folder in folders))
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that can still be written to the file system of a folder that exists."""
+    stats = os.statvfs(folder)
+    return stats.f_bavail * stats.f_frsize
+
+
+def _folders(nbytes: int) -> list[Path]:
+    """Where so many bytes may be tried, best first."""
     available = psutil.virtual_memory().available
     if nbytes > available:
         raise _too_large(nbytes, f"only {available / 2**20:.0f} MiB of memory are available")
     folders = [Path(tempfile.gettempdir())]
-    if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK):
-        stats = os.statvfs(_SHARED_MEMORY)
-        if stats.f_bavail * stats.f_frsize > nbytes + _HEADROOM_BYTES:
-            folders.insert(0, _SHARED_MEMORY)
+    usable = _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK)
+    if usable and free_bytes(_SHARED_MEMORY) > nbytes + _HEADROOM_BYTES:
+        folders.insert(0, _SHARED_MEMORY)
+    return folders
+
+
+def _reserve(nbytes: int) -> IO[bytes]:
+    """Reserve the bytes now: writing to a sparse file on a full disk would be a bus error later."""
     problems: list[str] = []
-    for folder in folders:
+    for folder in _folders(nbytes):
         try:
             return _reserve_in(folder, nbytes)
         except OSError as error:

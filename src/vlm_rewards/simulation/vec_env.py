@@ -78,9 +78,7 @@ class PhotographedVecEnv(VecEnv):
         check_count("cameras", cameras)
         factories = _factories(task, n_envs, image_size)
         count = len(factories)
-        slots = (
-            max(4, -(-_DEFAULT_FRAMES_IN_FLIGHT // count)) if slots is None else check_count("slots", slots, least=2)
-        )
+        slots = default_slots(count) if slots is None else check_count("slots", slots, least=2)
         workers = (os.cpu_count() or 1) if n_workers is None else check_count("n_workers", n_workers)
         self._base_seed = check_seed(seed)
         self._fresh_seed = True
@@ -276,6 +274,11 @@ class PhotographedVecEnv(VecEnv):
     ) -> list[bool]:
         """Whether the simulators are wrapped: not told across processes, so False."""
         return [False] * len(list(self._get_indices(indices)))
+
+
+def default_slots(simulators: int) -> int:
+    """Vector steps whose pictures are kept unless one says otherwise: about 1,024 pictures."""
+    return max(4, -(-_DEFAULT_FRAMES_IN_FLIGHT // simulators))
 
 
 def _factories(

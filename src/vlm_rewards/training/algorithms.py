@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from vlm_rewards.errors import InvalidInputError, MissingExtraError
 from vlm_rewards.labelling import LabelledNStepReplayBuffer, LabelledReplayBuffer
-from vlm_rewards.labelling.memory import bytes_of, check_memory
+from vlm_rewards.labelling.memory import bytes_of, check_memory, rollout_row
 from vlm_rewards.training.algorithm_config import AlgorithmConfig, PPOConfig, algorithm_name
 
 _UNBOUNDED = 1e6
@@ -97,9 +97,8 @@ def build_algorithm(
     if "action_noise" in settings:
         settings["action_noise"] = _action_noise(settings["action_noise"], venv.action_space)
     if isinstance(algorithm, PPOConfig):
-        # Beside observation and action: reward, return, value, log-probability, advantage, beginning of an episode.
-        row = bytes_of(venv.observation_space) + bytes_of(venv.action_space) + 6 * 4
-        check_memory("n_steps", algorithm.n_steps * venv.num_envs, row)
+        row = rollout_row(venv.observation_space, venv.action_space)
+        check_memory("n_steps", algorithm.n_steps * venv.num_envs, bytes_of(row))
     else:
         settings |= _replay(settings, for_inference=for_inference)
     settings |= {"policy_kwargs": _policy_settings(algorithm, name), "seed": seed, "device": device}

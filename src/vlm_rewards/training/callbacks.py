@@ -27,6 +27,7 @@ from vlm_rewards.training.snapshots import (
     policy_function,
     restore_best,
     save_policy,
+    snapshot_marks,
 )
 from vlm_rewards.training.watch import HackingWatch
 
@@ -313,8 +314,7 @@ class Snapshots(BaseCallback):
         self._score = score
         self._stopwatch = stopwatch
         self._last: int = state["last"]
-        marks = [config.steps * (index + 1) // config.snapshots for index in range(config.snapshots)]
-        self._due = [mark for mark in marks if mark > self._last]
+        self._due = [mark for mark in snapshot_marks(config) if mark > self._last]
         restore_best(run, self.best)
 
     def state_dict(self) -> dict[str, Any]:

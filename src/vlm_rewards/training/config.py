@@ -189,6 +189,10 @@ class UpdateBudget:
     """Gradient updates in the whole run."""
     replay_ratio: float
     """How many times a transition is sampled, on average."""
+    rounds: int
+    """Rollouts in the whole run; the first ones may be followed by no updates."""
+    updates_in_a_round: int
+    """Gradient updates after each of the others."""
     warning: str = field(default="")
     """Why nothing can be learned, or an empty string."""
 
@@ -207,7 +211,7 @@ def update_budget(config: TrainConfig) -> UpdateBudget:
     """
     algorithm = config.algorithm
     per_round = rollout_rows(algorithm, config.n_envs)
-    rounds = math.ceil(config.steps / per_round)
+    rounds = learning_rounds = math.ceil(config.steps / per_round)
     if isinstance(algorithm, PPOConfig):
         in_a_round = algorithm.n_epochs * math.ceil(per_round / algorithm.batch_size)
         advice = "Raise steps or n_epochs, or lower n_steps, n_envs or batch_size."
@@ -215,10 +219,10 @@ def update_budget(config: TrainConfig) -> UpdateBudget:
     else:
         in_a_round = per_round if algorithm.gradient_steps < 0 else algorithm.gradient_steps
         # Stable-Baselines3 updates after every round that ends beyond learning_starts.
-        rounds -= algorithm.learning_starts // per_round
+        learning_rounds -= algorithm.learning_starts // per_round
         advice = "Raise steps or gradient_steps, or lower train_freq or n_envs."
         few = _FEW_UPDATES
-    updates = in_a_round * rounds
+    updates = in_a_round * learning_rounds
     ratio = updates * min(algorithm.batch_size, per_round if isinstance(algorithm, PPOConfig) else math.inf)
     ratio /= config.steps
     warning = ""
@@ -227,7 +231,7 @@ def update_budget(config: TrainConfig) -> UpdateBudget:
             f"{config.steps:,} steps make only {updates:,} updates, and each transition is used {ratio:.2g} times: "
             f"that is too few to learn from. {advice}"
         )
-    return UpdateBudget(updates, ratio, warning)
+    return UpdateBudget(updates, ratio, rounds, in_a_round, warning)
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

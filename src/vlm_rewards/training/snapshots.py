@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.files import write_atomically
+from vlm_rewards.training.algorithm_config import rollout_rows
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.learner_state import load_policy_arrays, policy_arrays
@@ -36,6 +37,17 @@ class Snapshot:
     """Mean VLM return over the selection episodes."""
     path: str
     """File name inside the run's ``checkpoints`` folder."""
+
+
+def snapshot_marks(config: TrainConfig) -> list[int]:
+    """Environment steps at which snapshots are due: each is taken before the rollout that begins there or next."""
+    return [config.steps * (index + 1) // config.snapshots for index in range(config.snapshots)]
+
+
+def planned_snapshots(config: TrainConfig) -> list[int]:
+    """Environment steps after which a run that is not interrupted takes its snapshots."""
+    rows = rollout_rows(config.algorithm, config.n_envs)
+    return sorted({-(-mark // rows) * rows for mark in snapshot_marks(config)})
 
 
 def save_policy(model: BaseAlgorithm, path: Path) -> None:

@@ -73,6 +73,51 @@ PAPER_PROMPTS = PAPER_GOALS + PAPER_BASELINES
 """All prompts that no caption may repeat."""
 
 
+PARAPHRASES = {
+    "kneeling": (
+        "a humanoid robot down on both of its knees",
+        "a humanoid robot that kneels on the floor",
+        "a humanoid robot in a kneeling position",
+    ),
+    "lotus": (
+        "a humanoid robot sitting in the lotus position to meditate",
+        "a humanoid robot meditating, seated with its knees out and its feet in",
+        "a humanoid robot seated on the floor in the lotus position",
+    ),
+    "standing": (
+        "a humanoid robot standing upright on both feet",
+        "a humanoid robot that stands up straight",
+        "a humanoid robot standing on its legs, holding itself upright",
+    ),
+    "arms-raised": (
+        "a humanoid robot standing with both hands above its head",
+        "a humanoid robot upright on its feet, its arms up in the air",
+        "a humanoid robot standing upright with raised arms",
+    ),
+    "splits": (
+        "a humanoid robot in a split, its legs spread to the sides",
+        "a humanoid robot doing the splits on the floor",
+        "a humanoid robot doing gymnastics with its legs wide apart",
+    ),
+    "hands-on-hips": (
+        "a humanoid robot standing upright, both hands on its hips",
+        "a humanoid robot up on its feet with its hands at its hips",
+        "a humanoid robot standing with its elbows out and its hands on its waist",
+    ),
+    "arms-crossed": (
+        "a humanoid robot standing upright with crossed arms",
+        "a humanoid robot up on its feet, its forearms crossed",
+        "a humanoid robot standing with its arms folded across each other",
+    ),
+    "one-leg": (
+        "a humanoid robot balancing on one leg",
+        "a humanoid robot standing with one foot in the air",
+        "a humanoid robot standing on one foot, the other leg lifted",
+    ),
+}
+"""Other sentences for the poses of the humanoid, held out as the paper's goals are, to see what wording changes."""
+
+
 def content_words(sentence: str) -> frozenset[str]:
     """Set of the sentence's lower-case words without `STOP_WORDS`.
 
@@ -93,19 +138,21 @@ def jaccard(first: str, second: str) -> float:
 
 
 _PROMPT_WORDS = frozenset(content_words(prompt) for prompt in PAPER_PROMPTS)
-_GOAL_WORDS = tuple(content_words(prompt) for prompt in PAPER_GOALS)
+_GOAL_WORDS = tuple(
+    content_words(prompt) for prompts in (PAPER_GOALS, *PARAPHRASES.values()) for prompt in prompts
+)
 
 
 NEAREST_ALLOWED = 0.75
-"""Largest Jaccard overlap of content words that a caption may have with a goal prompt."""
+"""Largest Jaccard overlap of content words that a caption may have with a goal prompt or a paraphrase of one."""
 
 
 def is_held_out(caption: str) -> bool:
     """Whether a caption must not be used, because it comes too close to a prompt of the paper.
 
     That is so if its content words are those of any prompt, in any order, if they include all
-    those of a *goal* prompt (a goal with a filler word is still the goal), or if they overlap with
-    those of a goal by more than `NEAREST_ALLOWED`.
+    those of a *goal* prompt or of one of `PARAPHRASES` (a goal with a filler word is still the
+    goal), or if they overlap with those of one by more than `NEAREST_ALLOWED`.
     """
     words = content_words(caption)
     return words in _PROMPT_WORDS or any(_repeats(words, goal) for goal in _GOAL_WORDS)

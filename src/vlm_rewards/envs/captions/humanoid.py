@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from vlm_rewards.envs.captions.grammar import Wording, above, accept, below, between, pick, say
-from vlm_rewards.envs.humanoid.body import Body, BodyMeter
+from vlm_rewards.envs.humanoid.body import Body, shared_meter
 from vlm_rewards.envs.humanoid.model import POSITIONS, shared_model
 from vlm_rewards.envs.humanoid.posed_states import draw_state
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, build_humanoid
@@ -54,11 +54,24 @@ LOOKS = (
 
 
 def _standing(b: Body) -> float:
-    return min((b.pelvis - 0.6) / 0.12, (0.5 - b.tilt) / 0.3, (0.07 - b.lowest) / 0.05)
+    return min(
+        (b.pelvis - 0.58) / 0.1,
+        (b.head - 1.25) / 0.1,
+        (0.65 - b.tilt) / 0.3,
+        (1.0 - float(b.knee_bend.min())) / 0.4,
+        (0.1 - b.lowest) / 0.07,
+    )
 
 
 def _kneeling(b: Body) -> float:
-    return min((0.09 - b.knees.max()) / 0.07, (0.75 - b.tilt) / 0.35, (b.trunk_low - 0.2) / 0.12)
+    return min(
+        (0.2 - b.knees.max()) / 0.1,
+        (0.7 - b.tilt) / 0.3,
+        (b.trunk_low - 0.22) / 0.12,
+        (float(b.knee_bend.min()) - 1.0) / 0.4,
+        (0.12 - b.lowest) / 0.07,
+        1.0 - _lotus(b),
+    )
 
 
 def _half_kneeling(b: Body) -> float:
@@ -68,27 +81,27 @@ def _half_kneeling(b: Body) -> float:
 
 
 def _seated(b: Body) -> float:
-    return min((0.17 - b.pelvis) / 0.1, (0.85 - b.tilt) / 0.35, (b.trunk_low - 0.1) / 0.1)
+    return min((0.22 - b.pelvis) / 0.1, (0.85 - b.tilt) / 0.35, (b.trunk_low - 0.15) / 0.1)
 
 
 def _lotus(b: Body) -> float:
-    feet_in = (0.18 - np.abs(b.foot_out).max()) / 0.1
     return min(
-        (0.22 - b.pelvis) / 0.08,
-        (0.17 - b.knees.max()) / 0.1,
-        (b.knee_out.min() - 0.16) / 0.08,
-        feet_in,
-        (0.75 - b.tilt) / 0.35,
+        (0.27 - b.pelvis) / 0.09,
+        (0.3 - b.knees.max()) / 0.1,
+        (b.knee_out.min() - 0.13) / 0.08,
+        (0.2 - np.abs(b.foot_out).max()) / 0.1,
+        (float(b.foot_front.mean()) + 0.05) / 0.06,
+        (0.8 - b.tilt) / 0.3,
     )
 
 
 def _splits(b: Body) -> float:
     return min(
-        (0.2 - b.pelvis) / 0.13,
+        (0.25 - b.pelvis) / 0.12,
         (0.6 - b.knee_bend.max()) / 0.35,
-        (b.leg_spread - 1.45) / 0.35,
-        (b.foot_out.min() - 0.3) / 0.2,
-        (0.95 - b.tilt) / 0.4,
+        (b.leg_spread - 1.4) / 0.3,
+        (b.foot_out.min() - 0.35) / 0.17,
+        (1.0 - b.tilt) / 0.35,
     )
 
 
@@ -144,7 +157,10 @@ def _toppling(b: Body) -> float:
 
 
 def _one_leg(b: Body) -> float:
-    return min(_standing(b), (b.feet.max() - 0.13) / 0.09, (0.06 - b.feet.min()) / 0.05)
+    lifted = int(b.feet.argmax())
+    before = float(b.foot_front[lifted] - b.foot_front[1 - lifted])
+    wanted = 0.14 + 0.06 * float(np.clip(before / 0.4, 0.0, 1.0))
+    return min(_standing(b), (float(b.feet[lifted]) - wanted) / 0.09)
 
 
 def _two_feet(b: Body) -> float:
@@ -152,7 +168,7 @@ def _two_feet(b: Body) -> float:
 
 
 def _raised(b: Body) -> float:
-    return float(b.hand_above_head.min()) / 0.14
+    return (float(b.hand_above_head.min()) - 0.03) / 0.13
 
 
 def _one_raised(b: Body) -> float:
@@ -161,9 +177,12 @@ def _one_raised(b: Body) -> float:
 
 def _on_hips(b: Body) -> float:
     forward, outward, up = b.hand_in_pelvis.T
-    elbow = float(b.elbow_in_chest[:, 1].min())
-    off = np.maximum(np.abs(up - 0.06) / 0.16, np.maximum(np.abs(outward - 0.19) / 0.13, np.abs(forward) / 0.2))
-    return min((1.0 - float(off.max())) / 0.5, (elbow - 0.24) / 0.05)
+    return min(
+        (0.15 - float(np.abs(up - 0.06).max())) / 0.08,
+        (0.3 - float(outward.max())) / 0.08,
+        (0.22 - float(np.abs(forward).max())) / 0.1,
+        (float(b.elbow_in_chest[:, 1].min()) - 0.24) / 0.04,
+    )
 
 
 def _one_on_hip(b: Body) -> float:
@@ -180,9 +199,9 @@ def _on_chest(b: Body) -> float:
 
 
 def _crossed(b: Body) -> float:
-    past = (0.03 - float(b.hand_in_chest[:, 1].max())) / 0.05
-    before = (float(b.hand_in_chest[:, 0].min()) - 0.06) / 0.05
-    return min(past, before, (0.3 - b.hands_apart) / 0.08, 1.0 if b.forearms_crossed else 0.0)
+    past = (-0.03 - float(b.hand_in_chest[:, 1].max())) / 0.05
+    before = (float(b.hand_in_chest[:, 0].min()) - 0.08) / 0.05
+    return min(past, before, 1.0 if b.forearms_crossed else -0.5)
 
 
 def _together(b: Body) -> float:
@@ -555,16 +574,7 @@ class HumanoidCaptioner:
 def _measured(state: np.ndarray) -> Body:
     robot = shared_model()
     robot.place(state[:POSITIONS], state[POSITIONS:])
-    return _meter().measure(robot.data)
-
-
-def _meter() -> BodyMeter:
-    if not _METERS:
-        _METERS.append(BodyMeter(shared_model().model))
-    return _METERS[0]
-
-
-_METERS: list[BodyMeter] = []
+    return shared_meter().measure(robot.data)
 
 
 def _sentence(look: Look, body: Body, rng: np.random.Generator) -> str | None:

@@ -6,11 +6,12 @@ Criteria judge by it and captions describe it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from vlm_rewards.envs.humanoid.model import clearances
+from vlm_rewards.envs.humanoid.model import clearances, shared_model
 
 TOUCH = 0.025
 """Greatest height in m at which a part counts as touching the floor."""
@@ -170,6 +171,12 @@ class BodyMeter:
             balance=float(np.linalg.norm(data.subtree_com[self._torso, :2] - middle)),
             fall=float(-data.qvel[2]),
         )
+
+
+@lru_cache(maxsize=1)
+def shared_meter() -> BodyMeter:
+    """One meter for every humanoid of this process: edited or not, their shapes are the same."""
+    return BodyMeter(shared_model().model)
 
 
 def _knee_heights(model: Any, data: Any, thighs: np.ndarray, knees: np.ndarray) -> np.ndarray:

@@ -32,6 +32,9 @@ JOINTS = (
 POSITIONS, VELOCITIES = 24, 23
 """Numbers in ``qpos`` (root position, root quaternion, hinges) and ``qvel``."""
 
+HORIZON = 100
+"""Steps of an episode, 1.5 s."""
+
 FRAME_SKIP = 5
 """Physics steps of 3 ms to an environment step, as in Humanoid-v5."""
 

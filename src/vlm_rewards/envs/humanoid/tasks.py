@@ -6,6 +6,9 @@ import dataclasses
 import functools
 
 from vlm_rewards.envs.captions.humanoid import HumanoidCaptioner
+from vlm_rewards.envs.humanoid.criteria import PoseCriterion
+from vlm_rewards.envs.humanoid.generator import PoseStates
+from vlm_rewards.envs.humanoid.model import HORIZON
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, build_humanoid
 from vlm_rewards.envs.tasks import Task, half_of_steps
 from vlm_rewards.errors import InvalidInputError
@@ -28,8 +31,17 @@ GOALS = {
 CAPTIONER = HumanoidCaptioner()
 """All poses share their states and captions."""
 
-HORIZON = 100
-"""Steps of an episode, 1.5 s."""
+CRITERIA = {
+    "kneeling": "both knees on the floor, trunk upright and in balance",
+    "lotus": "seated low, knees out and feet in, trunk upright",
+    "standing": "upright on straight legs and in balance",
+    "arms-raised": "standing, both hands above the head",
+    "splits": "seated on the floor, legs stretched and spread to the sides",
+    "hands-on-hips": "standing, both hands at the base of the hips, elbows out",
+    "arms-crossed": "standing, forearms crossed before the chest",
+    "one-leg": "standing, one foot clearly above the floor",
+}
+"""The criteria in words; in numbers: `vlm_rewards.envs.humanoid.criteria`."""
 
 
 def humanoid_task(name: str, config: HumanoidConfig | None = None) -> Task:
@@ -46,9 +58,12 @@ def humanoid_task(name: str, config: HumanoidConfig | None = None) -> Task:
         baseline=BASELINE,
         simulator=functools.partial(build_humanoid, config=chosen),
         horizon=HORIZON,
+        criterion=PoseCriterion(name),
+        criterion_text=f"{CRITERIA[name]} on at least half of the steps",
         episode_rule=half_of_steps,
         camera=chosen.camera,
         captioner=CAPTIONER,
+        generator=PoseStates(name),
         metadata={"humanoid": chosen.to_dict()},
     )
 

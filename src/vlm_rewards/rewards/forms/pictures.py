@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,11 +88,21 @@ def embed_files(encoder: ImageTextEncoder, paths: tuple[str, ...]) -> NDArray[np
     Raises:
         InvalidInputError: A file is missing, or is no picture.
     """
-    missing = [path for path in paths if not Path(path).is_file()]
-    if missing:
-        raise InvalidInputError(f"pictures must be files that exist, there is no {missing[0]!r}.")
+    check_files(paths)
     rows = [encoder.embed_images(frame.pixels[None]) for path in paths for frame in read_frames(Path(path))]
     return np.concatenate(rows)
+
+
+def check_files(paths: Iterable[str]) -> None:
+    """Check that files are there, and that a first picture can be read from each.
+
+    Raises:
+        InvalidInputError: A file is missing, or is no picture.
+    """
+    for path in paths:
+        if not Path(path).is_file():
+            raise InvalidInputError(f"pictures must be files that exist, there is no {path!r}.")
+        next(read_frames(Path(path)))
 
 
 class _EmbeddedGoal(GoalPictureReward):

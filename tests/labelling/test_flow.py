@@ -1,0 +1,34 @@
+"""Pictures on their way, counted before any is taken."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm_rewards.labelling.flow import PictureFlow
+
+COUNT = st.integers(1, 40)
+
+
+def test_by_hand() -> None:
+    # 7 vector steps of 5 pictures in chunks of 3, 3 and 1 vector steps: 15, 15 and 5 pictures; at most 4 at once
+    # makes 4 + 4 + 2 batches. All twice.
+    flow = PictureFlow(simulators=5, slots=9, chunk_steps=3, vector_steps=7, times=2)
+    assert (flow.states, flow.chunks, flow.passes(4)) == (70, 6, 20)
+    assert flow.passes(4, cameras=2) == 2 * (8 + 8 + 3)
+
+
+@given(COUNT, COUNT, COUNT, COUNT, COUNT)
+def test_as_one_counts_step_by_step(simulators: int, chunk: int, steps: int, times: int, batch: int) -> None:
+    pictures, chunks, batches = 0, 0, 0
+    for _ in range(times):
+        waiting = 0
+        for step in range(1, steps + 1):
+            waiting += simulators
+            if step % chunk == 0 or step == steps:
+                pictures, chunks = pictures + waiting, chunks + 1
+                while waiting > 0:
+                    waiting, batches = waiting - batch, batches + 1
+                waiting = 0
+    flow = PictureFlow(simulators, chunk + 1, chunk, steps, times)
+    assert (flow.states, flow.chunks, flow.passes(batch)) == (pictures, chunks, batches)
