@@ -48,9 +48,13 @@ def test_the_page_on_speed_has_the_numbers_of_the_record() -> None:
         ("labelled frames, ViT-B-32 (random weights)", 0.9),
         ("collection and labelling, CartPole, bundled encoder", 4.0),
         ("end-to-end, CartPole, bundled encoder", 2.0),
+        ("collection and labelling, humanoid (kneeling), bundled encoder", 8.0),
+        ("end-to-end, humanoid (kneeling), bundled encoder", 8.0),
     ],
 )
 def test_ratios_are_those_that_were_promised(name: str, least: float) -> None:
+    if name not in ROWS and "humanoid" in name:
+        pytest.skip("the record is from before this was measured")
     assert ROWS[name]["ratio"]["median"] >= least
 
 

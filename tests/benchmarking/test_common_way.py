@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlm_rewards.benchmarking.common_way import CommonWay, build_cartpole, embed_raw, prepare_raw
+from vlm_rewards.benchmarking.common_simulators import build_cartpole, build_humanoid
+from vlm_rewards.benchmarking.common_way import CommonWay, embed_raw, prepare_raw
 from vlm_rewards.benchmarking.our_way import OurWay
-from vlm_rewards.benchmarking.pipelines import cartpole_algorithm, cartpole_reward
+from vlm_rewards.benchmarking.settings import BenchSettings
+from vlm_rewards.benchmarking.workloads import Workload, cartpole, kneeling
 from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
 from vlm_rewards.labelling import LabelledReplayBuffer
+from vlm_rewards.training import preset
 
 STEPS, SIMULATORS = 6, 2
 
@@ -23,14 +26,20 @@ def encoder() -> OpenCLIPEncoder:
     return load_encoder("bundled")
 
 
+def changed(workload: Workload, **settings: Any) -> Workload:
+    """The same with other settings of the algorithm."""
+    return dataclasses.replace(workload, algorithm=dataclasses.replace(workload.algorithm, **settings))
+
+
 @pytest.fixture
-def way(encoder: OpenCLIPEncoder) -> Iterator[CommonWay]:
-    algorithm = cartpole_algorithm(SIMULATORS, STEPS, updates=True)
-    way = CommonWay(
-        cartpole_reward(encoder),
-        dataclasses.replace(algorithm, buffer_size=STEPS * SIMULATORS * 2, gradient_steps=3),
-        SIMULATORS,
-    )
+def workload() -> Workload:
+    rows = STEPS * SIMULATORS * 2
+    return changed(cartpole(SIMULATORS, STEPS, updates=True), buffer_size=rows, gradient_steps=3)
+
+
+@pytest.fixture
+def way(encoder: OpenCLIPEncoder, workload: Workload) -> Iterator[CommonWay]:
+    way = CommonWay(workload.reward(encoder), workload)
     yield way
     way.close()
 
@@ -44,7 +53,52 @@ def test_it_draws_as_gymnasium_does_and_never_terminates() -> None:
     env.close()
 
 
-def test_each_transition_gets_the_reward_of_its_picture(way: CommonWay, encoder: OpenCLIPEncoder) -> None:
+def test_its_humanoid_is_gymnasiums_own_and_goes_on_when_it_has_fallen() -> None:
+    env = build_humanoid()
+    assert env.observation_space.shape == (348,)
+    renderer: Any = env.unwrapped.get_wrapper_attr("mujoco_renderer")
+    assert (renderer.width, renderer.height, renderer.camera_id) == (480, 480, -1)
+    model: Any = env.unwrapped.get_wrapper_attr("model")
+    assert model.light_castshadow.all()
+    assert model.vis.quality.offsamples > 0
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(17))[2:4] for _ in range(100)]
+    assert [end for end in ends if end != (False, False)] == [(False, True)] == ends[-1:]
+    env.close()
+
+
+def test_both_humanoids_show_the_learner_the_same() -> None:
+    workload = kneeling(2, updates=True)
+    theirs, ours = workload.common(), workload.task.simulator(96)
+    try:
+        assert theirs.observation_space == ours.observation_space
+        assert theirs.action_space == ours.action_space
+        first = [env.reset(seed=3)[0] for env in (theirs, ours)]
+        then = [env.step(np.full(17, 0.1, np.float32))[0] for env in (theirs, ours)]
+        assert np.array_equal(*first)
+        assert np.array_equal(*then)
+        assert theirs.spec is not None
+        assert theirs.spec.max_episode_steps == workload.task.horizon
+    finally:
+        theirs.close()
+        ours.close()
+
+
+def test_the_humanoid_is_trained_as_its_preset_does() -> None:
+    config = preset("kneeling")
+    workload = kneeling(config.n_envs, updates=True)
+    left = {"learning_starts": 0, "buffer_size": workload.algorithm.buffer_size}
+    assert workload.algorithm == dataclasses.replace(config.algorithm, **left)
+    assert BenchSettings().humanoid_n_envs == config.n_envs
+    assert kneeling(1, updates=True).facts()["updates_per_rollout"] == pytest.approx(
+        workload.algorithm.gradient_steps / config.n_envs, abs=0.5
+    )
+    assert kneeling(1, updates=False).facts()["updates_per_rollout"] == 0
+
+
+def test_each_transition_gets_the_reward_of_its_picture(
+    way: CommonWay, workload: Workload, encoder: OpenCLIPEncoder
+) -> None:
     pictures: list[np.ndarray] = []
     drawn = way._venv.get_images
 
@@ -60,7 +114,7 @@ def test_each_transition_gets_the_reward_of_its_picture(way: CommonWay, encoder:
     assert buffer.full
     assert buffer.pos == STEPS
     embeddings = np.concatenate([embed_raw(encoder, picture[None]) for picture in pictures])
-    rewards = cartpole_reward(encoder).from_embeddings(embeddings).reshape(3, STEPS, SIMULATORS)
+    rewards = workload.reward(encoder).from_embeddings(embeddings).reshape(3, STEPS, SIMULATORS)
     expected = np.concatenate([rewards[2], rewards[1]])
     assert buffer.rewards == pytest.approx(expected, abs=1e-5)
     assert np.ptp(expected) > 0.01, "pictures that all score the same would hide a wrong order"
@@ -68,20 +122,39 @@ def test_each_transition_gets_the_reward_of_its_picture(way: CommonWay, encoder:
     assert way.model._n_updates == 9
 
 
-def test_both_ways_do_equal_work(way: CommonWay, encoder: OpenCLIPEncoder) -> None:
-    algorithm = dataclasses.replace(cartpole_algorithm(SIMULATORS, STEPS, updates=True), gradient_steps=3)
-    ours = OurWay(cartpole_reward(encoder), algorithm, SIMULATORS)
+@pytest.mark.parametrize("name", ["cartpole", "kneeling"])
+def test_both_ways_do_equal_work(encoder: OpenCLIPEncoder, workload: Workload, name: str) -> None:
+    if name == "kneeling":
+        workload = changed(kneeling(SIMULATORS, updates=True), train_freq=STEPS, gradient_steps=3)
+    ways = []
     try:
-        for one in (ours, way):
+        for kind in (OurWay, CommonWay):
+            one = kind(workload.reward(encoder), workload)
+            ways.append(one)
             for _ in range(2):
-                assert one.run(STEPS * SIMULATORS * 2) > 0
-            assert one.model.num_timesteps == one.labels.labelled_frames == STEPS * SIMULATORS * 4
+                assert one.run(workload.rollout * 2) > 0
+            assert one.model.num_timesteps == one.labels.labelled_frames == workload.rollout * 4
             assert one.model._n_updates == 12
-        same = [[weight.shape for weight in one.model.policy.parameters()] for one in (ours, way)]
+        ours, theirs = (one.model for one in ways)
+        assert type(ours) is type(theirs)
+        same = [[weight.shape for weight in model.policy.parameters()] for model in (ours, theirs)]
         assert same[0] == same[1]
-        assert isinstance(ours.model.replay_buffer, LabelledReplayBuffer)  # type: ignore[attr-defined]
+        assert isinstance(ours.replay_buffer, LabelledReplayBuffer)
+        assert not isinstance(theirs.replay_buffer, LabelledReplayBuffer)
+        assert np.ptp(theirs.replay_buffer.rewards) > 0
     finally:
-        ours.close()
+        for one in ways:
+            one.close()
+
+
+def test_n_step_returns_are_the_librarys_own_in_the_common_way(encoder: OpenCLIPEncoder, workload: Workload) -> None:
+    several = changed(workload, n_steps=3)
+    way = CommonWay(several.reward(encoder), several)
+    try:
+        assert way.model.replay_buffer.n_steps == 3
+        assert not isinstance(way.model.replay_buffer, LabelledReplayBuffer)
+    finally:
+        way.close()
 
 
 def test_its_preprocessing_is_the_encoders_own_but_for_rounding(encoder: OpenCLIPEncoder) -> None:

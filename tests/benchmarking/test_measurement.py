@@ -58,3 +58,5 @@ def test_settings_are_checked() -> None:
         BenchSettings(stages=())
     with pytest.raises(InvalidInputError, match=r"repeats must be .* at least 1"):
         BenchSettings(repeats=0)
+    with pytest.raises(InvalidInputError, match=r"humanoid_rollouts must be .* at least 1"):
+        BenchSettings(humanoid_rollouts=0)

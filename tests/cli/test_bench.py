@@ -45,7 +45,9 @@ def test_every_number_can_be_computed_again_from_the_runs(tmp_path: Path, capsys
         "updates of DQN, CartPole",
         "updates of SAC, Humanoid's observations",
         "collection and labelling, CartPole, bundled encoder",
+        "collection and labelling, humanoid (kneeling), bundled encoder",
         "end-to-end, CartPole, bundled encoder",
+        "end-to-end, humanoid (kneeling), bundled encoder",
     ]
     for row in rows.values():
         assert len(row["runs"]) == 2
@@ -57,6 +59,8 @@ def test_every_number_can_be_computed_again_from_the_runs(tmp_path: Path, capsys
             assert row["ratio"]["median"] == pytest.approx(median(ratios), rel=1e-3)
     assert rows["labelled frames, ViT-S-32-alt (random weights)"]["beside"]["name"] == "bare encoder"
     assert rows["end-to-end, CartPole, bundled encoder"]["settings"]["updates_per_rollout"] == 16
+    humanoid = rows["end-to-end, humanoid (kneeling), bundled encoder"]["settings"]
+    assert humanoid["updates_per_rollout"] / humanoid["rollout"] == 0.5
     # Far below what was measured, and far above what would mean that the fast way is not taken.
     assert rows["collection and labelling, CartPole, bundled encoder"]["ratio"]["median"] > 1
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vlm_rewards.envs import EnvironmentConfig, Task, draw_cartpole, environment_task, get_task
+from vlm_rewards.envs.humanoid.criteria import MARGINS
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.evaluation.states import (
@@ -16,6 +17,7 @@ from vlm_rewards.evaluation.states import (
     RANDOM_SHARES,
     Policies,
     StateSet,
+    generated_states,
     named_policies,
     uniform_states,
     visited_states,
@@ -37,7 +39,9 @@ def constant(*actions: int) -> Policies:
 
 def same(one: StateSet, two: StateSet) -> bool:
     pairs = [(getattr(one, name), getattr(two, name)) for name in ("frames", "labels", "true_rewards", "groups")]
-    return one.facts == two.facts and all(np.array_equal(a, b) for a, b in pairs if a is not None or b is not None)
+    pairs += [(one.states, two.states), (np.array(one.origins), np.array(two.origins))]
+    alike = all(a is b is None or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs)
+    return alike and one.facts == two.facts
 
 
 def brightness(states: StateSet) -> np.ndarray:
@@ -59,6 +63,9 @@ def test_uniform_states_are_uniform_between_the_bounds_and_else_as_at_the_start(
     assert states.labels is not None
     assert states.labels.tolist() == (np.abs(drawn[:, 1]) <= np.radians(12)).tolist()
     assert states.true_rewards is None
+    assert states.states is not None
+    np.testing.assert_array_equal(states.states[:, [0, 2]], drawn)
+    assert states.origins == ("uniform",) * 300
     assert states.groups.tolist() == list(range(300))  # independent
     goals = int(states.labels.sum())
     assert 10 < goals < 30  # a fifteenth of the circle
@@ -160,6 +167,32 @@ def test_more_states_than_an_episode_has_are_visited_in_more_episodes() -> None:
     assert states.facts["episodes"] == len(np.unique(states.groups)) == 48
 
 
+def test_visited_states_come_with_what_the_simulator_was_in() -> None:
+    task = dataclasses.replace(CARTPOLE, horizon=3)  # many states are the last of their episode
+    states = visited_states(task, constant(0, 1), 41, seed=5, size=32)
+    assert states.states is not None
+    assert states.states.shape == (41, 4)
+    for frame, (position, _, angle, _) in zip(states.frames, states.states, strict=True):
+        np.testing.assert_array_equal(frame, draw_cartpole(position, angle, 32))
+    assert states.origins == ("constant, policy 1 of 2",) * 20 + ("constant, policy 2 of 2",) * 21
+    alone = visited_states(point_task(), constant(0), 4, seed=0, size=32)
+    assert alone.states is None  # it cannot be told
+    assert alone.origins == ("constant",) * 4
+
+
+def test_generated_states_carry_every_criterion() -> None:
+    task = get_task("kneeling")
+    states = generated_states(task, "posed", 6, seed=2, size=32)
+    assert states.states is not None
+    assert states.all_labels is not None
+    assert states.labels is not None
+    assert states.states.shape == (6, 47)
+    assert list(states.all_labels) == list(MARGINS)
+    assert states.all_labels["kneeling"].tolist() == states.labels.tolist()
+    assert states.labels.sum() == 3
+    assert all(origin.startswith("posed: ") for origin in states.origins)
+
+
 def test_a_task_without_a_criterion_has_no_labels() -> None:
     task = dataclasses.replace(point_task(), criterion=None)
     states = visited_states(task, constant(0, 1), 20, seed=0, size=32)
@@ -230,3 +263,32 @@ def test_joined_sets_know_what_all_know() -> None:
     assert StateSet.joined([only]) is only
     with pytest.raises(InvalidInputError, match="sets must be at least one, got none"):
         StateSet.joined([])
+
+
+def known(count: int, *names: str) -> StateSet:
+    rows = np.arange(2.0 * count).reshape(count, 2)
+    labels = {name: np.arange(count) % len(name) == 0 for name in names}
+    return dataclasses.replace(part(count), states=rows, all_labels=labels, origins=tuple("abcdef"[:count]))
+
+
+def test_joined_sets_keep_states_criteria_and_origins_that_all_have() -> None:
+    joined = StateSet.joined([known(3, "up", "far"), known(2, "far", "low")])
+    assert joined.states is not None
+    assert joined.states.tolist() == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]]
+    assert joined.all_labels is not None
+    assert {name: held.tolist() for name, held in joined.all_labels.items()} == {
+        "far": [True, False, False, True, False]
+    }
+    assert joined.origins == ("a", "b", "c", "a", "b")
+    less = StateSet.joined([known(3, "up"), part(2)])
+    assert (less.states, less.all_labels, less.origins) == (None, None, ())
+    assert StateSet.joined([known(3, "up"), known(3, "down")]).all_labels is None
+
+
+def test_relabelled_sets_keep_them_too() -> None:
+    kept = known(4, "up").relabelled({"state_00002.png": False, "state_00001.png": True}, "mine.csv")
+    assert kept.states is not None
+    assert kept.states.tolist() == [[2, 3], [4, 5]]
+    assert kept.all_labels is not None
+    assert kept.all_labels["up"].tolist() == [False, True]
+    assert kept.origins == ("b", "c")

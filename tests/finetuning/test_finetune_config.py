@@ -18,6 +18,8 @@ from vlm_rewards.finetuning import FinetuneConfig, config
     [
         ({"tasks": ()}, r"tasks must name at least one task, each once, got \(\)"),
         ({"tasks": ("cartpole", "cartpole")}, "tasks must name at least one task, each once"),
+        ({"shares": (1, 2)}, r"shares must be one int of at least 1 for each of 3 tasks, got \(1, 2\)"),
+        ({"shares": (1, 0, 1)}, r"shares must be one int of at least 1 for each of 3 tasks, got \(1, 0, 1\)"),
         ({"steps": 0}, "steps must be an int of at least 1, got 0"),
         ({"pictures_per_task": 1}, "pictures_per_task must be an int of at least 2, got 1"),
         ({"seed": -1}, "seed must be an int of at least 0, got -1"),
@@ -32,6 +34,13 @@ from vlm_rewards.finetuning import FinetuneConfig, config
 def test_refusals(changes: dict[str, Any], message: str):
     with pytest.raises(InvalidInputError, match=message):
         FinetuneConfig(**changes)
+
+
+def test_the_humanoid_has_three_shares_unless_told_otherwise():
+    config = FinetuneConfig(tasks=("cartpole", "lotus"))
+    assert [config.share(index) for index in range(2)] == [1, 3]
+    told = FinetuneConfig(tasks=("cartpole", "lotus"), shares=(2, 1))
+    assert [told.share(index) for index in range(2)] == [2, 1]
 
 
 def test_a_field_without_help_would_show_as_a_bare_option():

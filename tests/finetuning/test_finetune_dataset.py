@@ -14,6 +14,7 @@ from vlm_rewards.envs import get_task, register_task
 from vlm_rewards.envs import tasks as registry
 from vlm_rewards.envs.captions import CartPoleCaptioner
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
+from vlm_rewards.evaluation.states import open_studio
 from vlm_rewards.finetuning.dataset import CaptionedStates, Jitter, captioned_tasks
 
 
@@ -41,6 +42,11 @@ def test_a_task_without_captioner_is_refused(monkeypatch: pytest.MonkeyPatch):
         captioned_tasks(("cartpole", "silent"))
 
 
+def test_tasks_of_one_captioner_are_refused():
+    with pytest.raises(InvalidInputError, match="'lotus' and 'splits' share their states and captions"):
+        captioned_tasks(("cartpole", "lotus", "splits"))
+
+
 def test_an_unknown_task_is_refused_with_the_nearest_name():
     with pytest.raises(UnknownNameError, match=r"unknown task 'cartpol'.*'cartpole'"):
         captioned_tasks(("cartpol",))
@@ -66,3 +72,18 @@ def test_jitter_never_mirrors_and_moves_by_less_than_three_pixels():
     assert int((rows - 21.5).abs().max()) <= 4
     assert int((columns - 11.5).abs().max()) <= 4
     assert len(set(columns.tolist())) > 1
+
+
+def test_states_of_a_simulator_are_drawn_in_its_looks_and_in_order():
+    captioner = get_task("kneeling").captioner
+    counted: list[int] = []
+    data = CaptionedStates.draw(captioner, 24, 48, np.random.default_rng(0), lambda: counted.append(1))
+    assert len(counted) == 24
+    looks, states = captioner.split(data.states)
+    task = get_task("kneeling")
+    for look in np.unique(looks).tolist():
+        own = np.flatnonzero(looks == look)
+        drawn_by = dataclasses.replace(task, simulator=captioner.simulators()[look])
+        with open_studio(drawn_by, 48) as studio:
+            np.testing.assert_array_equal(studio.show(states[own])[0], data.pictures[own])
+    assert len(np.unique(looks)) > 1

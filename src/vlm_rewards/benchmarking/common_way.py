@@ -14,46 +14,26 @@ and no second process for the encoder, and batches are as large as ours.
 
 from __future__ import annotations
 
-import functools
 import time
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.envs.classic_control.cartpole import CartPoleEnv
-from stable_baselines3 import DQN
-from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import SubprocVecEnv
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from vlm_rewards.arrays import Embeddings
+from vlm_rewards.benchmarking.workloads import Workload
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
+from vlm_rewards.envs.headless import configure_headless
 from vlm_rewards.rewards import VLMReward
-from vlm_rewards.training.algorithm_config import DQNConfig
+from vlm_rewards.training.algorithm_config import OffPolicyConfig
+from vlm_rewards.training.algorithms import build_algorithm
 
 _EMBEDDED_AT_ONCE = 64  # as our encoder does on the CPU
-HORIZON = 200
-"""Steps of an episode of CartPole, in both ways."""
-
-
-class EndlessCartPole(CartPoleEnv):
-    """Gymnasium's CartPole as Gymnasium draws it (pygame, 600 x 400), without its termination."""
-
-    def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
-        """One step; the pole may fall, the cart stops at the end of the track."""
-        self.steps_beyond_terminated = None
-        observation, reward, _, truncated, info = super().step(action)
-        position, velocity, angle, angular = np.array(self.state, dtype=np.float64)
-        self.state = np.array([np.clip(position, -2.4, 2.4), velocity, angle, angular])
-        return observation, reward, False, truncated, info
-
-
-def build_cartpole() -> gym.Env[Any, Any]:
-    """One simulator of the common way."""
-    return gym.wrappers.TimeLimit(EndlessCartPole(render_mode="rgb_array"), HORIZON)
 
 
 def embed_raw(encoder: OpenCLIPEncoder, frames: np.ndarray) -> Embeddings:
@@ -121,42 +101,26 @@ def _picture(image: Any) -> np.ndarray:
 
 
 class CommonWay:
-    """DQN on CartPole in the common way, rollout after rollout.
+    """An algorithm on a task in the common way, rollout after rollout.
 
     Args:
         reward: The reward.
-        algorithm: Settings of DQN; ``gradient_steps`` of 0 collects and labels without learning.
-        n_envs: Simulators, each in a process of its own.
+        workload: The simulators, each in a process of its own, and the algorithm.
         seed: Of everything random.
 
     Attributes:
-        model: The algorithm, Stable-Baselines3's own with its own replay buffer.
+        model: The algorithm, with Stable-Baselines3's own replay buffer.
         labels: Its callback.
     """
 
     name = "common way"
 
-    def __init__(self, reward: VLMReward, algorithm: DQNConfig, n_envs: int, seed: int = 0) -> None:
+    def __init__(self, reward: VLMReward, workload: Workload, seed: int = 0) -> None:
         self.labels = RewardsAfterRollout(reward)
-        self._venv = SubprocVecEnv([functools.partial(build_cartpole)] * n_envs)
-        self.model = DQN(
-            "MlpPolicy",
-            self._venv,
-            learning_rate=algorithm.learning_rate,
-            buffer_size=algorithm.buffer_size,
-            learning_starts=algorithm.learning_starts,
-            batch_size=algorithm.batch_size,
-            tau=algorithm.tau,
-            gamma=algorithm.gamma,
-            train_freq=algorithm.train_freq,
-            gradient_steps=algorithm.gradient_steps,
-            target_update_interval=algorithm.target_update_interval,
-            exploration_fraction=algorithm.exploration_fraction,
-            exploration_final_eps=algorithm.exploration_final_eps,
-            policy_kwargs={"net_arch": list(algorithm.net_arch)},
-            seed=seed,
-            device=encoder_device(reward),
-        )
+        configure_headless()  # before the process starts that all others are forked from
+        self._venv = SubprocVecEnv([workload.common] * workload.n_envs)
+        self.model: Any = build_algorithm(workload.algorithm, self._venv, seed=seed, device=encoder_device(reward))
+        self.model.replay_buffer = _replay_buffer(self.model, workload.algorithm)
 
     def run(self, steps: int) -> float:
         """Go on for some steps, all simulators together.
@@ -169,6 +133,14 @@ class CommonWay:
     def close(self) -> None:
         """End the simulators."""
         self._venv.close()
+
+
+def _replay_buffer(model: Any, algorithm: OffPolicyConfig) -> ReplayBuffer:
+    """Stable-Baselines3's own, in place of ours, which would wait for rewards."""
+    several: dict[str, Any] = {"n_steps": algorithm.n_steps, "gamma": algorithm.gamma}
+    kind, options = (NStepReplayBuffer, several) if algorithm.n_steps > 1 else (ReplayBuffer, {})
+    spaces = model.observation_space, model.action_space
+    return kind(model.buffer_size, *spaces, model.device, n_envs=model.n_envs, **options)
 
 
 def timed_learning(model: Any, callback: Any, steps: int) -> float:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stable_baselines3.common.callbacks import CallbackList
 
-from vlm_rewards.benchmarking.common_way import HORIZON, encoder_device, timed_learning
-from vlm_rewards.envs import Task, get_task
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.benchmarking.common_way import encoder_device, timed_learning
+from vlm_rewards.benchmarking.workloads import Workload
 from vlm_rewards.labelling import LabelRewards
 from vlm_rewards.rewards import VLMReward
 from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.training.algorithm_config import DQNConfig
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.callbacks import ThreadPhases
 from vlm_rewards.training.runner import ring_slots
@@ -21,11 +21,8 @@ class OurWay:
 
     Args:
         reward: The reward.
-        algorithm: Settings of the algorithm; ``gradient_steps`` of 0 collects and labels without learning.
-        n_envs: Simulators.
-        chunk_frames: Pictures that the encoder is given in one go.
+        workload: The task, the simulators and the algorithm.
         seed: Of everything random.
-        task: The task; default: CartPole.
 
     Attributes:
         model: The algorithm.
@@ -34,27 +31,16 @@ class OurWay:
 
     name = "vlm-rewards"
 
-    def __init__(
-        self,
-        reward: VLMReward,
-        algorithm: DQNConfig,
-        n_envs: int,
-        *,
-        chunk_frames: int = 256,
-        seed: int = 0,
-        task: Task | None = None,
-    ) -> None:
-        task = get_task("cartpole") if task is None else task
-        if task.name == "cartpole" and task.horizon != HORIZON:
-            raise InvalidInputError(f"horizon of cartpole must be {HORIZON}, as in the common way, got {task.horizon}.")
+    def __init__(self, reward: VLMReward, workload: Workload, seed: int = 0) -> None:
+        chunk_frames = workload.chunk_frames
         self._venv = PhotographedVecEnv(
-            task,
-            n_envs,
+            workload.task,
+            workload.n_envs,
             image_size=reward.encoder.image_size,
             seed=seed,
-            slots=ring_slots(chunk_frames, n_envs),
+            slots=ring_slots(chunk_frames, workload.n_envs),
         )
-        self.model = build_algorithm(algorithm, self._venv, seed=seed, device=encoder_device(reward))
+        self.model: Any = build_algorithm(workload.algorithm, self._venv, seed=seed, device=encoder_device(reward))
         self.labels = LabelRewards(reward, chunk_frames=chunk_frames)
         self._callback = CallbackList([self.labels, ThreadPhases(reward.encoder)])
 

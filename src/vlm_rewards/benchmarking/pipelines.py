@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import subprocess
@@ -16,83 +15,59 @@ from vlm_rewards.benchmarking.memory import PeakMemory
 from vlm_rewards.benchmarking.our_way import OurWay
 from vlm_rewards.benchmarking.settings import BenchSettings
 from vlm_rewards.benchmarking.stages import noise, rate
+from vlm_rewards.benchmarking.workloads import Workload, cartpole, kneeling
 from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
-from vlm_rewards.envs import get_task
 from vlm_rewards.errors import WorkerError
-from vlm_rewards.rewards import VLMReward
-from vlm_rewards.training.algorithm_config import DQNConfig
-from vlm_rewards.training.presets import preset
 
 WAYS = {way.name: way for way in (OurWay, CommonWay)}
 
 
-def cartpole_algorithm(n_envs: int, train_freq: int, *, updates: bool) -> DQNConfig:
-    """DQN as the ``cpu`` preset of CartPole has it, learning from the first rollout on or not at all.
-
-    Args:
-        n_envs: Simulators.
-        train_freq: Steps of each in a rollout.
-        updates: Whether an update is made for every second step.
-    """
-    algorithm = preset("cartpole").algorithm
-    if not isinstance(algorithm, DQNConfig):
-        raise TypeError(f"the preset of cartpole must be DQN, not {algorithm!r}")
-    gradient_steps = max(1, n_envs * train_freq // 2) if updates else 0
-    return dataclasses.replace(
-        algorithm, learning_starts=0, buffer_size=20_000, train_freq=train_freq, gradient_steps=gradient_steps
-    )
+def collection(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) -> Iterator[Measurement]:
+    """Labelled steps per second without updates, beside the common way: of CartPole and of the humanoid."""
+    for workload, rollouts in _workloads(settings, updates=False):
+        yield _both(f"collection and labelling, {workload.name}, {label}", workload, rollouts, settings, encoder)
 
 
-def cartpole_reward(encoder: OpenCLIPEncoder) -> VLMReward:
-    """The reward of CartPole."""
-    task = get_task("cartpole")
-    return VLMReward(encoder, goal=task.goal, baseline=task.baseline)
+def end_to_end(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) -> Iterator[Measurement]:
+    """Steps per second with the updates of the ``cpu`` presets, beside the common way with as many."""
+    for workload, rollouts in _workloads(settings, updates=True):
+        yield _both(f"end-to-end, {workload.name}, {label}", workload, rollouts, settings, encoder)
 
 
-def collection(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) -> Measurement:
-    """Labelled steps per second without updates, beside the common way."""
-    return _both(f"collection and labelling, {label}", settings, encoder, updates=False)
+def _workloads(settings: BenchSettings, *, updates: bool) -> Iterator[tuple[Workload, int]]:
+    """Each with its rollouts in a run."""
+    yield cartpole(settings.n_envs, settings.train_freq, updates=updates), settings.rollouts
+    yield kneeling(settings.humanoid_n_envs, updates=updates), settings.humanoid_rollouts
 
 
-def end_to_end(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) -> Measurement:
-    """Steps per second with an update of DQN for every second step, beside the common way with as many."""
-    return _both(f"end-to-end, {label}", settings, encoder, updates=True)
-
-
-def _both(name: str, settings: BenchSettings, encoder: OpenCLIPEncoder, *, updates: bool) -> Measurement:
-    reward = cartpole_reward(encoder)
-    algorithm = cartpole_algorithm(settings.n_envs, settings.train_freq, updates=updates)
-    steps = settings.rollouts * algorithm.train_freq * settings.n_envs
-    ours = OurWay(reward, algorithm, settings.n_envs)
+def _both(
+    name: str, workload: Workload, rollouts: int, settings: BenchSettings, encoder: OpenCLIPEncoder
+) -> Measurement:
+    reward = workload.reward(encoder)
+    steps = rollouts * workload.rollout
+    ours = OurWay(reward, workload)
     try:
-        theirs = CommonWay(reward, algorithm, settings.n_envs)
+        theirs = CommonWay(reward, workload)
         try:
             values = paired(lambda: ours.run(steps), lambda: theirs.run(steps), settings.repeats)
         finally:
             theirs.close()
     finally:
         ours.close()
-    facts = {
-        "steps": steps,
-        "simulators": settings.n_envs,
-        "rollout": algorithm.train_freq * settings.n_envs,
-        "updates_per_rollout": algorithm.gradient_steps,
-    }
-    return Measurement(name, "steps/s", values[0], "common way", values[1], facts)
+    return Measurement(name, "steps/s", values[0], "common way", values[1], {"steps": steps, **workload.facts()})
 
 
 def labelled_frames(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) -> Measurement:
     """Labelled pictures per second of a run without updates, beside the bare encoder on as many pictures."""
-    algorithm = cartpole_algorithm(settings.n_envs, settings.train_freq, updates=False)
-    rollout = algorithm.train_freq * settings.n_envs
-    ours = OurWay(cartpole_reward(encoder), algorithm, settings.n_envs)
+    workload = cartpole(settings.n_envs, settings.train_freq, updates=False)
+    ours = OurWay(workload.reward(encoder), workload)
     try:
-        frames = noise(rollout, encoder.image_size)
-        bare = functools.partial(rate, functools.partial(encoder.embed_images, frames), rollout)
-        values = paired(lambda: ours.run(rollout), bare, settings.repeats)
+        frames = noise(workload.rollout, encoder.image_size)
+        bare = functools.partial(rate, functools.partial(encoder.embed_images, frames), workload.rollout)
+        values = paired(lambda: ours.run(workload.rollout), bare, settings.repeats)
     finally:
         ours.close()
-    facts = {"pictures": rollout, "simulators": settings.n_envs}
+    facts = {"pictures": workload.rollout, "simulators": settings.n_envs}
     return Measurement(f"labelled frames, {label}", "frames/s", values[0], "bare encoder", values[1], facts)
 
 
@@ -129,9 +104,8 @@ def memory_of(way: str, n_envs: int, train_freq: int, steps: int) -> dict[str, A
 
 def _main(request: str) -> None:
     wanted = json.loads(request)
-    reward = cartpole_reward(load_encoder("bundled"))
-    algorithm = cartpole_algorithm(wanted["n_envs"], wanted["train_freq"], updates=True)
-    way = WAYS[wanted["way"]](reward, algorithm, wanted["n_envs"])
+    workload = cartpole(wanted["n_envs"], wanted["train_freq"], updates=True)
+    way = WAYS[wanted["way"]](workload.reward(load_encoder("bundled")), workload)
     try:
         way.run(wanted["steps"])
     finally:

@@ -39,9 +39,9 @@ def measure(settings: BenchSettings) -> Iterator[Measurement]:
     if "updates" in settings.stages:
         yield from stages.updates(settings)
     if "collection" in settings.stages:
-        yield pipelines.collection(settings, bundled, f"CartPole, {_BUNDLED}")
+        yield from pipelines.collection(settings, bundled, _BUNDLED)
     if "end-to-end" in settings.stages:
-        yield pipelines.end_to_end(settings, bundled, f"CartPole, {_BUNDLED}")
+        yield from pipelines.end_to_end(settings, bundled, _BUNDLED)
     if "memory" in settings.stages:
         yield from pipelines.memory(settings)
 

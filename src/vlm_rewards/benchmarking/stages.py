@@ -15,7 +15,8 @@ from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from vlm_rewards.benchmarking.common_way import build_cartpole, prepare_raw
+from vlm_rewards.benchmarking.common_simulators import build_cartpole
+from vlm_rewards.benchmarking.common_way import prepare_raw
 from vlm_rewards.benchmarking.measurement import Measurement, paired, repeat
 from vlm_rewards.benchmarking.settings import BenchSettings
 from vlm_rewards.encoders import OpenCLIPEncoder

@@ -17,6 +17,7 @@ _VERBS = {
     "baselines": "run random, zero and rule policies on a task, to compare with",
     "score": "score pictures or videos against a sentence",
     "judge": "say how far a reward is from the truth, for encoders, prompts and alphas, before anything is trained",
+    "dataset": "write states to judge rewards on, with pictures, simulator states and labels",
     "landscape": "draw a reward over a dimension of the state",
     "scaling": "judge encoders of several sizes, trained for it or pretrained",
     "figures": "draw the figures of records again",

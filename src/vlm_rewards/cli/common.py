@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
-from vlm_rewards.envs import Task
+from vlm_rewards.encoders.loading import trained_on
+from vlm_rewards.envs import Task, get_task, list_tasks
 from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.rewards.config import build_reward
 from vlm_rewards.rewards.shaping import PotentialShaping
@@ -64,13 +65,24 @@ def load_encoder_for(
     """
     encoder = load_encoder(name, device=device, dtype=dtype)
     if encoder.describe().get("in_domain"):
-        if task.captioner is not None:
+        if _knows(name, task):
             text, style = f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}", "dim"
         else:
             text, style = f"warning: {STRANGER_WARNING.format(encoder=encoder.name, task=task.name)}", "yellow"
         console.print(text, style=style, markup=False, highlight=False)
     warn_of_unknown_words(encoder, sentences, console)
     return encoder
+
+
+def _knows(name: str, task: Task) -> bool:
+    """Whether an encoder that was trained on pictures of simulators was trained on this task's."""
+    if task.captioner is None:
+        return False
+    tasks = trained_on(name)
+    if tasks is None:  # nothing says on which: take its word
+        return True
+    others = [get_task(one) for one in tasks if one in list_tasks()]
+    return task.name in tasks or any(other.captioner is task.captioner for other in others)
 
 
 def load_reward(config: TrainConfig, console: Console) -> StateReward | PotentialShaping:

@@ -175,6 +175,25 @@ def _was_finetuned_here(source: Source) -> bool:
     return source.folder is not None and (source.folder / "training_record.json").is_file()
 
 
+def trained_on(name: str) -> tuple[str, ...] | None:
+    """Tasks on whose pictures `vlm-rewards finetune` trained a model.
+
+    Args:
+        name: As `load_encoder` takes it.
+
+    Returns:
+        Their names; None where the model was not trained so, or nothing says on what.
+    """
+    source = parse_source(name)
+    if source.folder is None:
+        return None
+    try:
+        record = json.loads((source.folder / "training_record.json").read_text(encoding="utf-8"))
+        return tuple(str(task) for task in record["config"]["tasks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _architecture(config: Mapping[str, Any]) -> str:
     """Name the image tower of a configuration that has no name of its own."""
     vision = config["vision_cfg"]

@@ -113,9 +113,7 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
         return np.stack(pictures), (np.array(verdicts) if self._task.criterion is not None else None)
 
     def _get(self) -> np.ndarray:
-        if self._kind == "mujoco":
-            return np.concatenate([self._inner.data.qpos, self._inner.data.qvel]).astype(np.float64)
-        return np.array(self._inner.state, dtype=np.float64)
+        return _state(self._inner, self._kind)
 
     def _set(self, state: np.ndarray) -> None:
         if self._kind == "mujoco":
@@ -136,6 +134,36 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
             low, high = space.low.astype(np.float64), space.high.astype(np.float64)
             return np.where(low < -far, -np.inf, low), np.where(high > far, np.inf, high)
         return np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
+
+
+class StateMemory(gym.Wrapper[Any, Any, Any, Any]):
+    """Remembers the state that each step of a task's episodes led to, for simulators that `StateStudio` works with.
+
+    Args:
+        task: The task.
+        size: Side of the pictures in pixels.
+    """
+
+    def __init__(self, task: Task, size: int) -> None:
+        super().__init__(make_task_env(task, size))
+        self._states: list[np.ndarray | None] = []
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step and remember where it led to."""
+        result = super().step(action)
+        self._states.append(_told(self.env.unwrapped))
+        return result
+
+    def take_states(self) -> np.ndarray | None:
+        """Hand out the states since the last call, and forget them.
+
+        Returns:
+            float64 ``[steps k]``; None where the simulator cannot tell them.
+        """
+        remembered, self._states = self._states, []
+        told = [state for state in remembered if state is not None]
+        whole = len(told) == len(remembered) > 0 and len({state.shape for state in told}) == 1
+        return np.stack(told) if whole else None
 
 
 def interpolate(one: Sequence[float] | np.ndarray, two: Sequence[float] | np.ndarray, points: int) -> np.ndarray:
@@ -170,6 +198,21 @@ def _kind(inner: Any) -> str:
         f"{type(inner).__name__} cannot be put into a state: give it `state` and `set_state(state)`, or judge states "
         "that policies visit."
     )
+
+
+def _state(inner: Any, kind: str) -> np.ndarray:
+    if kind == "mujoco":
+        return np.concatenate([inner.data.qpos, inner.data.qvel]).astype(np.float64)
+    return np.array(inner.state, dtype=np.float64)
+
+
+def _told(inner: Any) -> np.ndarray | None:
+    """The state of a simulator, or None: nobody asked it to have one, and so what is none is no error."""
+    try:
+        state = _state(inner, _kind(inner))
+    except (InvalidInputError, TypeError, ValueError):
+        return None
+    return state if state.ndim == 1 else None
 
 
 def _mujoco_units(model: Any) -> dict[str, str]:

@@ -35,7 +35,7 @@ def pictured_states(folder: Path, size: int) -> StateSet:
     frames = np.stack([letterbox(next(iter(read_frames(file))).pixels, size) for file in files])
     names = tuple(file.name for file in files)
     facts = {"generator": f"pictures of {folder.name}", "seed": None, "states": len(files)}
-    return StateSet(frames, None, None, np.arange(len(files)), facts, names)
+    return StateSet(frames, None, None, np.arange(len(files)), facts, names, origins=names)
 
 
 def write_states(states: StateSet, folder: Path) -> Path:

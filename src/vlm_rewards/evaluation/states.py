@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import numpy as np
 
 from vlm_rewards.arrays import Frames
 from vlm_rewards.envs import Task
-from vlm_rewards.envs.state_access import StateSpace, StateStudio
+from vlm_rewards.envs.state_access import StateMemory, StateSpace, StateStudio
 from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 from vlm_rewards.evaluation.policies import baseline_policy
 from vlm_rewards.evaluation.rollouts import PolicyFunction
@@ -58,6 +59,12 @@ class StateSet:
     """JSON-able: generator, seed, number of states, class balance, episodes."""
     names: tuple[str, ...] = ()
     """What each is called, such as its file; empty: by its number (see `name`)."""
+    states: np.ndarray | None = None
+    """What the simulator was in, float64 ``[n k]``; None where it cannot tell."""
+    all_labels: Mapping[str, np.ndarray] | None = None
+    """Criteria of other tasks with the same simulator, and this one's, by name: bool ``[n]`` each; None for none."""
+    origins: tuple[str, ...] = ()
+    """Where each comes from, ``n`` short texts; empty where nobody said."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -89,8 +96,17 @@ class StateSet:
         names = tuple(self.name(index) for index in kept.tolist())
         values = np.array([labels[name] for name in names], dtype=bool)
         facts = {**self.facts, "of_states": len(self), "labels_from": source, **_balance(values, kept)}
-        rewards = None if self.true_rewards is None else self.true_rewards[kept]
-        return StateSet(self.frames[kept], values, rewards, self.groups[kept], facts, names)
+        return StateSet(
+            self.frames[kept],
+            values,
+            None if self.true_rewards is None else self.true_rewards[kept],
+            self.groups[kept],
+            facts,
+            names,
+            None if self.states is None else self.states[kept],
+            None if self.all_labels is None else {name: held[kept] for name, held in self.all_labels.items()},
+            tuple(self.origins[index] for index in kept.tolist()) if self.origins else (),
+        )
 
     @classmethod
     def joined(cls, sets: Sequence[StateSet]) -> StateSet:
@@ -107,7 +123,8 @@ class StateSet:
             return sets[0]
         offsets = np.cumsum([0, *(int(part.groups.max()) + 1 for part in sets[:-1])])
         groups = [part.groups + offset for part, offset in zip(sets, offsets, strict=True)]
-        joined = {name: _concatenated([getattr(part, name) for part in sets]) for name in ("labels", "true_rewards")}
+        optional = ("labels", "true_rewards", "states")
+        joined = {name: _concatenated([getattr(part, name) for part in sets]) for name in optional}
         frames = np.concatenate([part.frames for part in sets])
         named = any(part.names for part in sets)
         starts = np.cumsum([0, *map(len, sets[:-1])]).tolist()
@@ -119,7 +136,15 @@ class StateSet:
         parts = {"parts": [part.facts for part in sets]}
         balance = _balance(joined["labels"], np.concatenate(groups))
         return cls(
-            frames, joined["labels"], joined["true_rewards"], np.concatenate(groups), facts | balance | parts, names
+            frames,
+            joined["labels"],
+            joined["true_rewards"],
+            np.concatenate(groups),
+            facts | balance | parts,
+            names,
+            joined["states"],
+            _joined_labels([part.all_labels for part in sets]),
+            tuple(text for part in sets for text in part.origins) if all(part.origins for part in sets) else (),
         )
 
 
@@ -206,7 +231,7 @@ def uniform_states(task: Task, count: int, *, seed: int, size: int) -> StateSet:
     groups = np.arange(count)
     drawn = [name for name, varies in zip(space.names, bounded, strict=True) if varies]
     facts = {"generator": "uniform", "seed": seed, **_balance(labels, groups), "dimensions": drawn}
-    return StateSet(frames, labels, None, groups, facts)
+    return StateSet(frames, labels, None, groups, facts, states=states, origins=("uniform",) * count)
 
 
 def generated_states(task: Task, source: str, count: int, *, seed: int, size: int) -> StateSet:
@@ -231,7 +256,16 @@ def generated_states(task: Task, source: str, count: int, *, seed: int, size: in
         frames, labels = studio.show(generated.states)
     facts = {"generator": source, "seed": seed, **_balance(labels, generated.groups)}
     facts["episodes"] = len(np.unique(generated.groups))
-    return StateSet(frames, labels, None, generated.groups, facts)
+    return StateSet(
+        frames,
+        labels,
+        None,
+        generated.groups,
+        facts,
+        states=generated.states,
+        all_labels=generated.labels,
+        origins=tuple(f"{source}: {origin}" for origin in generated.origins),
+    )
 
 
 def visited_states(task: Task, policies: Policies, count: int, *, seed: int, size: int) -> StateSet:
@@ -249,7 +283,9 @@ def visited_states(task: Task, policies: Policies, count: int, *, seed: int, siz
     """
     check_count("count", count, least=2)
     seed = check_seed(seed)
-    venv = PhotographedVecEnv(task, _SIMULATORS, image_size=size, seed=derive_seed(seed, "states"), slots=2)
+    simulators = [functools.partial(StateMemory, task, size)] * _SIMULATORS
+    seed_of_episodes = derive_seed(seed, "states")
+    venv = PhotographedVecEnv(simulators, image_size=size, seed=seed_of_episodes, slots=2, cameras=task.cameras)
     try:
         chosen = list(policies.build(venv, derive_seed(seed, "policy")))
         if not chosen:
@@ -264,7 +300,11 @@ def visited_states(task: Task, policies: Policies, count: int, *, seed: int, siz
     visited = StateSet.joined(parts)
     facts = {"generator": policies.name, "seed": seed, **_balance(visited.labels, visited.groups)}
     facts |= {"policies": len(chosen), "episodes": len(np.unique(visited.groups))}
-    return StateSet(visited.frames, visited.labels, visited.true_rewards, visited.groups, facts)
+    names = [policies.name]
+    if len(chosen) > 1:
+        names = [f"{policies.name}, policy {number} of {len(chosen)}" for number in range(1, len(chosen) + 1)]
+    origins = tuple(name for name, share in zip(names, shares, strict=True) for _ in range(share))
+    return dataclasses.replace(visited, facts=facts, origins=origins)
 
 
 def named_policies(name: str, task: Task) -> Policies:
@@ -329,7 +369,17 @@ def _visit(
             groups.append(int(episodes[index]))
         episodes[dones] += venv.num_envs
     known = None if task.criterion is None else np.array(labels, dtype=bool)
-    return StateSet(np.concatenate(frames), known, np.array(rewards), np.array(groups), {"generator": "", "seed": 0})
+    facts = {"generator": "", "seed": 0}
+    states = _remembered(venv.env_method("take_states"), kept)
+    return StateSet(np.concatenate(frames), known, np.array(rewards), np.array(groups), facts, states=states)
+
+
+def _remembered(told: Sequence[np.ndarray | None], kept: np.ndarray) -> np.ndarray | None:
+    """States of the steps that are kept, in the order of their pictures: float64 ``[n k]``."""
+    states = [part for part in told if part is not None]
+    if len(states) < len(told) or len({part.shape for part in states}) > 1:
+        return None
+    return np.stack(states, axis=1)[kept]
 
 
 def equal_parts(count: int, parts: int) -> list[int]:
@@ -357,6 +407,12 @@ def _balance(labels: np.ndarray | None, groups: np.ndarray) -> dict[str, Any]:
     if labels is not None:
         facts |= {"goal_states": int(labels.sum()), "goal_share": round(float(labels.mean()), 4)}
     return facts
+
+
+def _joined_labels(parts: Sequence[Mapping[str, np.ndarray] | None]) -> dict[str, np.ndarray] | None:
+    known = [part for part in parts if part is not None]
+    names = [name for name in known[0] if all(name in part for part in known)] if len(known) == len(parts) else []
+    return {name: np.concatenate([part[name] for part in known]) for name in names} or None
 
 
 def _concatenated(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -23,14 +23,19 @@ def captioned_tasks(names: Sequence[str]) -> list[Task]:
 
     Raises:
         UnknownNameError: There is no such task.
-        InvalidInputError: A task has no captioner.
+        InvalidInputError: A task has no captioner, or shares it with another.
     """
     tasks = [get_task(name) for name in names]
-    for task in tasks:
+    for place, task in enumerate(tasks):
         if task.captioner is None:
             raise InvalidInputError(
                 f"tasks: {task.name!r} has no captioner; give its Task one (envs.tasks.StateCaptioner) to train on it."
             )
+        for other in tasks[:place]:
+            if other.captioner is task.captioner:
+                raise InvalidInputError(
+                    f"tasks: {other.name!r} and {task.name!r} share their states and captions; name one of them."
+                )
     return tasks
 
 

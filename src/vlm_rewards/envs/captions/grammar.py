@@ -138,9 +138,7 @@ def jaccard(first: str, second: str) -> float:
 
 
 _PROMPT_WORDS = frozenset(content_words(prompt) for prompt in PAPER_PROMPTS)
-_GOAL_WORDS = tuple(
-    content_words(prompt) for prompts in (PAPER_GOALS, *PARAPHRASES.values()) for prompt in prompts
-)
+_GOAL_WORDS = tuple(content_words(prompt) for prompts in (PAPER_GOALS, *PARAPHRASES.values()) for prompt in prompts)
 
 
 NEAREST_ALLOWED = 0.75

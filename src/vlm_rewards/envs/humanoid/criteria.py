@@ -1,8 +1,8 @@
 """Table 2 of the paper as measurements: when a state of the humanoid fulfils each of the eight poses.
 
-Every criterion is a *margin*: the least of its conditions, each divided by how
-much of it makes a clear case. At 0 or above the criterion holds; below, the
-margin says how far off the state is, which policies can learn from.
+A criterion is a list of *conditions*, each a difference divided by how much of it
+makes a clear case. It holds where all are 0 or above. The least of them is the
+criterion's *margin*; below 0 it says how far off the state is.
 
 The thresholds were set after 400 states had been labelled from their pictures
 alone (``docs/measurements/humanoid-labels``), and are held against those labels.
@@ -19,11 +19,12 @@ import numpy as np
 
 from vlm_rewards.envs.humanoid.body import Body, shared_meter
 
+Conditions = Callable[[Body], tuple[float, ...]]
 Margin = Callable[[Body], float]
 
 
-def _standing(b: Body) -> float:
-    return min(
+def _standing(b: Body) -> tuple[float, ...]:
+    return (
         (b.head - 1.25) / 0.1,  # m; 1.48 with straight legs on the floor
         (b.pelvis - 0.58) / 0.1,  # m; 0.77 with straight legs
         (0.72 - b.tilt) / 0.25,  # rad: 41 degrees
@@ -33,8 +34,8 @@ def _standing(b: Body) -> float:
     )
 
 
-def _kneeling(b: Body) -> float:
-    return min(
+def _kneeling(b: Body) -> tuple[float, ...]:
+    return (
         (0.22 - float(b.knees.max())) / 0.1,
         (0.18 - float(b.knees.mean())) / 0.1,
         (0.65 - b.tilt) / 0.25,
@@ -42,12 +43,12 @@ def _kneeling(b: Body) -> float:
         (b.trunk_low - 0.25) / 0.1,
         (0.42 - b.balance) / 0.15,
         (0.15 - b.lowest) / 0.1,
-        -_lotus(b),  # seated cross-legged is not kneeling
+        -min(_lotus(b)),  # seated cross-legged is not kneeling
     )
 
 
-def _lotus(b: Body) -> float:
-    return min(
+def _lotus(b: Body) -> tuple[float, ...]:
+    return (
         (0.27 - b.pelvis) / 0.1,
         (0.3 - float(b.knees.max())) / 0.1,
         (float(b.knee_out.min()) - 0.12) / 0.08,
@@ -57,12 +58,12 @@ def _lotus(b: Body) -> float:
     )
 
 
-def _arms_raised(b: Body) -> float:
-    return min(_standing(b), (float(b.hand_above_head.min()) - 0.05) / 0.1)
+def _arms_raised(b: Body) -> tuple[float, ...]:
+    return (*_standing(b), (float(b.hand_above_head.min()) - 0.05) / 0.1)
 
 
-def _splits(b: Body) -> float:
-    return min(
+def _splits(b: Body) -> tuple[float, ...]:
+    return (
         (0.25 - b.pelvis) / 0.1,
         (0.55 - float(b.knee_bend.max())) / 0.3,  # rad: 31 degrees
         (b.leg_spread - 1.4) / 0.3,  # rad: 80 degrees, of the 127 that the hips allow
@@ -71,10 +72,10 @@ def _splits(b: Body) -> float:
     )
 
 
-def _hands_on_hips(b: Body) -> float:
+def _hands_on_hips(b: Body) -> tuple[float, ...]:
     forward, outward, up = b.hand_in_pelvis.T
-    return min(
-        _standing(b),
+    return (
+        *_standing(b),
         (0.14 - float(np.abs(up - 0.06).max())) / 0.08,
         (0.3 - float(outward.max())) / 0.08,
         (0.2 - float(np.abs(forward).max())) / 0.08,
@@ -82,24 +83,24 @@ def _hands_on_hips(b: Body) -> float:
     )
 
 
-def _arms_crossed(b: Body) -> float:
-    return min(
-        _standing(b),
+def _arms_crossed(b: Body) -> tuple[float, ...]:
+    return (
+        *_standing(b),
         (-0.05 - float(b.hand_in_chest[:, 1].max())) / 0.06,  # each hand past the middle
         (float(b.hand_in_chest[:, 0].min()) - 0.1) / 0.06,  # before the chest
         0.3 if b.forearms_crossed else -0.3,
     )
 
 
-def _one_leg(b: Body) -> float:
+def _one_leg(b: Body) -> tuple[float, ...]:
     lifted = int(b.feet.argmax())
     before = float(b.foot_front[lifted] - b.foot_front[1 - lifted])
     # A foot that is set forward is lifted by a step already: up to 6 cm more are wanted of it.
     wanted = 0.14 + 0.06 * float(np.clip(before / 0.4, 0.0, 1.0))
-    return min(_standing(b), (float(b.feet[lifted]) - wanted) / 0.1)
+    return (*_standing(b), (float(b.feet[lifted]) - wanted) / 0.1)
 
 
-MARGINS: dict[str, Margin] = {
+CONDITIONS: dict[str, Conditions] = {
     "kneeling": _kneeling,
     "lotus": _lotus,
     "standing": _standing,
@@ -109,6 +110,14 @@ MARGINS: dict[str, Margin] = {
     "arms-crossed": _arms_crossed,
     "one-leg": _one_leg,
 }
+"""Conditions by task."""
+
+
+def _least(conditions: Conditions) -> Margin:
+    return lambda body: min(conditions(body))
+
+
+MARGINS: dict[str, Margin] = {pose: _least(conditions) for pose, conditions in CONDITIONS.items()}
 """Margins by task."""
 
 

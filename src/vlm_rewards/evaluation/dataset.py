@@ -1,0 +1,139 @@
+"""States with all that is known of them as a data set: one npz file, or a folder that `datasets` reads."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.evaluation.dataset_card import dataset_card
+from vlm_rewards.evaluation.states import StateSet, numbered_names
+from vlm_rewards.files import sync_folder, write_atomically, write_json
+from vlm_rewards.montage import write_png
+
+FACTS = "facts.json"
+"""File at the top of a data set's folder that says what it is; a folder without it is not ours."""
+TRAIN = Path("data") / "train"
+"""Where the pictures of a folder lie, and their ``metadata.jsonl``."""
+
+
+@dataclass(frozen=True)
+class StateDataset:
+    """States and what they are."""
+
+    states: StateSet
+    """The states."""
+    facts: dict[str, Any]
+    """JSON-able: task, criterion, command, how the states were drawn, provenance."""
+    state_names: tuple[str, ...] = ()
+    """Dimensions of the simulator's state, as many as ``states.states`` has columns; empty where it is not known."""
+    state_units: tuple[str, ...] = ()
+    """Their units, such as ``"rad"``; empty texts where there is none, and none at all where nobody said."""
+
+    def __post_init__(self) -> None:
+        width = 0 if self.states.states is None else self.states.states.shape[1]
+        if len(self.state_names) != width or len(self.state_units) not in (0, width):
+            raise InvalidInputError(
+                f"state_names and state_units must be as many as the numbers of a state, {width}, "
+                f"got {len(self.state_names)} and {len(self.state_units)}."
+            )
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Criteria whose labels are known beside the task's own."""
+        return tuple(self.states.all_labels or ())
+
+
+def write_npz(dataset: StateDataset, path: Path) -> Path:
+    """Write a data set as one compressed file of arrays, whole or not at all; nothing in it is pickled.
+
+    Args:
+        dataset: The states.
+        path: Name of the file; folders are made.
+
+    Returns:
+        ``path``. It has ``picture`` (uint8 ``[n size size 3]``), ``group`` (int64 ``[n]``), ``facts`` (JSON), and what
+        is known of ``label`` (bool ``[n]``), ``labels`` (bool ``[n c]``) with ``label_names``, ``state`` (float64
+        ``[n k]``) with ``state_names`` and ``state_units``, ``true_reward`` (float64 ``[n]``) and ``origin`` (text).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **_arrays(dataset))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return path
+
+
+def _arrays(dataset: StateDataset) -> dict[str, Any]:
+    states = dataset.states
+    arrays: dict[str, Any] = {"picture": states.frames, "group": states.groups}
+    single = {"label": states.labels, "true_reward": states.true_rewards, "state": states.states}
+    arrays |= {name: values for name, values in single.items() if values is not None}
+    if states.states is not None:
+        arrays |= {
+            "state_names": np.array(dataset.state_names),
+            "state_units": np.array(dataset.state_units, dtype="U"),
+        }
+    if states.all_labels:
+        arrays["labels"] = np.stack(list(states.all_labels.values()), axis=1)
+        arrays["label_names"] = np.array(dataset.label_names)
+    if states.origins:
+        arrays["origin"] = np.array(states.origins)
+    return {**arrays, "facts": np.array(json.dumps(dataset.facts))}
+
+
+def write_folder(dataset: StateDataset, folder: Path) -> Path:
+    """Write a data set as ``datasets.load_dataset("imagefolder", data_dir=folder)`` reads it.
+
+    Args:
+        dataset: The states.
+        folder: New or empty; made if it does not exist. Files that are in the way are replaced.
+
+    Returns:
+        ``folder``, with the pictures and ``metadata.jsonl`` in ``data/train``, ``README.md`` and `FACTS`.
+    """
+    train = folder / TRAIN
+    for name, frame in zip(numbered_names(0, len(dataset.states)), dataset.states.frames, strict=True):
+        write_png(frame, train / name)
+    lines = [json.dumps(row, allow_nan=False) + "\n" for row in _rows(dataset)]
+    write_atomically(train / "metadata.jsonl", "".join(lines).encode())
+    card = dataset_card(dataset.facts, next(_rows(dataset)), dataset.state_names, dataset.state_units)
+    write_atomically(folder / "README.md", card.encode())
+    state = {"state_names": list(dataset.state_names), "state_units": list(dataset.state_units)}
+    write_json(folder / FACTS, {**dataset.facts, **(state if dataset.state_names else {})})
+    return folder
+
+
+def _rows(dataset: StateDataset) -> Iterator[dict[str, Any]]:
+    """What is known of each state: Python's own numbers, and None for those that JSON does not have."""
+    states = dataset.states
+    for index, name in enumerate(numbered_names(0, len(states))):
+        row: dict[str, Any] = {"file_name": name}
+        if states.labels is not None:
+            row["label"] = bool(states.labels[index])
+        row |= {f"label_{criterion}": bool(held[index]) for criterion, held in (states.all_labels or {}).items()}
+        if states.states is not None:
+            row["state"] = [_finite(value) for value in states.states[index].tolist()]
+        if states.true_rewards is not None:
+            row["true_reward"] = _finite(float(states.true_rewards[index]))
+        row["group"] = int(states.groups[index])
+        if states.origins:
+            row["origin"] = states.origins[index]
+        yield row
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
