@@ -11,7 +11,7 @@ from vlm_rewards.envs.humanoid.generator import PoseStates, judge_all
 from vlm_rewards.envs.humanoid.model import POSITIONS, HumanoidModel
 from vlm_rewards.envs.humanoid.policies import OBSERVED, PoseNetwork, criterion_networks
 from vlm_rewards.envs.humanoid.posed_states import draw_state
-from vlm_rewards.envs.humanoid.poses import FAMILIES, family_named
+from vlm_rewards.envs.humanoid.poses import FAMILIES, draw_pose, family_named
 from vlm_rewards.envs.humanoid.visited import visited_states
 from vlm_rewards.envs.tasks import StateGenerator
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
@@ -40,8 +40,6 @@ def test_posed_states_are_possible_ones(robot: HumanoidModel) -> None:
 
 @pytest.mark.parametrize("family", [family.name for family in FAMILIES])
 def test_every_family_stands_on_the_floor_unless_it_is_lifted(robot: HumanoidModel, family: str) -> None:
-    from vlm_rewards.envs.humanoid.poses import draw_pose
-
     rng, chosen = np.random.default_rng(1), family_named(family)
     for _ in range(5):
         positions = draw_pose(chosen, rng, robot)
@@ -88,8 +86,13 @@ def test_a_network_is_its_layers() -> None:
     network = PoseNetwork(layers)
     observation = rng.normal(size=OBSERVED)
     told = np.concatenate([observation, [0, 0, 1, 0, 0, 0, 0, 0]])
-    hidden = np.array([max(0.0, sum(w * x for w, x in zip(row, told, strict=True)) + b) for row, b in zip(*layers[0])])
-    expected = [0.4 * np.tanh(sum(w * x for w, x in zip(row, hidden)) + b) for row, b in zip(*layers[1])]
+
+    def dense(values: np.ndarray, weights: np.ndarray, biases: np.ndarray) -> list[float]:
+        rows = zip(weights, biases, strict=True)
+        return [sum(w * x for w, x in zip(row, values, strict=True)) + bias for row, bias in rows]
+
+    hidden = np.maximum(dense(told, *layers[0]), 0.0)
+    expected = 0.4 * np.tanh(dense(hidden, *layers[1]))
     assert network.act(observation, 2) == pytest.approx(expected)
     assert network.poses == 8
 
