@@ -23,7 +23,7 @@ class PoseStates:
         pose: One of `vlm_rewards.envs.humanoid.criteria.MARGINS`.
     """
 
-    sources = SOURCES
+    sources: tuple[str, ...] = SOURCES
 
     def __init__(self, pose: str) -> None:
         self.pose = pose

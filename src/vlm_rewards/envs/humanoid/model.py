@@ -52,9 +52,10 @@ class HumanoidModel:
     """
 
     def __init__(self) -> None:
-        import mujoco
+        import mujoco as bindings
         from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 
+        mujoco: Any = bindings  # compiled: its names are not known to type checkers
         self._mujoco = mujoco
         self.model = mujoco.MjModel.from_xml_path(expand_model_path("humanoid.xml"))
         self.data = mujoco.MjData(self.model)
@@ -167,7 +168,7 @@ def joint_vector(angles: Mapping[str, float]) -> np.ndarray:
     model's left shoulders turn the other way; the sign of a name without a side
     is that of the right one.
     """
-    values = dict.fromkeys(JOINTS, 0.0)
+    values: dict[str, float] = dict.fromkeys(JOINTS, 0.0)
     for name, angle in angles.items():
         if name in values:
             values[name] = angle

@@ -231,7 +231,7 @@ def draw_pose(family: Family, rng: np.random.Generator, body: HumanoidModel) -> 
         joints, turn[0] = mirrored(joints), -turn[0]
     yaw = rng.normal(0, math.radians(22)) if rng.random() < 0.85 else rng.uniform(-math.pi, math.pi)
     place = rng.normal(0.0, 0.15, 2)
-    positions = np.concatenate([place, [1.0], quaternion(*turn, yaw), joints])
+    positions = np.concatenate([place, [1.0], quaternion(float(turn[0]), float(turn[1]), yaw), joints])
     ground(positions, body)
     if family.balanced:
         _balance(positions, turn, yaw, body)
@@ -285,5 +285,5 @@ def _balance(positions: np.ndarray, turn: np.ndarray, yaw: float, body: Humanoid
         turn[1] -= math.atan2(turned[0], height)
         turn[0] += math.atan2(turned[1], height)
         turn[:] = np.clip(turn, -0.9, 0.9)
-        positions[3:7] = quaternion(*turn, yaw)
+        positions[3:7] = quaternion(float(turn[0]), float(turn[1]), yaw)
         ground(positions, body)
