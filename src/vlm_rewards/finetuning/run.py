@@ -179,7 +179,8 @@ def _progress(console: Console | None) -> Iterator[Progress]:
 def settings_of(config: FinetuneConfig) -> dict[str, Any]:
     """The settings that decide the weights, as they are written to the record."""
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(config).items()}
-    return {key: value for key, value in settings.items() if key not in ("out", "overwrite")}
+    left_out = ("out", "overwrite") if config.shares else ("out", "overwrite", "shares")  # older records have none
+    return {key: value for key, value in settings.items() if key not in left_out}
 
 
 def command_line(config: FinetuneConfig) -> str:

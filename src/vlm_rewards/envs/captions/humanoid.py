@@ -269,7 +269,7 @@ def _degree(measure: Measure, weight: float, *texts: str) -> Said:
 
 
 def _almost(measure: Measure, weight: float, *texts: str) -> Said:
-    return measure, Wording(between((-2.5, -1.0), (-0.2, 0.6)), texts, weight)
+    return measure, Wording(between((-1.6, -0.7), (-0.2, 0.6)), texts, weight)
 
 
 POSTURES: tuple[Said, ...] = (
@@ -602,7 +602,7 @@ def _sentence(look: Look, body: Body, rng: np.random.Generator) -> str | None:
 
 
 def _say(group: Sequence[Said], body: Body, rng: np.random.Generator) -> str | None:
-    return say([(wording, measure(body)) for measure, wording in group], rng)
+    return say([(wording, float(measure(body))) for measure, wording in group], rng)
 
 
 def _tail(look: Look, body: Body, rng: np.random.Generator) -> str:

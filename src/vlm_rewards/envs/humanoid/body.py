@@ -136,8 +136,8 @@ class BodyMeter:
         trunk = torso[:, 2]
         front, left = np.append(heading, 0.0), np.append(side, 0.0)
         touching = self._all[heights < max(heights.min(), 0.0) + TOUCH]
-        contact = places[touching, :2]
-        middle = (contact.min(axis=0) + contact.max(axis=0)) / 2
+        level = np.stack([heading, side], axis=1)  # the robot's own axes: where it faces must not matter
+        contact, mass = places[touching, :2] @ level, data.subtree_com[self._torso, :2] @ level
         hand_in_chest = _seen_from(hands, bodies[self._torso], torso)
         elbow_in_chest = _seen_from(elbows, bodies[self._torso], torso)
         return Body(
@@ -168,7 +168,7 @@ class BodyMeter:
             hand_above_head=hands[:, 2] - places[self._parts[0], 2],
             hands_apart=float(np.linalg.norm(hands[0] - hands[1])),
             forearms_crossed=_crossed(elbow_in_chest, hand_in_chest),
-            balance=float(np.linalg.norm(data.subtree_com[self._torso, :2] - middle)),
+            balance=float(np.linalg.norm(mass - (contact.min(axis=0) + contact.max(axis=0)) / 2)),
             fall=float(-data.qvel[2]),
         )
 
