@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlm_rewards.cli.common import load_encoder_for
+from vlm_rewards.cli.common import captioned_for, load_encoder_for
 from vlm_rewards.encoders.loading import trained_on
 from vlm_rewards.encoders.sources import bundled_folder
 from vlm_rewards.envs import get_task
@@ -39,3 +39,16 @@ def test_an_encoder_is_known_to_know_a_task_or_not(
 
 def test_a_pretrained_model_was_trained_on_no_task_of_ours() -> None:
     assert trained_on("RN50/openai") is None
+
+
+@pytest.mark.parametrize(
+    ("encoders", "task", "captioned"),
+    [
+        ([{"name": "bundled", "in_domain": True}], "cartpole", True),
+        ([{"name": "bundled", "in_domain": True}], "splits", False),
+        ([{"name": "RN50/openai", "in_domain": None}], "splits", True),
+        ([{"name": "RN50/openai"}, {"name": "bundled", "in_domain": True}], "splits", False),
+    ],
+)
+def test_a_record_does_not_call_a_strangers_scores_in_domain(encoders: list[dict], task: str, captioned: bool) -> None:
+    assert captioned_for(encoders, get_task(task)) is captioned

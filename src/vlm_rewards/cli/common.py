@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from rich.console import Console
@@ -65,7 +65,7 @@ def load_encoder_for(
     """
     encoder = load_encoder(name, device=device, dtype=dtype)
     if encoder.describe().get("in_domain"):
-        if _knows(name, task):
+        if knows(name, task):
             text, style = f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}", "dim"
         else:
             text, style = f"warning: {STRANGER_WARNING.format(encoder=encoder.name, task=task.name)}", "yellow"
@@ -74,8 +74,13 @@ def load_encoder_for(
     return encoder
 
 
-def _knows(name: str, task: Task) -> bool:
-    """Whether an encoder that was trained on pictures of simulators was trained on this task's."""
+def knows(name: str, task: Task) -> bool:
+    """Whether an encoder that was trained on pictures of simulators was trained on this task's.
+
+    Args:
+        name: As `load_encoder` takes it; of one that was not trained so it says whether it could have been.
+        task: The task.
+    """
     if task.captioner is None:
         return False
     tasks = trained_on(name)
@@ -83,6 +88,17 @@ def _knows(name: str, task: Task) -> bool:
         return True
     others = [get_task(one) for one in tasks if one in list_tasks()]
     return task.name in tasks or any(other.captioner is task.captioner for other in others)
+
+
+def captioned_for(encoders: Sequence[Mapping[str, Any]], task: Task) -> bool:
+    """Whether what a record says of encoders trained on simulators is of this task's: all of them know it.
+
+    Args:
+        encoders: As they describe themselves.
+        task: The task.
+    """
+    trained = [str(encoder["name"]) for encoder in encoders if encoder.get("in_domain")]
+    return task.captioner is not None and all(knows(name, task) for name in trained)
 
 
 def load_reward(config: TrainConfig, console: Console) -> StateReward | PotentialShaping:

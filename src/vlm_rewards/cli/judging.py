@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vlm_rewards.arrays import Embeddings, Frame, Frames
-from vlm_rewards.cli.common import load_encoder_for, say
+from vlm_rewards.cli.common import captioned_for, load_encoder_for, say
 from vlm_rewards.cli.state_choice import ChosenStates, StateOptions
 from vlm_rewards.cli.task_choice import AboutTask
 from vlm_rewards.encoders import ImageTextEncoder
@@ -162,7 +162,7 @@ def record_of(
         "command": command,
         "task": task.name,
         "criterion": task.criterion_text,
-        "captioned": task.captioner is not None,
+        "captioned": captioned_for(told["encoders"], task),
         "states": states.facts,
         "labels": None if options.labels is None else options.labels.name,
         **told,

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vlm_rewards.cli.common import command_line, load_encoder_for, say
+from vlm_rewards.cli.common import captioned_for, command_line, load_encoder_for, say
 from vlm_rewards.cli.judging import check_alphas, check_encoders, check_out
 from vlm_rewards.cli.task_choice import AboutTask, read_about_task
 from vlm_rewards.encoders.cache import EmbeddingCache
@@ -98,7 +98,7 @@ def main(arguments: list[str]) -> int:
         "command": command_line("landscape", arguments),
         "task": task.name,
         "criterion": task.criterion_text,
-        "captioned": task.captioner is not None,
+        "captioned": captioned_for([one.encoder for one in found], task),
         "goal": goal,
         "baseline": baseline,
         "dimension": line.label,
