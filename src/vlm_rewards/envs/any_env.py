@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.envs.registration import EnvSpec
 
 from vlm_rewards.envs.headless import configure_headless
-from vlm_rewards.envs.mujoco_drawing import CameraStrip, camera_id, draw_cheaply, is_mujoco
+from vlm_rewards.envs.mujoco_drawing import CameraStrip, camera_id, draw_cheaply, mujoco_class
 from vlm_rewards.envs.mujoco_models import Textures, View, check_textures, look_from, with_textures
 from vlm_rewards.envs.tasks import Task
 from vlm_rewards.errors import InvalidInputError, unknown_name
@@ -233,7 +233,7 @@ def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> g
     for name in ("render_mode", "max_episode_steps"):
         if name in settings:
             raise InvalidInputError(f"env_kwargs must not hold {name!r}; it is set by itself or by horizon.")
-    mujoco, view = is_mujoco(spec), config.free_camera()
+    mujoco, view = mujoco_class(spec), config.free_camera()
     given = {"cameras": config.cameras, "textures": config.textures != "original", "view": view}
     for name, value in given.items():
         if value and not mujoco:
@@ -244,7 +244,9 @@ def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> g
         settings = {"width": image_size, "height": image_size, **settings}
     limit = {} if config.horizon is None else {"max_episode_steps": config.horizon}
     try:
-        chosen = config.env_id if config.textures == "original" else _in_textures(spec, config.textures)
+        chosen: str | EnvSpec = config.env_id
+        if mujoco is not None and config.textures != "original":
+            chosen = _in_textures(spec, mujoco, config.textures)
         env = gym.make(chosen, render_mode="rgb_array", disable_env_checker=True, **limit, **settings)
     except InvalidInputError:
         raise
@@ -264,10 +266,9 @@ def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> g
     return env
 
 
-def _in_textures(spec: EnvSpec, textures: Textures) -> EnvSpec:
+def _in_textures(spec: EnvSpec, kind: type[Any], textures: Textures) -> EnvSpec:
     """The same environment, whose class draws its model in other textures; its id, arguments and limit stay."""
-    edited, creator = copy.deepcopy(spec), spec.entry_point
-    kind: Any = load_env_creator(creator) if isinstance(creator, str) else creator
+    edited = copy.deepcopy(spec)
     edited.entry_point = with_textures(kind, textures)
     return edited
 

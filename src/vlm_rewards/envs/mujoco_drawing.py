@@ -22,18 +22,25 @@ _SLICES, _STACKS = 12, 8
 """Facets around and along round bodies; MuJoCo's own are 28 and 16."""
 
 
-def is_mujoco(spec: EnvSpec) -> bool:
-    """Whether an environment is one of Gymnasium's MuJoCo kind, which takes ``width``, ``height`` and cameras."""
+def mujoco_class(spec: EnvSpec) -> type[Any] | None:
+    """The class of an environment of Gymnasium's MuJoCo kind, which takes ``width``, ``height`` and cameras.
+
+    Args:
+        spec: Of any environment.
+
+    Returns:
+        Its class; None where it is of another kind.
+    """
     creator = spec.entry_point
     try:
         if isinstance(creator, str):
             creator = load_env_creator(creator)
         if not isinstance(creator, type):
-            return False
+            return None
         from gymnasium.envs.mujoco import MujocoEnv
     except ImportError:
-        return False
-    return issubclass(creator, MujocoEnv)
+        return None
+    return creator if issubclass(creator, MujocoEnv) else None
 
 
 def draw_cheaply(env: gym.Env[Any, Any], without: Sequence[Luxury] = get_args(Luxury)) -> None:

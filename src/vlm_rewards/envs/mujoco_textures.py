@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from vlm_rewards.envs.painting import flat, mix, smoothstep, to_picture
+
 _SEED = 3
 _SKY_SIZE, _FLOOR_SIZE, _SKIN_SIZE = 128, 256, 64
 _ZENITH, _HORIZON, _GROUND, _CLOUD = (58, 122, 200), (206, 226, 242), (150, 158, 160), (250, 251, 253)
@@ -120,14 +122,14 @@ def sky() -> np.ndarray:
     directions = np.concatenate([np.stack(face, axis=-1) for face in faces])
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     height = directions[..., 1]
-    picture = _mix(_flat(_HORIZON), _flat(_ZENITH), _smoothstep(0.0, 0.7, height))
+    picture = mix(flat(_HORIZON), flat(_ZENITH), smoothstep(0.0, 0.7, height))
     # Clouds lie in a layer: seen flatter and denser towards the horizon.
     layer = directions[..., [0, 2]] / (np.maximum(height, 0.0)[..., None] + 0.25)
     noise = _cloud_noise(layer)
-    cover = _smoothstep(0.5, 0.72, noise) * _smoothstep(0.02, 0.2, height)
-    picture = _mix(picture, _flat(_CLOUD), 0.85 * cover)
-    picture = _mix(picture, _flat(_GROUND), _smoothstep(0.0, 0.06, -height))
-    return _picture(picture)
+    cover = smoothstep(0.5, 0.72, noise) * smoothstep(0.02, 0.2, height)
+    picture = mix(picture, flat(_CLOUD), 0.85 * cover)
+    picture = mix(picture, flat(_GROUND), smoothstep(0.0, 0.06, -height))
+    return to_picture(picture)
 
 
 @lru_cache(maxsize=1)
@@ -138,11 +140,11 @@ def floor() -> np.ndarray:
     shades = np.array([[1.04, 0.95], [0.93, 1.02]]) + rng.uniform(-0.01, 0.01, (2, 2))
     shade = np.kron(shades, np.ones((half, half)))
     grain = 1 + 0.05 * (_repeating_noise(rng, _FLOOR_SIZE, 8, 4) - 0.5)
-    picture = _flat(_TILE) * (shade * grain)[..., None]
+    picture = flat(_TILE) * (shade * grain)[..., None]
     place = (np.arange(_FLOOR_SIZE) + 0.5) % half
     edge = np.minimum(place, half - place)
-    joint = 1 - _smoothstep(1.0, 3.0, np.minimum(edge[:, None], edge[None, :]))
-    return _picture(_mix(picture, _flat(_GROUT), joint))
+    joint = 1 - smoothstep(1.0, 3.0, np.minimum(edge[:, None], edge[None, :]))
+    return to_picture(mix(picture, flat(_GROUT), joint))
 
 
 @lru_cache(maxsize=1)
@@ -151,13 +153,13 @@ def skin() -> np.ndarray:
     rng = np.random.default_rng(_SEED + 1)
     place = np.arange(_SKIN_SIZE) + 0.5
     edge = np.minimum(place, _SKIN_SIZE - place)
-    seam = 1 - _smoothstep(0.5, 2.0, np.minimum(edge[:, None], edge[None, :]))
+    seam = 1 - smoothstep(0.5, 2.0, np.minimum(edge[:, None], edge[None, :]))
     faces = []
     for _ in range(6):
         strokes = np.repeat(_repeating_noise(rng, _SKIN_SIZE, 16, 2)[:, :1], _SKIN_SIZE, axis=1)
         shade = 1 + 0.06 * (strokes - 0.5) + 0.03 * (_repeating_noise(rng, _SKIN_SIZE, 4, 3) - 0.5)
-        faces.append(_mix(_flat(_METAL) * shade[..., None], _flat(_SEAM), 0.8 * seam))
-    return _picture(np.concatenate(faces))
+        faces.append(mix(flat(_METAL) * shade[..., None], flat(_SEAM), 0.8 * seam))
+    return to_picture(np.concatenate(faces))
 
 
 def _cloud_noise(points: np.ndarray) -> np.ndarray:
@@ -188,22 +190,3 @@ def _repeating_noise(rng: np.random.Generator, size: int, cells: int, octaves: i
         rows = grid[low] * (1 - part)[:, None] + grid[high] * part[:, None]
         total += (rows[:, low] * (1 - part) + rows[:, high] * part) * 0.5**octave
     return total / (2 - 0.5 ** (octaves - 1))
-
-
-def _smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    """0 below ``low``, 1 above ``high``, smooth between."""
-    t = ((value - low) / (high - low)).clip(0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def _flat(colour: tuple[int, int, int]) -> np.ndarray:
-    return np.array(colour, dtype=np.float64)
-
-
-def _mix(below: np.ndarray, above: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Blend colours ``[... 3]`` with weights ``[...]`` in [0, 1]."""
-    return below + (above - below) * weight[..., None]
-
-
-def _picture(values: np.ndarray) -> np.ndarray:
-    return np.round(values).clip(0, 255).astype(np.uint8)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_rewards.envs.canvas import View
+from vlm_rewards.envs.painting import flat, mix, smoothstep, to_picture
 
 MASTER_SIZE = 960
 """Side in pixels of the landscape before it is resized."""
@@ -49,16 +50,16 @@ def _master(left: float, bottom: float, extent: float, road: Callable[[np.ndarra
     picture = _sky(unit, rng)
     picture = _hills(picture, unit, rng)
     picture = _mountain(picture, x, y, road(x), extent / MASTER_SIZE, rng)
-    return Image.fromarray(np.round(picture).clip(0, 255).astype(np.uint8))
+    return Image.fromarray(to_picture(picture))
 
 
 def _sky(unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blue from dark to light going down, with drifting clouds."""
-    picture = _mix(_flat(_TOP_SKY), _flat(_LOW_SKY), _smoothstep(0.0, 0.62, unit)[:, None])
+    picture = mix(flat(_TOP_SKY), flat(_LOW_SKY), smoothstep(0.0, 0.62, unit)[:, None])
     picture = np.broadcast_to(picture, (MASTER_SIZE, MASTER_SIZE, 3))
     noise = _noise(rng, (4, 9), octaves=5)
-    band = _smoothstep(0.0, 0.08, unit) * (1 - _smoothstep(0.26, 0.42, unit))
-    return _mix(picture, _flat(_CLOUD), 0.92 * _smoothstep(0.54, 0.72, noise) * band[:, None])
+    band = smoothstep(0.0, 0.08, unit) * (1 - smoothstep(0.26, 0.42, unit))
+    return mix(picture, flat(_CLOUD), 0.92 * smoothstep(0.54, 0.72, noise) * band[:, None])
 
 
 def _hills(picture: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -66,8 +67,8 @@ def _hills(picture: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> n
     for colour, height, spread in ((_FAR_HILLS, 0.52, 0.16), (_NEAR_HILLS, 0.40, 0.14)):
         ridge = height + spread * (_noise(rng, (6, 1), octaves=5)[0] - 0.5) * 2
         shade = 1 + 0.14 * (_noise(rng, (24, 24), octaves=3) - 0.5)
-        inside = _smoothstep(0.0, 0.002, ridge[None, :] - (1 - unit[:, None]))
-        picture = _mix(picture, _flat(colour) * shade[..., None], inside)
+        inside = smoothstep(0.0, 0.002, ridge[None, :] - (1 - unit[:, None]))
+        picture = mix(picture, flat(colour) * shade[..., None], inside)
     return picture
 
 
@@ -79,14 +80,14 @@ def _mountain(
     coarse, fine = _noise(rng, (7, 7), octaves=6), _noise(rng, (40, 40), octaves=4)
     light = np.gradient(coarse, axis=1) * MASTER_SIZE * 0.045 + 0.9 * (fine - 0.5) + 0.5
     strata = 0.12 * np.sin(90 * (y + 0.12 * coarse + 0.1 * x))
-    ground = _mix(_flat(_DARK_ROCK), _flat(_LIGHT_ROCK), (light + strata).clip(0, 1))
-    grass = _mix(_flat(_DARK_GRASS), _flat(_LIGHT_GRASS), (0.5 + 1.6 * (fine - 0.5)).clip(0, 1))
+    ground = mix(flat(_DARK_ROCK), flat(_LIGHT_ROCK), (light + strata).clip(0, 1))
+    grass = mix(flat(_DARK_GRASS), flat(_LIGHT_GRASS), (0.5 + 1.6 * (fine - 0.5)).clip(0, 1))
     low = road + 0.5 * (coarse - 0.5)
-    ground = _mix(ground, grass, (1 - _smoothstep(0.45, 0.62, low)) * (1 - _smoothstep(0.10, 0.22, depth + fine * 0.1)))
-    snow = _flat(_SNOW) * (0.86 + 0.14 * light.clip(0, 1))[..., None]
-    ground = _mix(ground, snow, _smoothstep(0.0, 0.03, y - 0.84 + 0.34 * (coarse - 0.5) + 0.12 * (fine - 0.5)))
-    ground = _mix(ground, _flat(_ROAD), 1 - _smoothstep(_ROAD_DEPTH, _ROAD_DEPTH + pixel, depth))
-    return _mix(picture, ground, _smoothstep(-pixel, pixel, depth))
+    ground = mix(ground, grass, (1 - smoothstep(0.45, 0.62, low)) * (1 - smoothstep(0.10, 0.22, depth + fine * 0.1)))
+    snow = flat(_SNOW) * (0.86 + 0.14 * light.clip(0, 1))[..., None]
+    ground = mix(ground, snow, smoothstep(0.0, 0.03, y - 0.84 + 0.34 * (coarse - 0.5) + 0.12 * (fine - 0.5)))
+    ground = mix(ground, flat(_ROAD), 1 - smoothstep(_ROAD_DEPTH, _ROAD_DEPTH + pixel, depth))
+    return mix(picture, ground, smoothstep(-pixel, pixel, depth))
 
 
 def _noise(rng: np.random.Generator, cells: tuple[int, int], octaves: int) -> np.ndarray:
@@ -98,18 +99,3 @@ def _noise(rng: np.random.Generator, cells: tuple[int, int], octaves: int) -> np
         total += np.asarray(smooth) * 0.5**octave
         weight += 0.5**octave
     return (total / weight - 0.5) * 1.3 + 0.5
-
-
-def _smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    """0 below ``low``, 1 above ``high``, smooth between."""
-    t = ((value - low) / (high - low)).clip(0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def _flat(colour: tuple[int, int, int]) -> np.ndarray:
-    return np.array(colour, dtype=np.float32)
-
-
-def _mix(below: np.ndarray, above: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Blend colours ``[... 3]`` with weights ``[...]`` in [0, 1]."""
-    return below + (above - below) * weight[..., None]

@@ -157,10 +157,7 @@ def _toppling(b: Body) -> float:
 
 
 def _one_leg(b: Body) -> float:
-    lifted = int(b.feet.argmax())
-    before = float(b.foot_front[lifted] - b.foot_front[1 - lifted])
-    wanted = 0.14 + 0.06 * float(np.clip(before / 0.4, 0.0, 1.0))
-    return min(_standing(b), (float(b.feet[lifted]) - wanted) / 0.09)
+    return min(_standing(b), b.foot_lift / 0.09)
 
 
 def _two_feet(b: Body) -> float:

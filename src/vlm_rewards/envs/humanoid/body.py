@@ -35,8 +35,6 @@ class Body:
     """Height of the lowest point of chest, waist and head, in m."""
     tilt: float
     """Angle between the upper trunk's axis and the vertical, in rad: 0 upright, pi/2 lying, more upside down."""
-    pelvis_tilt: float
-    """The same of the pelvis."""
     lean: tuple[float, float]
     """Horizontal part of the trunk's axis along the robot's front and its left, in [-1, 1]."""
     face_up: float
@@ -51,20 +49,16 @@ class Body:
     """Height of the lowest point of each hand, in m: float64 ``[2]``."""
     knee_bend: np.ndarray
     """Angle at each knee, in rad; 0 is stretched: float64 ``[2]``."""
-    thighs: np.ndarray
-    """Direction from each hip to the knee: float64 ``[2 3]``."""
     shins: np.ndarray
     """Direction from each knee to the foot: float64 ``[2 3]``."""
     legs: np.ndarray
     """Direction from each hip to the foot: float64 ``[2 3]``."""
     knee_out: np.ndarray
     """How far each knee lies outwards of its hip, across the heading, in m: float64 ``[2]``."""
-    knee_front: np.ndarray
-    """How far each knee lies before its hip, along the heading, in m: float64 ``[2]``."""
     foot_out: np.ndarray
     """The same as `knee_out` of each foot."""
     foot_front: np.ndarray
-    """The same as `knee_front` of each foot."""
+    """How far each foot lies before its hip, along the heading, in m: float64 ``[2]``."""
     hand_in_chest: np.ndarray
     """Each hand seen from the chest, in m: forward, outward (away from the middle), up: float64 ``[2 3]``."""
     elbow_in_chest: np.ndarray
@@ -79,13 +73,16 @@ class Body:
     """Whether the forearms cross as seen from before the chest."""
     balance: float
     """Horizontal distance of the centre of mass from the middle of what touches the floor, in m."""
-    fall: float
-    """Downward velocity of the trunk, in m/s."""
 
     @property
-    def feet_apart(self) -> float:
-        """How far the feet are apart across the heading, in m."""
-        return float(self.foot_out.sum()) + 0.2
+    def foot_lift(self) -> float:
+        """How far the higher foot is above what counts as lifted, in m.
+
+        That is 14 cm, and up to 6 cm more where it is set forward: a step lifts a foot already.
+        """
+        lifted = int(self.feet.argmax())
+        before = float(self.foot_front[lifted] - self.foot_front[1 - lifted])
+        return float(self.feet[lifted]) - (0.14 + 0.06 * float(np.clip(before / 0.4, 0.0, 1.0)))
 
     @property
     def leg_spread(self) -> float:
@@ -147,7 +144,6 @@ class BodyMeter:
             pelvis=float(by_geom[self._parts[2]]),
             trunk_low=float(by_geom[self._trunk].min()),
             tilt=_angle(trunk[2]),
-            pelvis_tilt=_angle(pelvis[2, 2]),
             lean=(float(trunk @ front), float(trunk @ left)),
             face_up=float(torso[2, 0]),
             heading=heading,
@@ -155,11 +151,9 @@ class BodyMeter:
             feet=by_geom[self._feet],
             hands=by_geom[self._hands],
             knee_bend=-data.qpos[self._knees],
-            thighs=_unit(knees - hips),
             shins=_unit(feet - knees),
             legs=_unit(feet - hips),
             knee_out=((knees - hips)[:, :2] * outward).sum(axis=1),
-            knee_front=(knees - hips)[:, :2] @ heading,
             foot_out=((feet - hips)[:, :2] * outward).sum(axis=1),
             foot_front=(feet - hips)[:, :2] @ heading,
             hand_in_chest=hand_in_chest,
@@ -169,7 +163,6 @@ class BodyMeter:
             hands_apart=float(np.linalg.norm(hands[0] - hands[1])),
             forearms_crossed=_crossed(elbow_in_chest, hand_in_chest),
             balance=float(np.linalg.norm(mass - (contact.min(axis=0) + contact.max(axis=0)) / 2)),
-            fall=float(-data.qvel[2]),
         )
 
 

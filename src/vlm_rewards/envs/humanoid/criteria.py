@@ -93,11 +93,7 @@ def _arms_crossed(b: Body) -> tuple[float, ...]:
 
 
 def _one_leg(b: Body) -> tuple[float, ...]:
-    lifted = int(b.feet.argmax())
-    before = float(b.foot_front[lifted] - b.foot_front[1 - lifted])
-    # A foot that is set forward is lifted by a step already: up to 6 cm more are wanted of it.
-    wanted = 0.14 + 0.06 * float(np.clip(before / 0.4, 0.0, 1.0))
-    return (*_standing(b), (float(b.feet[lifted]) - wanted) / 0.1)
+    return (*_standing(b), b.foot_lift / 0.1)
 
 
 CONDITIONS: dict[str, Conditions] = {

@@ -6,7 +6,7 @@ import numpy as np
 
 from vlm_rewards.envs.humanoid.body import shared_meter
 from vlm_rewards.envs.humanoid.criteria import MARGINS
-from vlm_rewards.envs.humanoid.model import POSITIONS, HumanoidModel
+from vlm_rewards.envs.humanoid.model import POSITIONS, shared_model
 from vlm_rewards.envs.humanoid.posed_states import draw_state
 from vlm_rewards.envs.humanoid.visited import visited_states
 from vlm_rewards.envs.tasks import GeneratedStates
@@ -54,7 +54,7 @@ class PoseStates:
 
     def _posed(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         rng = np.random.default_rng([seed, 1])
-        robot = HumanoidModel()
+        robot = shared_model()
         meter = shared_meter()
         wanted = {True: count // 2, False: count - count // 2}
         states, origins = [], []
@@ -83,7 +83,7 @@ def judge_all(states: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         By pose, bool ``[n]``.
     """
-    robot = HumanoidModel()
+    robot = shared_model()
     meter = shared_meter()
     held = {pose: np.zeros(len(states), dtype=bool) for pose in MARGINS}
     for row, state in enumerate(states):

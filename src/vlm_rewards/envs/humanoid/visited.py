@@ -12,7 +12,7 @@ import numpy as np
 
 from vlm_rewards.envs.humanoid.body import shared_meter
 from vlm_rewards.envs.humanoid.criteria import MARGINS
-from vlm_rewards.envs.humanoid.model import HORIZON, POSITIONS, VELOCITIES, HumanoidModel
+from vlm_rewards.envs.humanoid.model import HORIZON, POSITIONS, VELOCITIES, shared_model
 from vlm_rewards.envs.humanoid.policies import ACTION_LIMIT, PoseNetwork, criterion_networks
 from vlm_rewards.errors import InvalidInputError, check_count
 
@@ -89,7 +89,7 @@ class _Visitor:
 
     def __init__(self, pose: str, rng: np.random.Generator) -> None:
         self._pose, self._rng = pose, rng
-        self._robot = HumanoidModel()
+        self._robot = shared_model()
         self._networks = criterion_networks()
 
     def episode(self) -> tuple[str, np.ndarray, np.ndarray]:
