@@ -155,6 +155,7 @@ def test_a_run_from_the_command_line_to_the_table(capsys: pytest.CaptureFixture[
     assert record["evaluation"]["episodes"] == 3
     assert record["command"].startswith(f"vlm-rewards train cartpole --run-dir {folder} --seed 3 --steps=1200")
     assert record["encoder"]["in_domain"] is True
+    assert record["captioned"] is True
     assert set(record["seconds"]) == {"checkpoint", "collect_and_label", "update", "select", "training", "evaluation"}
     assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
     frames = list(read_frames(folder / record["evaluation"]["video"]))

@@ -122,8 +122,10 @@ def test_refuses_seeds_out_of_range(evaluator: PolicyEvaluator) -> None:
 
 def test_summary_by_hand() -> None:
     episodes = tuple(
-        EpisodeSummary(0, end_step=0, length=length, vlm_return=vlm, true_return=true, success=success)
-        for length, vlm, true, success in [(2, 1.0, 10.0, True), (4, 3.0, 10.0, False), (6, 5.0, 10.0, True)]
+        EpisodeSummary(
+            0, 0, length, vlm_return=vlm, true_return=10.0, success=won, criterion=share, last_half=share > 0.5
+        )
+        for length, vlm, won, share in [(2, 1.0, True, 0.5), (4, 3.0, False, 0.25), (6, 5.0, True, 1.0)]
     )
     summary = Evaluation(episodes, seed=7).to_dict()
     assert summary == {
@@ -137,12 +139,15 @@ def test_summary_by_hand() -> None:
         "successes": 2,
         "success_rate": 2 / 3,
         "success_interval_95": list(wilson_interval(2, 3)),
+        "held_share": pytest.approx(1.75 / 3),
+        "held_last_half": 1,
     }
 
 
 def test_summary_without_a_criterion() -> None:
     summary = Evaluation((EpisodeSummary(0, 0, 1, 1.0, 1.0, None),), seed=0).to_dict()
     assert (summary["successes"], summary["success_rate"], summary["success_interval_95"]) == (None, None, None)
+    assert (summary["held_share"], summary["held_last_half"]) == (None, None)
 
 
 def test_frames_for_a_video_are_the_states_reached() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,28 @@ def test_two_simulators_by_hand() -> None:
         EpisodeSummary(0, end_step=6, length=1, vlm_return=0.25, true_return=3.0, success=False),
         EpisodeSummary(1, end_step=6, length=3, vlm_return=6.0, true_return=60.0, success=None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("held", "last_half"),
+    [
+        ("11111", True),
+        ("00111", True),
+        ("11011", False),
+        ("00011", False),
+        ("11110", False),
+        ("0011", True),
+        ("1", True),
+    ],
+)
+def test_the_last_half_of_an_episode(held: str, last_half: bool) -> None:
+    ledger = EpisodeLedger(1)
+    for episode in range(2):  # the second one counts anew
+        for step, mark in enumerate(held):
+            ledger.observe(np.array([step + 1 == len(held)]), [{"true_reward": 0.0, "criterion": mark == "1"}])
+        (summary,) = ledger.label(episode * len(held), np.zeros((len(held), 1)))
+        assert summary.last_half is last_half
+        assert summary.criterion == held.count("1") / len(held)
 
 
 @settings(max_examples=50, deadline=None)

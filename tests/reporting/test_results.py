@@ -76,12 +76,22 @@ def test_rows_are_what_the_records_say(tmp_path: Path) -> None:
     write(tmp_path, RUN, BASELINES)
     scores = ("199.2 ± 1.2", "140.13 ± 0.50")
     assert cells(tmp_path) == [
-        ("cartpole", "random actions", "0/100 (0.0 to 3.7 %)", *scores, "-", "-"),
-        ("cartpole", "DQN, seed 1", "97/100 (91.5 to 99.0 %)", *scores, "60,160", "170"),
+        ("cartpole", "random actions", "0/100 (0.0 to 3.7 %)", "-", "-", *scores, "-", "-"),
+        ("cartpole", "DQN, seed 1", "97/100 (91.5 to 99.0 %)", "-", "-", *scores, "60,160", "170"),
     ]
+    assert "steps held" not in results_table(result_rows(gather([tmp_path])), with_task=True).heads
     notes = " ".join(footnotes(gather([tmp_path])))
     assert "Encoder: bundled (in-domain, not zero-shot; weights 0123456789ab)." in notes
     assert "Commit: abc. Machine: A processor, 2 cores." in notes
+
+
+def test_how_long_the_criterion_held_stands_beside_success(tmp_path: Path) -> None:
+    told = copy.deepcopy(RUN)
+    told["evaluation"] |= {"held_share": 0.8125, "held_last_half": 73}
+    write(tmp_path, told, BASELINES)
+    table = results_table(result_rows(gather([tmp_path])), with_task=False)
+    assert table.heads[1:4] == ("success (95 % interval)", "steps held", "all of last half")
+    assert [row[2:4] for row in table.rows] == [("-", "-"), ("81.2 %", "73/100")]
 
 
 def test_no_seed_is_left_out_and_failures_are_rows(tmp_path: Path) -> None:
@@ -152,6 +162,11 @@ def test_returns_of_several_rewards_are_not_to_be_compared() -> None:
 def test_encoders_are_flagged(encoder: dict[str, Any], config: dict[str, Any], note: str) -> None:
     assert encoder_note({"encoder": encoder, "config": config}).startswith(note)
     assert bool(encoder_note({"encoder": encoder, "config": config})) == bool(note)
+
+
+def test_an_encoder_of_other_simulators_is_a_stranger() -> None:
+    told = {"encoder": {"name": "mine", "in_domain": True}, "captioned": False}
+    assert encoder_note(told).startswith("trained on pictures of other simulators")
 
 
 def test_alarms_are_counted() -> None:

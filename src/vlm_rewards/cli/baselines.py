@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from vlm_rewards.cli.common import command_line, load_reward, print_evaluation
+from vlm_rewards.cli.common import captioned_for, command_line, load_reward, print_evaluation
 from vlm_rewards.cli.task_choice import read_about_task
 from vlm_rewards.errors import check_count
 from vlm_rewards.evaluation.policies import BASELINES, baseline_policy
@@ -86,6 +86,7 @@ def _record(chosen: _Arguments, config: TrainConfig, console: Console) -> dict[s
         "baseline": config.baseline,
         "alpha": config.alpha,
         "encoder": reward.encoder.describe(),
+        "captioned": captioned_for([reward.encoder.describe()], task),
         "seed": chosen.seed,
         "policies": policies,
         **source,

@@ -151,6 +151,10 @@ def print_evaluation(console: Console, evaluation: dict[str, Any], *, heading: s
         low, high = evaluation["success_interval_95"]
         rate = f"{evaluation['success_rate']:.1%} (95 % interval {low:.1%} to {high:.1%})"
         table.add_row("success rate", rate)
+    if evaluation.get("held_share") is not None:
+        table.add_row("criterion held", f"on {evaluation['held_share']:.1%} of the steps")
+        kept = evaluation["held_last_half"]
+        table.add_row("", f"on all of the last half in {kept} of {evaluation['episodes']} episodes")
     table.add_row("VLM return", f"{evaluation['vlm_return']:.2f} ± {evaluation['vlm_return_std']:.2f}")
     table.add_row("true return", f"{evaluation['true_return']:.2f} ± {evaluation['true_return_std']:.2f}")
     console.print(table)

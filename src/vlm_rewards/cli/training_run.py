@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from vlm_rewards.cli.common import load_held_out, load_reward, print_evaluation
+from vlm_rewards.cli.common import captioned_for, load_held_out, load_reward, print_evaluation
 from vlm_rewards.cli.judge_run import evaluate_run, record_video, selection_evaluator
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError
 from vlm_rewards.reporting.figures import plot_learning_curve
@@ -138,6 +138,7 @@ def _finish(
     evaluation, policy = evaluate_run(
         run, config, reward, episodes=config.evaluation_episodes, seed=seed, console=console
     )
+    record["captioned"] = captioned_for([record["encoder"]], task_of(config))
     record["evaluation"] = evaluation
     record["seconds"]["evaluation"] = round(time.time() - started, 2)
     run.write_json(run.record, record)  # before the video, which may fail

@@ -43,7 +43,10 @@ class Evaluation:
             ``episodes``, ``seed``, means and standard deviations of
             ``vlm_return`` and ``true_return`` (both undiscounted sums over an
             episode), ``episode_length``, and where the task has a criterion
-            ``successes``, ``success_rate`` and its 95 % Wilson interval.
+            ``successes``, ``success_rate`` and its 95 % Wilson interval,
+            ``held_share`` (mean share of an episode's steps on which the
+            criterion held) and ``held_last_half`` (episodes in which it held on
+            all of the last half of the steps).
         """
         vlm = [episode.vlm_return for episode in self.episodes]
         true = [episode.true_return for episode in self.episodes]
@@ -58,12 +61,18 @@ class Evaluation:
             "successes": None,
             "success_rate": None,
             "success_interval_95": None,
+            "held_share": None,
+            "held_last_half": None,
         }
         verdicts = [episode.success for episode in self.episodes if episode.success is not None]
         if verdicts:
             summary["successes"] = sum(verdicts)
             summary["success_rate"] = sum(verdicts) / len(verdicts)
             summary["success_interval_95"] = list(wilson_interval(sum(verdicts), len(verdicts)))
+        shares = [episode.criterion for episode in self.episodes if episode.criterion is not None]
+        if shares:
+            summary["held_share"] = float(np.mean(shares))
+            summary["held_last_half"] = sum(bool(episode.last_half) for episode in self.episodes)
         return summary
 
 

@@ -28,11 +28,13 @@ class EpisodeSummary:
     """The task's verdict; None where it has no criterion."""
     criterion: float | None = None
     """Share of the steps on which the criterion held; None where there is none."""
+    last_half: bool | None = None
+    """Whether the criterion held on all of the last half of the steps; None where there is none."""
     held_out: float | None = None
     """Mean of a second reward that the learner never sees; None without one."""
 
 
-_SUMS = ("vlm", "true", "held", "criterion", "length")
+_SUMS = ("vlm", "true", "held", "criterion", "lately", "length")
 """What is added up of the episodes that run."""
 
 
@@ -49,6 +51,7 @@ class EpisodeLedger:
         self._true = np.zeros(simulators, dtype=np.float64)
         self._held = np.zeros(simulators, dtype=np.float64)
         self._criterion = np.zeros(simulators, dtype=np.int64)
+        self._lately = np.zeros(simulators, dtype=np.int64)  # steps up to now on which the criterion held unbroken
         self._length = np.zeros(simulators, dtype=np.int64)
 
     def observe(self, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
@@ -86,6 +89,7 @@ class EpisodeLedger:
             self._true += true_rewards
             self._held += 0.0 if held_out is None else held_out[offset]
             self._criterion += 0 if criteria is None else criteria
+            self._lately = (self._lately + 1) * (0 if criteria is None else criteria)
             self._length += 1
             for index in np.flatnonzero(dones).tolist():
                 finished.append(
@@ -107,7 +111,8 @@ class EpisodeLedger:
         """Put back what `state_dict` gave."""
         self._steps.clear()
         for name in _SUMS:
-            setattr(self, f"_{name}", np.array(state[name]))
+            if name in state:  # older versions did not count "lately", which is for evaluations alone
+                setattr(self, f"_{name}", np.array(state[name]))
 
     def _finish(self, index: int, step: int, success: bool | None, *, judged: bool, second: bool) -> EpisodeSummary:
         length = int(self._length[index])
@@ -119,6 +124,7 @@ class EpisodeLedger:
             true_return=float(self._true[index]),
             success=success,
             criterion=float(self._criterion[index] / length) if judged else None,
+            last_half=bool(self._lately[index] >= length - length // 2) if judged else None,
             held_out=float(self._held[index] / length) if second else None,
         )
         for name in _SUMS:

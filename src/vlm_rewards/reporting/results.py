@@ -14,8 +14,20 @@ from vlm_rewards.reporting.report.blocks import Cell, Table
 from vlm_rewards.reporting.report.runs import Gathered, Run
 from vlm_rewards.reporting.report.seeds import Aggregate, Setting, identities, settings_of
 
-COLUMNS = ("task", "policy", "success (95 % interval)", "true return", "VLM return", "steps", "training [s]")
+COLUMNS = (
+    "task",
+    "policy",
+    "success (95 % interval)",
+    "steps held",
+    "all of last half",
+    "true return",
+    "VLM return",
+    "steps",
+    "training [s]",
+)
 """Heads of the table of results."""
+HELD_COLUMNS = COLUMNS[3:5]
+"""Those that are left out where no record says anything of them."""
 SEED_COLUMNS = (
     "setting",
     "seeds evaluated",
@@ -40,6 +52,10 @@ class ResultRow:
     """Which policy."""
     success: str
     """Successes of how many episodes with their interval, or why there are none."""
+    held: str = ""
+    """Share of the steps on which the criterion held."""
+    last_half: str = ""
+    """Episodes in which it held on all of the last half of the steps."""
     true_return: str = ""
     """Mean and deviation of the environment's own return."""
     vlm_return: str = ""
@@ -56,7 +72,8 @@ class ResultRow:
     @property
     def cells(self) -> tuple[str, ...]:
         """The row in the order of `COLUMNS`."""
-        return (self.task, self.policy, self.success, self.true_return, self.vlm_return, self.steps, self.seconds)
+        scores = self.success, self.held, self.last_half, self.true_return, self.vlm_return
+        return (self.task, self.policy, *scores, self.steps, self.seconds)
 
 
 def result_rows(gathered: Gathered) -> list[ResultRow]:
@@ -132,14 +149,20 @@ def results_table(rows: Sequence[ResultRow], *, with_task: bool, anchors: Mappin
     Returns:
         The table.
     """
-    first = 0 if with_task else 1
+    silent = {
+        place
+        for place, head in enumerate(COLUMNS)
+        if head in HELD_COLUMNS and all(row.cells[place] in ("", "-") for row in rows)
+    }
+    shown = [place for place in range(0 if with_task else 1, len(COLUMNS)) if place not in silent]
     lines: list[tuple[Cell | str, ...]] = []
     for row in rows:
         anchor = (anchors or {}).get(row.run.name, "") if row.run is not None else ""
         policy = Cell(row.policy, strong=row.run is not None, anchor=anchor)
         success = row.success if row.command is None else Cell(row.success, code=row.command)
-        lines.append((row.task, policy, success, *row.cells[3:])[first:])
-    return Table(COLUMNS[first:], tuple(lines))
+        cells = (row.task, policy, success, *row.cells[3:])
+        lines.append(tuple(cells[place] for place in shown))
+    return Table(tuple(COLUMNS[place] for place in shown), tuple(lines))
 
 
 def footnotes(gathered: Gathered) -> list[str]:
@@ -301,15 +324,26 @@ def _run_row(run: Run, label: str, *, with_name: bool) -> ResultRow:
     rest = f"{run.record['steps']:,}", "-" if seconds is None else f"{seconds:.0f}"
     policy = f"{label}, seed {run.seed}" + (f" ({run.name})" if with_name else "")
     if run.evaluation is None:
-        return ResultRow(run.task, policy, state_text(run), "", "", *rest, run)
+        return ResultRow(run.task, policy, state_text(run), "", "", "", "", *rest, run)
     return ResultRow(run.task, policy, *score_texts(run.evaluation), *rest, run)
 
 
-def score_texts(summary: dict[str, Any]) -> tuple[str, str, str]:
-    """Success, true return and VLM return of an evaluation, in words."""
+def score_texts(summary: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """An evaluation in words: success, how often the criterion held, true return and VLM return.
+
+    Args:
+        summary: Of an evaluation; older ones do not say how often the criterion held.
+
+    Returns:
+        Success, share of the steps on which the criterion held, episodes in which it held on all of the last half,
+        true return and VLM return.
+    """
+    known = summary.get("held_share") is not None
+    held = f"{100 * summary['held_share']:.1f} %" if known else "-"
+    last_half = f"{summary['held_last_half']}/{summary['episodes']}" if known else "-"
     true = f"{summary['true_return']:.1f} ± {summary['true_return_std']:.1f}"
     vlm = f"{summary['vlm_return']:.2f} ± {summary['vlm_return_std']:.2f}"
-    return success_text(summary), true, vlm
+    return success_text(summary), held, last_half, true, vlm
 
 
 def success_text(summary: dict[str, Any]) -> str:

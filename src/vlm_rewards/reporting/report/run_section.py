@@ -9,7 +9,14 @@ from vlm_rewards.reporting.report.drawings import run_figure
 from vlm_rewards.reporting.report.names import Names
 from vlm_rewards.reporting.report.runs import Run
 from vlm_rewards.reporting.report.settings import differences, settings_rows
-from vlm_rewards.reporting.results import alarms_of, encoder_text, machine_text, score_texts, state_text
+from vlm_rewards.reporting.results import (
+    HELD_COLUMNS,
+    alarms_of,
+    encoder_text,
+    machine_text,
+    score_texts,
+    state_text,
+)
 
 CURVES, ALARMS, VIDEOS = 1, 2, 4
 """Ranks: where there is not room for everything, videos go first."""
@@ -50,7 +57,8 @@ def _outcome(run: Run, *, nothing_to_draw: bool) -> tuple[tuple[str, str], ...]:
     if run.state != "complete":
         facts.append(("state", state_text(run)))
     if scores is not None:
-        facts += zip(("success", "true return", "VLM return"), score_texts(scores), strict=True)
+        told = zip(("success", *HELD_COLUMNS, "true return", "VLM return"), score_texts(scores), strict=True)
+        facts += [(name, text) for name, text in told if name not in HELD_COLUMNS or text != "-"]
         facts.append(("snapshot", str(scores.get("snapshot"))))
     if nothing_to_draw:
         facts.append(("curve", "none: no numbers over time came with this run"))

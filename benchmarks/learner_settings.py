@@ -1,0 +1,183 @@
+"""Compare learners on the humanoid at equal time, on the criterion instead of a picture's reward.
+
+    python benchmarks/learner_settings.py --pose kneeling --seconds 600
+
+No picture is drawn, so comparing many settings takes minutes. What a state is worth is the mean of the criterion's
+conditions, the least of them counting again, and a bonus where all hold: smooth, as a vision-language reward is, but
+better informed. Every transition is charged what drawing and embedding a picture would take. The record has, for each
+setting, the share of steps on which the pose was held and the share of episodes that succeed, over time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from vlm_rewards.envs.humanoid.body import shared_meter
+from vlm_rewards.envs.humanoid.criteria import CONDITIONS
+from vlm_rewards.envs.humanoid.model import HORIZON
+from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, Observations, build_humanoid
+from vlm_rewards.provenance import provenance
+
+_LEAST, _MOST, _BONUS = -4.0, 0.3, 1.0
+_EPISODES = 8
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One learner."""
+
+    name: str
+    algorithm: str = "sbx-sac"
+    observations: Observations = "compact"
+    n_envs: int = 8
+    rounds: int = 8
+    updates: float = 0.5
+    """For each transition."""
+    batch: int = 256
+    width: int = 256
+    learning_rate: float = 6e-4
+    gamma: float = 0.95
+    policy_delay: int = 1
+
+
+SETTINGS = (
+    Setting("sac", algorithm="sac"),
+    Setting("sac, full observations", algorithm="sac", observations="full"),
+    Setting("sbx-sac"),
+    Setting("sbx-sac, batch 128", batch=128),
+    Setting("sbx-sac, batch 128, width 128", batch=128, width=128),
+    Setting("sbx-sac, 0.25 updates", updates=0.25),
+    Setting("sbx-sac, 1 update", updates=1.0),
+    Setting("sbx-sac, 16 simulators", n_envs=16),
+    Setting("sbx-sac, actor every second update", policy_delay=2),
+    Setting("sbx-sac, rate 1e-3", learning_rate=1e-3),
+    Setting("sbx-crossq", algorithm="sbx-crossq", learning_rate=1e-3, policy_delay=3),
+    Setting("tqc", algorithm="tqc"),
+)
+
+
+class WorthEnv(gym.Env[np.ndarray, np.ndarray]):
+    """The humanoid with a reward from the criterion's conditions."""
+
+    def __init__(self, pose: str, observations: Observations) -> None:
+        self._env = build_humanoid(32, HumanoidConfig(observations=observations))
+        self._conditions, self._steps = CONDITIONS[pose], 0
+        self.observation_space = self._env.observation_space
+        self.action_space = self._env.action_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        self._steps = 0
+        observation, _ = self._env.reset(seed=seed)
+        return observation, {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        observation, *_ = self._env.step(action)
+        self._steps += 1
+        conditions = np.clip(self._conditions(shared_meter().measure(self._env.unwrapped.data)), _LEAST, _MOST)
+        holds = conditions.min() >= 0
+        worth = 0.5 * conditions.mean() + 0.25 * conditions.min() + _BONUS * holds
+        return observation, float(worth), False, self._steps >= HORIZON, {"holds": holds}
+
+
+class Curve(BaseCallback):
+    """Evaluates at equal times, and ends the training when its time is up."""
+
+    def __init__(self, pose: str, setting: Setting, seconds: float, every: float, frame_cost: float) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float]] = []
+        self._env = DummyVecEnv([lambda: WorthEnv(pose, setting.observations)] * _EPISODES)
+        self._seconds, self._every, self._cost = seconds, every, frame_cost
+        self._began, self._due = time.perf_counter(), every
+
+    def _on_step(self) -> bool:
+        charged = time.perf_counter() - self._began + self.num_timesteps * self._cost
+        if charged < self._due:
+            return True
+        started = time.perf_counter()
+        self._due += self._every
+        held = self._held()
+        row = {
+            "seconds": round(charged),
+            "steps": self.num_timesteps,
+            "updates": int(self.model._n_updates),
+            "share_of_steps": round(float(held.mean()), 4),
+            "success_rate": float((held.mean(0) >= 0.5).mean()),
+        }
+        self.rows.append(row)
+        print("   ", row, flush=True)
+        self._began += time.perf_counter() - started
+        return charged < self._seconds
+
+    def _held(self) -> np.ndarray:
+        self._env.seed(10_000)
+        observations, held = self._env.reset(), []
+        for _ in range(HORIZON):
+            actions, _ = self.model.predict(observations, deterministic=True)
+            observations, _, _, infos = self._env.step(actions)
+            held.append([info["holds"] for info in infos])
+        return np.array(held)
+
+
+def build(setting: Setting, venv: DummyVecEnv, seed: int) -> Any:
+    """The learner of a setting."""
+    from sb3_contrib import TQC
+    from sbx import SAC as JaxSAC
+    from sbx import CrossQ as JaxCrossQ
+    from stable_baselines3 import SAC
+
+    kinds = {"sac": SAC, "tqc": TQC, "sbx-sac": JaxSAC, "sbx-crossq": JaxCrossQ}
+    more = {"policy_delay": setting.policy_delay} if setting.algorithm.startswith("sbx") else {}
+    rounds = max(1, 64 // setting.n_envs)
+    return kinds[setting.algorithm](
+        "MlpPolicy",
+        venv,
+        learning_rate=setting.learning_rate,
+        buffer_size=400_000,
+        learning_starts=4_000,
+        batch_size=setting.batch,
+        gamma=setting.gamma,
+        train_freq=rounds,
+        gradient_steps=int(setting.updates * rounds * setting.n_envs),
+        policy_kwargs={"net_arch": [setting.width, setting.width]},
+        seed=seed,
+        **more,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pose", default="kneeling")
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--every", type=float, default=100)
+    parser.add_argument("--frame-ms", type=float, default=2.3, help="charged for drawing and embedding a picture")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", type=int, help="numbers of settings")
+    parser.add_argument("--out", type=Path, default=Path("docs/measurements/learner-settings.json"))
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    record: dict[str, Any] = {"kind": "learner-settings", "pose": chosen.pose, "frame_ms": chosen.frame_ms, "rows": []}
+    for number, setting in enumerate(SETTINGS):
+        if chosen.only and number not in chosen.only:
+            continue
+        print(setting.name, flush=True)
+        venv = DummyVecEnv([lambda setting=setting: WorthEnv(chosen.pose, setting.observations)] * setting.n_envs)
+        curve = Curve(chosen.pose, setting, chosen.seconds, chosen.every, chosen.frame_ms / 1000)
+        build(setting, venv, chosen.seed).learn(10**9, callback=curve)
+        record["rows"].append({"setting": vars(setting), "curve": curve.rows})
+        record |= {"seed": chosen.seed, **provenance()}
+        chosen.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
