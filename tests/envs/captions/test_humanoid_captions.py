@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from typecheck import unchecked
 from vlm_rewards.envs.captions.grammar import PAPER_GOALS, PARAPHRASES, content_words, is_held_out
 from vlm_rewards.envs.captions.humanoid import LOOKS, HumanoidCaptioner
 from vlm_rewards.envs.humanoid.model import POSITIONS, VELOCITIES, joint_vector, shared_model
@@ -38,7 +39,8 @@ def state_of(angles: dict[str, float], look: int = 0) -> np.ndarray:
 def test_what_is_said_of_a_pose_is_true(pose: str) -> None:
     angles, wanted, wrong = POSES[pose]
     rng = np.random.default_rng(1)
-    captions = [CAPTIONER.caption(state_of(dict(angles)), rng) for _ in range(300)]
+    with unchecked():
+        captions = [CAPTIONER.caption(state_of(dict(angles)), rng) for _ in range(300)]
     captions = [caption.replace("arms not raised", "arms low") for caption in captions]
     assert sum(any(word in caption for word in wanted) for caption in captions) > 45
     # Vague words reach a little beyond; what is far off is never said.
@@ -48,12 +50,13 @@ def test_what_is_said_of_a_pose_is_true(pose: str) -> None:
 def test_none_is_held_out_and_every_word_of_the_prompts_is_said() -> None:
     rng = np.random.default_rng(2)
     words: set[str] = set()
-    for _ in range(600):
-        state = CAPTIONER.sample(rng)
-        for _ in range(5):
-            caption = CAPTIONER.caption(state, rng)
-            assert not is_held_out(caption), caption
-            words |= content_words(caption)
+    with unchecked():
+        for _ in range(400):
+            state = CAPTIONER.sample(rng)
+            for _ in range(5):
+                caption = CAPTIONER.caption(state, rng)
+                assert not is_held_out(caption), caption
+                words |= content_words(caption)
     prompts = [*PAPER_GOALS[2:], *(sentence for group in PARAPHRASES.values() for sentence in group)]
     assert set().union(*map(content_words, prompts)) <= words
     assert all(is_held_out(prompt) for prompt in prompts)
@@ -79,8 +82,9 @@ def test_states_tell_their_look_and_every_look_is_drawn() -> None:
 
 def test_the_robot_is_said_to_be_seen_from_where_the_camera_stands() -> None:
     rng = np.random.default_rng(4)
-    front = " ".join(CAPTIONER.caption(state_of(STRAIGHT | ARMS_DOWN, look=0), rng) for _ in range(200))
-    side = " ".join(CAPTIONER.caption(state_of(STRAIGHT | ARMS_DOWN, look=1), rng) for _ in range(200))
+    with unchecked():
+        front = " ".join(CAPTIONER.caption(state_of(STRAIGHT | ARMS_DOWN, look=0), rng) for _ in range(200))
+        side = " ".join(CAPTIONER.caption(state_of(STRAIGHT | ARMS_DOWN, look=1), rng) for _ in range(200))
     assert "facing the camera" in front
     assert "from the side" not in front
     assert "from the side" in side

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from typecheck import unchecked
 from vlm_rewards.envs import get_task
 from vlm_rewards.envs.humanoid.criteria import MARGINS
 from vlm_rewards.envs.humanoid.generator import PoseStates, judge_all
@@ -50,7 +51,8 @@ def test_every_family_stands_on_the_floor_unless_it_is_lifted(robot: HumanoidMod
 
 @pytest.mark.parametrize("pose", ["kneeling", "hands-on-hips", "splits"])
 def test_families_of_a_pose_contain_it_and_near_misses(robot: HumanoidModel, pose: str) -> None:
-    generated = PoseStates(pose).generate("posed", 40, 3)
+    with unchecked():
+        generated = PoseStates(pose).generate("posed", 40, 3)
     assert generated.labels[pose].sum() == 20
     own = generated.labels[pose]
     assert any(pose.replace("-", " ") in origin for origin, goal in zip(generated.origins, own, strict=True) if goal)
@@ -69,7 +71,8 @@ def test_the_same_seed_gives_the_same_states() -> None:
 
 @pytest.mark.parametrize("pose", ["standing", "kneeling"])
 def test_visited_states_are_half_goals_of_many_policies(pose: str) -> None:
-    visited = visited_states(pose, 200, seed=0)
+    with unchecked():
+        visited = visited_states(pose, 200, seed=0)
     assert visited.holds.sum() == 100
     assert (judge_all(visited.states)[pose] == visited.holds).all()
     origins = {visited.origins[episode] for episode in visited.episodes.tolist()}
