@@ -5,7 +5,9 @@
 No vision-language model has a part in it, and no picture is drawn. What a transition is worth for a pose is the mean of
 its criterion's conditions, the least of them counting again, and a bonus where all hold. Every transition is learned
 from for all poses at once: those in a minibatch are told a pose at random. The weights at several times go into the
-package; ``docs/measurements/criterion-policies.json`` says how well each does.
+package; ``docs/measurements/criterion-policies.json`` says how well each does. Half of the episodes begin in a pose, which
+teaches what it is worth before anybody can get there (reference state initialisation, DeepMimic, arXiv 1804.02717);
+what is reported, and what rewards are judged on, begins as Gymnasium does.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from vlm_rewards.envs.humanoid.body import shared_meter
 from vlm_rewards.envs.humanoid.criteria import CONDITIONS
-from vlm_rewards.envs.humanoid.model import HORIZON
+from vlm_rewards.envs.humanoid.model import HORIZON, VELOCITIES, shared_model
 from vlm_rewards.envs.humanoid.policies import OBSERVED, WEIGHTS, PoseNetwork
+from vlm_rewards.envs.humanoid.poses import draw_pose, family_named
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, build_humanoid
 from vlm_rewards.provenance import provenance
 
@@ -44,9 +47,9 @@ _SNAPSHOTS = (0.1, 0.3, 1.0)
 class PoseEnv(gym.Env[np.ndarray, np.ndarray]):
     """The humanoid, told which pose to take; ``info["worth"]`` has what its state is worth for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, posed: float = 0.0) -> None:
         self._env = build_humanoid(32, HumanoidConfig(observations="compact"))
-        self._pose, self._steps = 0, 0
+        self._pose, self._steps, self._posed = 0, 0, posed
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (OBSERVED + len(POSES),), np.float32)
         self.action_space = self._env.action_space
 
@@ -57,6 +60,13 @@ class PoseEnv(gym.Env[np.ndarray, np.ndarray]):
         odds = np.array([2.0 if pose in _OFTEN else 1.0 for pose in POSES])
         self._pose, self._steps = int(self.np_random.choice(len(POSES), p=odds / odds.sum())), 0
         observation, _ = self._env.reset(seed=int(self.np_random.integers(2**31)))
+        if self.np_random.random() < self._posed:
+            start = self._pose if self.np_random.random() < 0.75 else int(self.np_random.integers(len(POSES)))
+            family = family_named(POSES[start].replace("-", " "))
+            positions = draw_pose(family, self.np_random, shared_model())
+            simulator: Any = self._env.unwrapped
+            simulator.set_state(positions, np.zeros(VELOCITIES))
+            observation = simulator._get_obs()  # Gymnasium's way to start elsewhere than at its own start
         return self._told(observation), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -156,7 +166,7 @@ def main() -> None:
     source = provenance()  # now: the weights of the package are about to be replaced
     torch.set_num_threads(1)
     simulators, rounds = 8, 8
-    venv = DummyVecEnv([PoseEnv] * simulators)
+    venv = DummyVecEnv([lambda: PoseEnv(posed=0.5)] * simulators)
     model = SAC(
         "MlpPolicy",
         venv,
