@@ -5,9 +5,9 @@
 No vision-language model has a part in it, and no picture is drawn. What a transition is worth for a pose is the mean of
 its criterion's conditions, the least of them counting again, and a bonus where all hold. Every transition is learned
 from for all poses at once: those in a minibatch are told a pose at random. The weights at several times go into the
-package; ``docs/measurements/criterion-policies.json`` says how well each does. Half of the episodes begin in a pose, which
-teaches what it is worth before anybody can get there (reference state initialisation, DeepMimic, arXiv 1804.02717);
-what is reported, and what rewards are judged on, begins as Gymnasium does.
+package; ``docs/measurements/criterion-policies.json`` says how well each does. Half of the episodes begin in a pose,
+which teaches what it is worth before anybody can get there (DeepMimic, arXiv 1804.02717). What is reported, and what
+rewards are judged on, begins as Gymnasium does.
 """
 
 from __future__ import annotations
