@@ -15,6 +15,7 @@ from vlm_rewards.evaluation.pictures import pictured_states, read_labels
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.evaluation.states import (
     GENERATORS,
+    GENERATED_STATES,
     STATES,
     Policies,
     StateSet,
@@ -47,8 +48,9 @@ class StateOptions:
     random actions from none to all), visited or posed (the humanoid's poses: what policies of every quality visit, or
     families of poses; half of them goals), the folder of a run (all of its policies), or a folder of pictures (all of
     them). Default: visited, or else rule, or else random."""
-    count: int = STATES
-    """How many states, in equal parts from each source but folders of pictures."""
+    count: int | None = None
+    """How many states, in equal parts from each source but folders of pictures. Default: 5,000; 2,000 for the
+    humanoid's poses, since goals of some are rarely visited."""
     state_seed: int = 0
     """Seeds them."""
     labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
@@ -135,12 +137,14 @@ def states_of(task: Task, options: StateOptions) -> ChosenStates:
     names = options.states or (_default(task),)
     if len(set(names)) < len(names):
         raise InvalidInputError(f"states must be named once each, got {', '.join(names)}.")
-    check_count("count", options.count, least=2 * len(names))
+    count = options.count
+    if count is None:
+        count = STATES if task.generator is None else GENERATED_STATES
+    check_count("count", count, least=2 * len(names))
     check_seed(options.state_seed)
-    shares = equal_parts(options.count, len(names))
+    shares = equal_parts(count, len(names))
     sources = [_source(task, name, share, options) for name, share in zip(names, shares, strict=True)]
-    seed, count = options.state_seed, options.count
-    recipe = {"task": task.name, "states": list(names), "count": count, "state_seed": seed}
+    recipe = {"task": task.name, "states": list(names), "count": count, "state_seed": options.state_seed}
     labels = None
     if options.labels is not None:
         labels = read_labels(options.labels)

@@ -28,6 +28,8 @@ RANDOM_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 STATES = 5_000
 """States of a set, unless told otherwise. With generator "rule" and seed 0 this is the recipe that the project judges
 its own encoder on. It was fixed before the encoder was judged for the first time, and stays."""
+GENERATED_STATES = 2_000
+"""The same where a task generates its states; with states "visited" and seed 0 it is the humanoid's recipe."""
 
 _SIMULATORS = 16
 _BATCH = 64  # states drawn a request
