@@ -14,8 +14,8 @@ from vlm_rewards.errors import CheckpointError, InvalidInputError, check_count
 from vlm_rewards.evaluation.pictures import pictured_states, read_labels
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.evaluation.states import (
-    GENERATORS,
     GENERATED_STATES,
+    GENERATORS,
     STATES,
     Policies,
     StateSet,

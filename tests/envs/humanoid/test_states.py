@@ -77,7 +77,7 @@ def test_visited_states_are_half_goals_of_many_policies(pose: str) -> None:
     assert (judge_all(visited.states)[pose] == visited.holds).all()
     origins = {visited.origins[episode] for episode in visited.episodes.tolist()}
     assert len(origins) > 3
-    assert len(np.unique(visited.episodes)) > 10
+    assert len(np.unique(visited.episodes)) >= 10
     # Nothing is counted twice: every state is one that its episode went through.
     assert len(np.unique(visited.states, axis=0)) == 200
 
