@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -564,23 +564,38 @@ class HumanoidCaptioner:
     def caption(self, state: np.ndarray, rng: np.random.Generator) -> str:
         """One true sentence about the state; never held out (`grammar.is_held_out`)."""
         look = LOOKS[int(state[0])]
-        body = _measured(state[1:])
-        return accept(lambda: _sentence(look, body, rng))
+        facts = _facts(state[1:].tobytes())
+        return accept(lambda: _sentence(look, facts, rng))
 
 
-def _measured(state: np.ndarray) -> Body:
+@dataclass(frozen=True)
+class _Facts:
+    """What captions are drawn from."""
+
+    values: dict[int, list[float]]
+    """What each of the things that can be said is judged by, by the group's `id`."""
+    heading: np.ndarray
+    """Where the robot faces, as `Body.heading`."""
+
+
+@lru_cache(maxsize=100_000)
+def _facts(state: bytes) -> _Facts:
+    """Measure a state once: a training visits it many times, and measuring takes longer than saying."""
+    numbers = np.frombuffer(state)
     robot = shared_model()
-    robot.place(state[:POSITIONS], state[POSITIONS:])
-    return shared_meter().measure(robot.data)
+    robot.place(numbers[:POSITIONS], numbers[POSITIONS:])
+    body = shared_meter().measure(robot.data)
+    groups = (POSTURES, ARMS, LEGS, HEIGHTS)
+    return _Facts({id(group): [float(measure(body)) for measure, _ in group] for group in groups}, body.heading)
 
 
-def _sentence(look: Look, body: Body, rng: np.random.Generator) -> str | None:
+def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None:
     subject = pick(_PREFIXES, rng) + pick(_SUBJECTS if rng.random() < 0.85 else look.nouns, rng)
-    tail = _tail(look, body, rng)
+    tail = _tail(look, facts, rng)
     kind = rng.random()
     if kind < 0.06:
         return f"{subject} {pick(_GENERIC, rng)}{tail}" if rng.random() < 0.5 else f"{subject}{tail}"
-    posture, arms, legs, height = (_say(group, body, rng) for group in (POSTURES, ARMS, LEGS, HEIGHTS))
+    posture, arms, legs, height = (_say(group, facts, rng) for group in (POSTURES, ARMS, LEGS, HEIGHTS))
     if kind < 0.36:
         return posture and f"{subject} {posture}{tail}"
     if kind < 0.58:
@@ -598,23 +613,23 @@ def _sentence(look: Look, body: Body, rng: np.random.Generator) -> str | None:
     return posture and arms and legs and f"{subject} {posture}, with {arms} and {legs}{tail}"
 
 
-def _say(group: Sequence[Said], body: Body, rng: np.random.Generator) -> str | None:
-    return say([(wording, float(measure(body))) for measure, wording in group], rng)
+def _say(group: Sequence[Said], facts: _Facts, rng: np.random.Generator) -> str | None:
+    return say([(wording, value) for (_, wording), value in zip(group, facts.values[id(group)], strict=True)], rng)
 
 
-def _tail(look: Look, body: Body, rng: np.random.Generator) -> str:
+def _tail(look: Look, facts: _Facts, rng: np.random.Generator) -> str:
     """Now and then where it is, or from where it is seen."""
     mark = rng.random()
     if mark < 0.08:
         return f" {pick(look.places, rng)}"
     if mark < 0.16:
-        return f", {pick(_seen_from(look, body), rng)}"
+        return f", {pick(_seen_from(look, facts), rng)}"
     return ""
 
 
-def _seen_from(look: Look, body: Body) -> tuple[str, ...]:
+def _seen_from(look: Look, facts: _Facts) -> tuple[str, ...]:
     # The fixed camera looks along -x, the other along +y.
-    towards = body.heading[0] if look.from_front else -body.heading[1]
+    towards = facts.heading[0] if look.from_front else -facts.heading[1]
     if towards > math.cos(math.radians(50)):
         return _FACING
     return _BACK if towards < -math.cos(math.radians(50)) else _SIDE
