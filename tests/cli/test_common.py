@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from vlm_rewards.cli import common
 from vlm_rewards.cli.common import captioned_for, load_encoder_for
 from vlm_rewards.encoders.loading import trained_on
 from vlm_rewards.encoders.sources import bundled_folder
@@ -45,10 +46,15 @@ def test_a_pretrained_model_was_trained_on_no_task_of_ours() -> None:
     ("encoders", "task", "captioned"),
     [
         ([{"name": "bundled", "in_domain": True}], "cartpole", True),
-        ([{"name": "bundled", "in_domain": True}], "splits", False),
+        ([{"name": "all", "in_domain": True}], "splits", True),
+        ([{"name": "mine", "in_domain": True}], "splits", False),
         ([{"name": "RN50/openai", "in_domain": None}], "splits", True),
-        ([{"name": "RN50/openai"}, {"name": "bundled", "in_domain": True}], "splits", False),
+        ([{"name": "RN50/openai"}, {"name": "mine", "in_domain": True}], "splits", False),
     ],
 )
-def test_a_record_does_not_call_a_strangers_scores_in_domain(encoders: list[dict], task: str, captioned: bool) -> None:
+def test_a_record_does_not_call_a_strangers_scores_in_domain(
+    encoders: list[dict], task: str, captioned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"mine": ("cartpole",), "all": ("cartpole", "kneeling")}
+    monkeypatch.setattr(common, "trained_on", lambda name: known[name] if name in known else trained_on(name))
     assert captioned_for(encoders, get_task(task)) is captioned

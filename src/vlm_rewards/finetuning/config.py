@@ -20,7 +20,7 @@ FROM_SCRATCH = ("tiny-xs", "tiny", "tiny-m", "tiny-l")
 class FinetuneConfig:
     """Train an encoder on captioned pictures of simulators. The defaults make the bundled encoder."""
 
-    tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured", "kneeling")
+    tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured")
     """Tasks whose states are drawn and captioned. The humanoid's eight poses share theirs: name one of them."""
     shares: tuple[int, ...] = ()
     """How many times `pictures_per_task` and `states_per_task` each of the tasks gets; default: 3 times for the
@@ -34,7 +34,7 @@ class FinetuneConfig:
     """Whether files of an earlier run in that folder may be replaced."""
     seed: int = 0
     """Seed of states, captions, weights and order."""
-    steps: int = 2000
+    steps: int = 1500
     """Gradient steps."""
     pictures_per_task: int = 32
     """Pictures of each task in a batch, times its share."""
