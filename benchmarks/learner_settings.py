@@ -3,9 +3,10 @@
     python benchmarks/learner_settings.py --pose kneeling --seconds 600
 
 No picture is drawn, so comparing many settings takes minutes. What a state is worth is the mean of the criterion's
-conditions, the least of them counting again, and a bonus where all hold: smooth, as a vision-language reward is, but
-better informed. Every transition is charged what drawing and embedding a picture would take. The record has, for each
-setting, the share of steps on which the pose was held and the share of episodes that succeed, over time.
+conditions and the least of them once more: it rises towards the pose, as a vision-language reward does, and does not
+tell where the criterion begins to hold. Every transition is charged what drawing and embedding a picture would take. The
+record has, for each setting, the share of steps on which the pose was held and the share of episodes that succeed, over
+time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from vlm_rewards.envs.humanoid.model import HORIZON
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, Observations, build_humanoid
 from vlm_rewards.provenance import provenance
 
-_LEAST, _MOST, _BONUS = -4.0, 0.3, 1.0
+_LEAST, _MOST = -4.0, 0.3
 _EPISODES = 8
 
 
@@ -86,7 +87,7 @@ class WorthEnv(gym.Env[np.ndarray, np.ndarray]):
         self._steps += 1
         conditions = np.clip(self._conditions(shared_meter().measure(self._env.unwrapped.data)), _LEAST, _MOST)
         holds = conditions.min() >= 0
-        worth = 0.5 * conditions.mean() + 0.25 * conditions.min() + _BONUS * holds
+        worth = 0.5 * conditions.mean() + 0.25 * conditions.min()
         return observation, float(worth), False, self._steps >= HORIZON, {"holds": holds}
 
 
