@@ -4,9 +4,9 @@
 
 No picture is drawn, so comparing many settings takes minutes. What a state is worth is the mean of the criterion's
 conditions and the least of them once more: it rises towards the pose, as a vision-language reward does, and does not
-tell where the criterion begins to hold. Every transition is charged what drawing and embedding a picture would take. The
-record has, for each setting, the share of steps on which the pose was held and the share of episodes that succeed, over
-time.
+tell where the criterion begins to hold. Every transition is charged what drawing and embedding a picture would take.
+The record has, for each setting, the share of steps on which the pose was held and the share of episodes that succeed,
+over time.
 """
 
 from __future__ import annotations
