@@ -181,6 +181,7 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again(
     assert summary(out)["settings"] == record["settings"]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_sweep_killed_and_interrupted_ends_like_one_that_was_left_alone(

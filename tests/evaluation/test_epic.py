@@ -59,7 +59,8 @@ def twin(one: np.ndarray, two: np.ndarray) -> float:
     x_mean, y_mean = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
     covariance = math.fsum((x - x_mean) * (y - y_mean) for x, y in zip(xs, ys, strict=True))
     variances = [math.fsum((v - mean) ** 2 for v in values) for values, mean in ((xs, x_mean), (ys, y_mean))]
-    return math.sqrt((1 - covariance / math.sqrt(variances[0] * variances[1])) / 2)
+    correlation = covariance / math.sqrt(variances[0] * variances[1])
+    return math.sqrt(max(0.0, 1 - correlation) / 2)  # rounding may leave a little more than 1
 
 
 def spread(table: np.ndarray) -> bool:

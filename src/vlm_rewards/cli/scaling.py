@@ -20,7 +20,7 @@ from vlm_rewards.cli.judging import (
     record_of,
     write_judged,
 )
-from vlm_rewards.cli.state_choice import StateOptions, states_of
+from vlm_rewards.cli.state_choice import StateOptions, states_of, wanted_states
 from vlm_rewards.cli.task_choice import read_about_task
 from vlm_rewards.encoders.openclip import resolve_device, resolve_dtype
 from vlm_rewards.encoders.sizing import PlannedEncoder
@@ -111,7 +111,7 @@ def _print_plan(
         table.add_row(one.name, *counts, str(one.image_size), memory)
     console.print(table)
     rewards = len(prompts) * len(chosen.rewards.alpha)
-    count, size = chosen.source.count, max(drawn)
+    count, size = wanted_states(task, chosen.source), max(drawn)
     budget = f"{chosen.budget.steps:,} steps on {chosen.budget.states_per_task:,} states a task"
     lines = [
         *(f"{one.name} is to be fetched from {one.origin}" for one in planned if one.origin is not None),

@@ -58,6 +58,13 @@ class StateOptions:
     --save-states of judge writes the file to fill in."""
 
 
+def wanted_states(task: Task, options: StateOptions) -> int:
+    """How many states are asked for, or else the task's default."""
+    if options.count is not None:
+        return options.count
+    return STATES if task.generator is None else GENERATED_STATES
+
+
 @dataclass(frozen=True)
 class _Source:
     """A place that states come from."""
@@ -137,9 +144,7 @@ def states_of(task: Task, options: StateOptions) -> ChosenStates:
     names = options.states or (_default(task),)
     if len(set(names)) < len(names):
         raise InvalidInputError(f"states must be named once each, got {', '.join(names)}.")
-    count = options.count
-    if count is None:
-        count = STATES if task.generator is None else GENERATED_STATES
+    count = wanted_states(task, options)
     check_count("count", count, least=2 * len(names))
     check_seed(options.state_seed)
     shares = equal_parts(count, len(names))
