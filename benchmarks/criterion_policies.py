@@ -31,7 +31,7 @@ from vlm_rewards.envs.humanoid.body import shared_meter
 from vlm_rewards.envs.humanoid.criteria import CONDITIONS
 from vlm_rewards.envs.humanoid.model import HORIZON, VELOCITIES, shared_model
 from vlm_rewards.envs.humanoid.policies import OBSERVED, WEIGHTS, PoseNetwork
-from vlm_rewards.envs.humanoid.poses import draw_pose, family_named
+from vlm_rewards.envs.humanoid.poses import draw_pose, family_of
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, build_humanoid
 from vlm_rewards.provenance import provenance
 
@@ -62,8 +62,7 @@ class PoseEnv(gym.Env[np.ndarray, np.ndarray]):
         observation, _ = self._env.reset(seed=int(self.np_random.integers(2**31)))
         if self.np_random.random() < self._posed:
             start = self._pose if self.np_random.random() < 0.75 else int(self.np_random.integers(len(POSES)))
-            family = family_named(POSES[start].replace("-", " "))
-            positions = draw_pose(family, self.np_random, shared_model())
+            positions = draw_pose(family_of(POSES[start]), self.np_random, shared_model())
             simulator: Any = self._env.unwrapped
             simulator.set_state(positions, np.zeros(VELOCITIES))
             observation = simulator._get_obs()  # Gymnasium's way to start elsewhere than at its own start

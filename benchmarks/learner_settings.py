@@ -28,6 +28,7 @@ from vlm_rewards.envs.humanoid.body import shared_meter
 from vlm_rewards.envs.humanoid.criteria import CONDITIONS
 from vlm_rewards.envs.humanoid.model import HORIZON
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, Observations, build_humanoid
+from vlm_rewards.envs.tasks import half_of_steps
 from vlm_rewards.provenance import provenance
 
 _LEAST, _MOST = -4.0, 0.3
@@ -42,7 +43,6 @@ class Setting:
     algorithm: str = "sbx-sac"
     observations: Observations = "compact"
     n_envs: int = 8
-    rounds: int = 8
     updates: float = 0.5
     """For each transition."""
     batch: int = 256
@@ -99,7 +99,10 @@ class Curve(BaseCallback):
         self.rows: list[dict[str, float]] = []
         self._env = DummyVecEnv([lambda: WorthEnv(pose, setting.observations)] * _EPISODES)
         self._seconds, self._every, self._cost = seconds, every, frame_cost
-        self._began, self._due = time.perf_counter(), every
+        self._began, self._due = 0.0, every
+
+    def _on_training_start(self) -> None:
+        self._began = time.perf_counter()  # building simulators and networks is not learning
 
     def _on_step(self) -> bool:
         charged = time.perf_counter() - self._began + self.num_timesteps * self._cost
@@ -113,7 +116,7 @@ class Curve(BaseCallback):
             "steps": self.num_timesteps,
             "updates": int(self.model._n_updates),
             "share_of_steps": round(float(held.mean()), 4),
-            "success_rate": float((held.mean(0) >= 0.5).mean()),
+            "success_rate": float(np.mean([half_of_steps(episode) for episode in held.T])),
         }
         self.rows.append(row)
         print("   ", row, flush=True)
@@ -167,7 +170,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/measurements/learner-settings.json"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    record: dict[str, Any] = {"kind": "learner-settings", "pose": chosen.pose, "frame_ms": chosen.frame_ms, "rows": []}
+    record: dict[str, Any] = {
+        "kind": "learner-settings",
+        "pose": chosen.pose,
+        "frame_ms": chosen.frame_ms,
+        "seed": chosen.seed,
+        "rows": [],
+        **provenance(),
+    }
     for number, setting in enumerate(SETTINGS):
         if chosen.only and number not in chosen.only:
             continue
@@ -176,7 +186,6 @@ def main() -> None:
         curve = Curve(chosen.pose, setting, chosen.seconds, chosen.every, chosen.frame_ms / 1000)
         build(setting, venv, chosen.seed).learn(10**9, callback=curve)
         record["rows"].append({"setting": vars(setting), "curve": curve.rows})
-        record |= {"seed": chosen.seed, **provenance()}
         chosen.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -86,7 +86,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
             found = bootstrapped(auroc, rewards, labels, confidence=0.9, resamples=200, seed=seed)
         assert found.low < found.value < found.high
         covered += found.low <= truth <= found.high
-    assert 40 <= covered <= 49
+    assert 40 <= covered <= 48
 
 
 def test_intervals_repeat_themselves_and_narrow_with_more_states(rng: np.random.Generator) -> None:

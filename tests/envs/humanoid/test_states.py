@@ -72,14 +72,14 @@ def test_the_same_seed_gives_the_same_states() -> None:
 @pytest.mark.parametrize("pose", ["standing", "kneeling"])
 def test_visited_states_are_half_goals_of_many_policies(pose: str) -> None:
     with unchecked():
-        visited = visited_states(pose, 200, seed=0)
-    assert visited.holds.sum() == 100
+        visited = visited_states(pose, 260, seed=0)
+    assert visited.holds.sum() == 130
     assert (judge_all(visited.states)[pose] == visited.holds).all()
     origins = {visited.origins[episode] for episode in visited.episodes.tolist()}
     assert len(origins) > 3
-    assert len(np.unique(visited.episodes)) >= 10
+    assert len(np.unique(visited.episodes)) > 10
     # Nothing is counted twice: every state is one that its episode went through.
-    assert len(np.unique(visited.states, axis=0)) == 200
+    assert len(np.unique(visited.states, axis=0)) == 260
 
 
 def test_a_network_is_its_layers() -> None:

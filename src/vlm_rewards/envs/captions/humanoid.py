@@ -514,6 +514,8 @@ HEIGHTS: tuple[Said, ...] = (
 )
 """What is said of height and uprightness."""
 
+_GROUPS = (POSTURES, ARMS, LEGS, HEIGHTS)
+
 _SUBJECTS = (
     "a humanoid robot",
     "a humanoid robot",
@@ -572,8 +574,8 @@ class HumanoidCaptioner:
 class _Facts:
     """What captions are drawn from."""
 
-    values: dict[int, list[float]]
-    """What each of the things that can be said is judged by, by the group's `id`."""
+    values: tuple[list[float], ...]
+    """What each of the things that can be said is judged by, for each of `_GROUPS`."""
     heading: np.ndarray
     """Where the robot faces, as `Body.heading`."""
 
@@ -585,8 +587,7 @@ def _facts(state: bytes) -> _Facts:
     robot = shared_model()
     robot.place(numbers[:POSITIONS], numbers[POSITIONS:])
     body = shared_meter().measure(robot.data)
-    groups = (POSTURES, ARMS, LEGS, HEIGHTS)
-    return _Facts({id(group): [float(measure(body)) for measure, _ in group] for group in groups}, body.heading)
+    return _Facts(tuple([float(measure(body)) for measure, _ in group] for group in _GROUPS), body.heading)
 
 
 def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None:
@@ -595,7 +596,7 @@ def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None
     kind = rng.random()
     if kind < 0.06:
         return f"{subject} {pick(_GENERIC, rng)}{tail}" if rng.random() < 0.5 else f"{subject}{tail}"
-    posture, arms, legs, height = (_say(group, facts, rng) for group in (POSTURES, ARMS, LEGS, HEIGHTS))
+    posture, arms, legs, height = (_say(*judged, rng) for judged in zip(_GROUPS, facts.values, strict=True))
     if kind < 0.36:
         return posture and f"{subject} {posture}{tail}"
     if kind < 0.58:
@@ -613,8 +614,8 @@ def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None
     return posture and arms and legs and f"{subject} {posture}, with {arms} and {legs}{tail}"
 
 
-def _say(group: Sequence[Said], facts: _Facts, rng: np.random.Generator) -> str | None:
-    return say([(wording, value) for (_, wording), value in zip(group, facts.values[id(group)], strict=True)], rng)
+def _say(group: Sequence[Said], values: list[float], rng: np.random.Generator) -> str | None:
+    return say([(wording, value) for (_, wording), value in zip(group, values, strict=True)], rng)
 
 
 def _tail(look: Look, facts: _Facts, rng: np.random.Generator) -> str:

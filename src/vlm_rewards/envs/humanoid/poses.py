@@ -208,6 +208,18 @@ def family_named(name: str) -> Family:
     return {family.name: family for family in FAMILIES}[name]
 
 
+def family_of(pose: str) -> Family:
+    """The family that a task's goals are drawn from, near misses included.
+
+    Args:
+        pose: The task's name, as in `vlm_rewards.envs.humanoid.criteria.MARGINS`.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return family_named(pose.replace("-", " "))
+
+
 def draw_pose(family: Family, rng: np.random.Generator, body: HumanoidModel) -> np.ndarray:
     """Draw a pose and stand it on the floor.
 

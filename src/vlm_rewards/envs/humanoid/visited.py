@@ -14,7 +14,7 @@ from vlm_rewards.envs.humanoid.body import shared_meter
 from vlm_rewards.envs.humanoid.criteria import MARGINS
 from vlm_rewards.envs.humanoid.model import HORIZON, POSITIONS, VELOCITIES, shared_model
 from vlm_rewards.envs.humanoid.policies import ACTION_LIMIT, PoseNetwork, criterion_networks
-from vlm_rewards.envs.humanoid.poses import draw_pose, family_named
+from vlm_rewards.envs.humanoid.poses import draw_pose, family_of
 from vlm_rewards.errors import InvalidInputError, check_count
 
 _RESET_NOISE = 0.01
@@ -103,7 +103,7 @@ class _Visitor:
         start = np.zeros(POSITIONS)
         start[2:4] = _START_HEIGHT, 1.0
         if network is not None and rng.random() < _POSED_START:
-            family = family_named(tuple(MARGINS)[pose].replace("-", " "))
+            family = family_of(tuple(MARGINS)[pose])
             start, origin = draw_pose(family, rng, robot), f"{origin}, from a pose"
         robot.place(
             start + rng.uniform(-_RESET_NOISE, _RESET_NOISE, POSITIONS),
