@@ -50,6 +50,8 @@ class Setting:
     learning_rate: float = 6e-4
     gamma: float = 0.95
     policy_delay: int = 1
+    layer_norm: bool = False
+    """In the critic (sbx alone)."""
 
 
 SETTINGS = (
@@ -58,6 +60,8 @@ SETTINGS = (
     Setting("sbx-sac"),
     Setting("sbx-sac, batch 128", batch=128),
     Setting("sbx-sac, batch 128, width 128", batch=128, width=128),
+    Setting("sbx-sac, batch 128, 1 update", batch=128, updates=1.0),
+    Setting("sbx-sac, layer norm", layer_norm=True),
     Setting("sbx-sac, 0.25 updates", updates=0.25),
     Setting("sbx-sac, 1 update", updates=1.0),
     Setting("sbx-sac, 16 simulators", n_envs=16),
@@ -142,6 +146,9 @@ def build(setting: Setting, venv: DummyVecEnv, seed: int) -> Any:
 
     kinds = {"sac": SAC, "tqc": TQC, "sbx-sac": JaxSAC, "sbx-crossq": JaxCrossQ}
     more = {"policy_delay": setting.policy_delay} if setting.algorithm.startswith("sbx") else {}
+    policy: dict[str, Any] = {"net_arch": [setting.width, setting.width]}
+    if setting.layer_norm:
+        policy["layer_norm"] = True
     rounds = max(1, 64 // setting.n_envs)
     return kinds[setting.algorithm](
         "MlpPolicy",
@@ -153,7 +160,7 @@ def build(setting: Setting, venv: DummyVecEnv, seed: int) -> Any:
         gamma=setting.gamma,
         train_freq=rounds,
         gradient_steps=int(setting.updates * rounds * setting.n_envs),
-        policy_kwargs={"net_arch": [setting.width, setting.width]},
+        policy_kwargs=policy,
         seed=seed,
         **more,
     )
