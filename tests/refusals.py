@@ -512,6 +512,11 @@ REFUSALS = [
     Refusal("relabel-nothing", "nowhere", lambda folder: open_dataset(str(folder / "nowhere"), RelabelOptions())),
     Refusal("finetune-steps", "steps must be an int of at least 1, got 0", lambda _: FinetuneConfig(steps=0)),
     Refusal(
+        "finetune-resume",
+        "resume and overwrite exclude each other",
+        lambda _: FinetuneConfig(resume=True, overwrite=True),
+    ),
+    Refusal(
         "finetune-rate",
         "learning_rate must be a number in (0.0, 1.0], got 0",
         lambda _: FinetuneConfig(learning_rate=0),

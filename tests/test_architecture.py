@@ -16,7 +16,7 @@ import vlm_rewards
 ROOT = Path(vlm_rewards.__file__).parent
 LAYERS = [
     {"errors"},
-    {"arrays", "files", "provenance"},
+    {"arrays", "files", "provenance", "state_file"},
     {"media", "montage"},
     {"encoders", "rewards", "envs"},
     {"simulation"},

@@ -18,8 +18,8 @@ import pytest
 
 import forked_cli
 from vlm_rewards.cli import main
+from vlm_rewards.state_file import read_state
 from vlm_rewards.testing.states import state_differences
-from vlm_rewards.training.state_file import read_state
 
 pytestmark = pytest.mark.alone
 PATIENCE = 5.0

@@ -157,6 +157,7 @@ REFUSED = [
     (f"relabel nowhere/x-v0 --batch-size 0 {SENTENCES}", "batch_size must be an int of at least 1"),
     ("finetune --steps 0", "steps must be an int of at least 1, got 0"),
     ("finetune --tasks cartpol", "'cartpol'"),
+    ("finetune --out nowhere --resume", "there is no training to go on with in 'nowhere'"),
     ("bench --stages drawin", "unknown stage 'drawin'. Did you mean 'drawing'"),
     ("bench --repeats 0", "repeats must be an int of at least 1, got 0"),
     ("bench --out nowhere/bench.json", "out must lie in a folder that exists"),

@@ -21,8 +21,8 @@ import torch
 from offline_datasets import COUNTING, Recorder
 from vlm_rewards.cli import main
 from vlm_rewards.media import read_frames
+from vlm_rewards.state_file import read_state
 from vlm_rewards.testing.states import state_differences
-from vlm_rewards.training.state_file import read_state
 
 SMALL = (
     "--steps 600 --n-envs 3 --n-workers 1 --standardise 150 --learning-starts 150 --train-freq 10 --gradient-steps 4"

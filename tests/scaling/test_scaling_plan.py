@@ -68,6 +68,16 @@ def test_what_is_trained_already_is_left_alone(tmp_path: Path, monkeypatch: pyte
     assert began == ["tiny-xs", "tiny"]
 
 
+def test_a_training_that_was_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = plan_trainings(["tiny-xs", "tiny"], TINY, tmp_path)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / training.STATE).touch()
+    asked: dict[str, bool] = {}
+    monkeypatch.setattr(training, "run_finetune", lambda config, **_: asked.update({config.model: config.resume}))
+    train(planned, Console(quiet=True))
+    assert asked == {"tiny-xs": False, "tiny": True}
+
+
 def test_facts_of_a_training_are_its_records(tmp_path: Path) -> None:
     (planned,) = plan_trainings(["tiny-xs"], TINY, tmp_path)
     record = {

@@ -26,6 +26,7 @@ from vlm_rewards.labelling.memory import bytes_of, replay_row, rollout_row
 from vlm_rewards.rewards.config import RewardConfig
 from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.simulation.trial import Trial, try_simulator
+from vlm_rewards.state_file import read_state
 from vlm_rewards.testing import point_task
 from vlm_rewards.training import TrainConfig, train
 from vlm_rewards.training import plan as plan_module
@@ -36,7 +37,6 @@ from vlm_rewards.training.plan import TrainingPlan, plan_training
 from vlm_rewards.training.presets import PAPER_TASKS, preset
 from vlm_rewards.training.runner import _environment
 from vlm_rewards.training.snapshots import find_snapshot
-from vlm_rewards.training.state_file import read_state
 from vlm_rewards.training.tasks import task_of
 
 Make = Callable[..., TrainConfig]

@@ -15,11 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError, LabellerError, RunFolderError
 from vlm_rewards.rewards import VLMReward
+from vlm_rewards.state_file import read_state, write_state
 from vlm_rewards.testing import FakeEncoder
 from vlm_rewards.testing.states import state_differences
 from vlm_rewards.training import TrainConfig, identity, train
 from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.state_file import read_state, write_state
 
 Make = Callable[..., TrainConfig]
 WALL_TIME = {"wall_seconds", "steps_per_second"}

@@ -22,13 +22,13 @@ from vlm_rewards.errors import InvalidInputError, LabellerError
 from vlm_rewards.labelling.witness import Sighting
 from vlm_rewards.rewards import VLMReward
 from vlm_rewards.rewards.base import EmbeddingReward
+from vlm_rewards.state_file import read_state
 from vlm_rewards.testing import FakeEncoder, PointEnv, brightness_reward, point_task
 from vlm_rewards.testing.scripted import run_script
 from vlm_rewards.testing.states import state_differences
 from vlm_rewards.training import DQNConfig, TrainConfig, train
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.runner import _check_held_out
-from vlm_rewards.training.state_file import read_state
 from vlm_rewards.training.watch import _telling, watched_against
 
 Make = Callable[..., TrainConfig]

@@ -32,6 +32,9 @@ class FinetuneConfig:
     """Folder for the model, its model card and the training record."""
     overwrite: bool = False
     """Whether files of an earlier run in that folder may be replaced."""
+    resume: bool = False
+    """Whether to go on with the training in that folder, which was broken off. On the CPU the weights are those of a
+    training that was never stopped."""
     seed: int = 0
     """Seed of states, captions, weights and order."""
     steps: int = 1500
@@ -80,6 +83,8 @@ class FinetuneConfig:
         _between("within_task", self.within_task, 0.0, 1.0)
         _one_of("loss", self.loss, get_args(Loss))
         _one_of("freeze", self.freeze, get_args(Freeze))
+        if self.resume and self.overwrite:
+            raise InvalidInputError("resume and overwrite exclude each other: one keeps what the other replaces.")
         if self.model in FROM_SCRATCH and self.freeze != "none":
             raise InvalidInputError(
                 f"freeze must be 'none' for a model from scratch ({self.model!r}), got {self.freeze!r}."

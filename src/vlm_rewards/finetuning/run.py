@@ -24,11 +24,14 @@ from vlm_rewards.finetuning.card import model_card
 from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.finetuning.dataset import CaptionedStates, captioned_tasks
 from vlm_rewards.finetuning.landscape import landscape, retrieval
+from vlm_rewards.finetuning.resume import STATE, Keeper, load_state
 from vlm_rewards.finetuning.trainer import Trainer
 from vlm_rewards.provenance import provenance
 
 RECORD = "training_record.json"
 CARD = "MODEL_CARD.md"
+_WHERE = ("out", "overwrite", "resume")
+"""Settings that do not decide the weights."""
 
 
 def run_finetune(config: FinetuneConfig, *, console: Console | None = None) -> Path:
@@ -41,40 +44,50 @@ def run_finetune(config: FinetuneConfig, *, console: Console | None = None) -> P
     Returns:
         The folder, which `load_encoder` takes: ``open_clip_config.json``,
         ``open_clip_model.safetensors``, ``MODEL_CARD.md`` and ``training_record.json``.
+        As long as the training is not finished it holds ``state.npz``, from which
+        `FinetuneConfig.resume` goes on.
 
     Raises:
-        InvalidInputError: A setting breaks a rule; nothing has been started.
+        InvalidInputError: A setting breaks a rule, or there is nothing to resume; nothing has been started.
+        CheckpointError: The state to resume from is damaged, or of other versions of packages.
     """
     tasks = captioned_tasks(config.tasks)
     device = resolve_device(config.device)
     if config.model not in SIZES:
         parse_source(config.model)  # a name that does not exist leaves no folder behind
-    folder = _prepare_folder(config)
+    keeper = _prepare_folder(config)
+    folder = Path(config.out)
     with _reproducible(config), _progress(console) as progress:
-        record, trained = _train(config, tasks, device, progress)
+        record, trained = _train(config, tasks, device, progress, keeper)
     save_folder(trained, folder)
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     (folder / CARD).write_text(model_card(record, tasks), encoding="utf-8")
+    keeper.forget()
     return folder
 
 
 def _train(
-    config: FinetuneConfig, tasks: list[Task], device: torch.device, progress: Progress
+    config: FinetuneConfig, tasks: list[Task], device: torch.device, progress: Progress, keeper: Keeper
 ) -> tuple[dict[str, Any], TrainableModel]:
     """Draw, train and evaluate; the record and the model."""
     started = time.perf_counter()
     trained = _model(config)
-    facts = _describe(config, trained, device)
+    facts = _describe(config, trained, device) | {"commit": keeper.commit}
+    if keeper.resumed:
+        facts["resumed"] = keeper.resumed
     data, held_out = _draw_states(config, tasks, trained.preprocessing.height, progress)
     drawn = time.perf_counter()
     trainer = Trainer(config, trained, data, device)
-    bar = progress.add_task("training", total=config.steps, note="")
-    trainer.run(lambda loss: progress.update(bar, advance=1, note=f"loss {loss:.3f}"))
-    finished = time.perf_counter()
+    saved = None if keeper.earlier is None else keeper.earlier["trainer"]
+    done = 0 if saved is None else len(saved["losses"])
+    bar = progress.add_task("training", total=config.steps, completed=done, note="")
+    keeper.start()
+    trainer.run(lambda loss: progress.update(bar, advance=1, note=f"loss {loss:.3f}"), keep=keeper, saved=saved)
+    trained_for = keeper.seconds()
     record = {
         "command": command_line(config),
         **facts,
-        "seconds": {"drawing": round(drawn - started, 1), "training": round(finished - drawn, 1)},
+        "seconds": {"drawing": round(drawn - started, 1), "training": round(trained_for, 1)},
         "loss": _curve(trainer.losses),
         "logit_scale": round(float(trained.model.logit_scale.detach().exp()), 3),
         "evaluation": _evaluate(config, trained, tasks, held_out),
@@ -95,17 +108,27 @@ def _reproducible(config: FinetuneConfig) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _prepare_folder(config: FinetuneConfig) -> Path:
+def _prepare_folder(config: FinetuneConfig) -> Keeper:
     folder = Path(config.out)
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"out must be a folder, got the file {str(folder)!r}.")
+    path, settings = folder / STATE, settings_of(config)
+    if config.resume:
+        return Keeper(path, settings, load_state(path, settings))
+    if path.is_file() and not config.overwrite:
+        raise InvalidInputError(
+            f"out: the folder {str(folder)!r} holds a training that was broken off; go on with --resume (in Python "
+            "resume=True), or pass --overwrite to begin again."
+        )
     if folder.is_dir() and any(folder.iterdir()) and not config.overwrite:
         raise InvalidInputError(
             f"out: the folder {str(folder)!r} is not empty; pass --overwrite (in Python overwrite=True) to write "
             "into it."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    keeper = Keeper(path, settings)
+    keeper.forget()
+    return keeper
 
 
 def _model(config: FinetuneConfig) -> TrainableModel:
@@ -179,7 +202,7 @@ def _progress(console: Console | None) -> Iterator[Progress]:
 def settings_of(config: FinetuneConfig) -> dict[str, Any]:
     """The settings that decide the weights, as they are written to the record."""
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(config).items()}
-    left_out = ("out", "overwrite") if config.shares else ("out", "overwrite", "shares")  # older records have none
+    left_out = _WHERE if config.shares else (*_WHERE, "shares")  # older records have none
     return {key: value for key, value in settings.items() if key not in left_out}
 
 
@@ -188,7 +211,7 @@ def command_line(config: FinetuneConfig) -> str:
     words = ["vlm-rewards finetune"]
     for setting in dataclasses.fields(FinetuneConfig):
         value = getattr(config, setting.name)
-        if setting.name not in ("overwrite", "out") and value != setting.default:
+        if setting.name not in _WHERE and value != setting.default:
             shown = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words.append(f"--{setting.name.replace('_', '-')} {shown}")
     return " ".join([*words, "--out FOLDER"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,15 +43,24 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng([self.config.seed, 1])
-        self._jitter = Jitter(torch.Generator().manual_seed(self.config.seed))
+        self._noise = torch.Generator().manual_seed(self.config.seed)
+        self._jitter = Jitter(self._noise)
         self._preprocess = self.trained.preprocessing
         self._loss = make_loss(self.config.loss)
 
-    def run(self, advance: Callable[[float], object] = lambda loss: None) -> None:
-        """Take all steps.
+    def run(
+        self,
+        advance: Callable[[float], object] = lambda loss: None,
+        *,
+        keep: Callable[[Callable[[], dict[str, Any]]], object] = lambda state: None,
+        saved: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take all steps, or those that are left.
 
         Args:
             advance: Called with each step's loss, for a progress bar.
+            keep: Called after each step with a function that gives the state: JSON values and numpy arrays.
+            saved: State to go on from. The rest is as if there had been no stop, on the CPU to the last bit.
         """
         model = self.trained.model
         if self.trained.from_scratch:
@@ -59,10 +68,13 @@ class Trainer:
         model.to(self.device).to(memory_format=torch.channels_last)
         optimiser = self._optimiser()
         set_training_mode(model)
-        for step in range(self.config.steps):
+        if saved is not None:
+            self._restore(optimiser, saved)
+        for step in range(len(self.losses), self.config.steps):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, self.config)
             advance(self._step(optimiser))
+            keep(lambda: self._state(optimiser))
         if self._known:
             self._known.restore()
         self.trained.from_scratch = False
@@ -79,6 +91,32 @@ class Trainer:
             self.trained.model.logit_scale.clamp_(0, _MAX_LOGIT_SCALE)
         self.losses.append(float(loss.detach()))
         return self.losses[-1]
+
+    def _state(self, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+        """What the next step depends on, but for the learning rate, which the settings decide."""
+        moments = optimiser.state_dict()["state"]
+        return {
+            "losses": list(self.losses),
+            "model": _arrays(self.trained.model.state_dict()),
+            "optimiser": {str(index): _arrays(one) for index, one in moments.items()},
+            "order": self._rng.bit_generator.state,
+            "noise": self._noise.get_state().numpy(),
+            "torch": torch.get_rng_state().numpy(),
+        }
+
+    def _restore(self, optimiser: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+        """Be as `_state` found it."""
+        self.losses = list(saved["losses"])
+        self.trained.model.load_state_dict({name: torch.from_numpy(value) for name, value in saved["model"].items()})
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        state = optimiser.state_dict()
+        state["state"] = {
+            int(index): _moments(one, parameters[int(index)]) for index, one in saved["optimiser"].items()
+        }
+        optimiser.load_state_dict(state)
+        self._rng.bit_generator.state = saved["order"]
+        self._noise.set_state(torch.from_numpy(saved["noise"]))
+        torch.set_rng_state(torch.from_numpy(saved["torch"]))
 
     def _batch(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Jittered pictures of all tasks, and as many sets of tokens as there are captions a picture."""
@@ -152,6 +190,19 @@ class Trainer:
             {"params": plain, "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.98), eps=1e-6)
+
+
+def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _moments(saved: Mapping[str, np.ndarray], parameter: torch.Tensor) -> dict[str, torch.Tensor]:
+    """AdamW's state of one parameter, laid out in memory as the parameter is: another order may round otherwise."""
+    tensors = {name: torch.from_numpy(value) for name, value in saved.items()}
+    return {
+        name: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        for name, value in tensors.items()
+    }
 
 
 def set_training_mode(model: Any) -> None:

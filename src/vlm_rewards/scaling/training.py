@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.console import Console
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.files import read_json
 from vlm_rewards.finetuning.config import FinetuneConfig
+from vlm_rewards.finetuning.resume import STATE
 from vlm_rewards.finetuning.run import CARD, RECORD, run_finetune, settings_of
 from vlm_rewards.scaling.plan import PlannedTraining
 
@@ -36,7 +38,7 @@ def is_trained(training: PlannedTraining) -> bool:
 
 
 def train(trainings: Sequence[PlannedTraining], console: Console) -> None:
-    """Train what is not there yet, one encoder after another.
+    """Train what is not there yet, one encoder after another; what was broken off goes on where it was.
 
     Args:
         trainings: As planned.
@@ -48,7 +50,7 @@ def train(trainings: Sequence[PlannedTraining], console: Console) -> None:
     missing = [training for training in trainings if not is_trained(training)]
     for number, training in enumerate(missing, start=1):
         console.print(f"training {training.name} ({number} of {len(missing)})", markup=False, highlight=False)
-        run_finetune(training.config, console=console)
+        run_finetune(_or_go_on(training.config), console=console)
 
 
 def training_facts(training: PlannedTraining) -> dict[str, Any]:
@@ -57,6 +59,11 @@ def training_facts(training: PlannedTraining) -> dict[str, Any]:
     retrieval = {task: told["retrieval"] for task, told in record["evaluation"].items()}
     kept = {key: record[key] for key in ("command", "commit", "parameters", "seconds")}
     return {"size": training.name, **kept, "final_loss": record["loss"]["mean"][-1], "retrieval": retrieval}
+
+
+def _or_go_on(config: FinetuneConfig) -> FinetuneConfig:
+    begun = (Path(config.out) / STATE).is_file()
+    return dataclasses.replace(config, overwrite=False, resume=True) if begun else config
 
 
 def _settings(config: FinetuneConfig) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def state_differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[st
     the last bit: policy, optimisers, replay buffer, generators, simulators.
 
     Args:
-        one: What `vlm_rewards.training.state_file.read_state` gave.
+        one: What `vlm_rewards.state_file.read_state` gave.
         two: Another.
 
     Returns:

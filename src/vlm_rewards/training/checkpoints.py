@@ -17,10 +17,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError
+from vlm_rewards.state_file import write_state
 from vlm_rewards.training.callbacks import Stopwatch
 from vlm_rewards.training.interruption import Interruption
 from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.state_file import write_state
 
 _SMALLEST_SHARE = 19
 """A checkpoint waits until this many times the last one's duration have passed: at most 5 % of the time goes there."""

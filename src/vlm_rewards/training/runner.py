@@ -20,6 +20,7 @@ from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.simulation.seeding import derive_seed
+from vlm_rewards.state_file import read_state
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.checkpoints import check_interval, cut_logs
 from vlm_rewards.training.config import TrainConfig, update_budget
@@ -27,7 +28,6 @@ from vlm_rewards.training.identity import check_identity, identity
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.session import Session
 from vlm_rewards.training.snapshots import PolicyFunction, Snapshot
-from vlm_rewards.training.state_file import read_state
 from vlm_rewards.training.tasks import task_of
 from vlm_rewards.training.watch import watched_against
 
