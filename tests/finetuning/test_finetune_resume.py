@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError
 from vlm_rewards.finetuning import FinetuneConfig, resume, run_finetune
 from vlm_rewards.finetuning.resume import STATE
 from vlm_rewards.finetuning.run import RECORD
@@ -93,6 +93,17 @@ def test_what_was_broken_off_is_neither_lost_nor_mixed_up(quick: Quick, monkeypa
         run_finetune(quick(resume=True))
     folder = run_finetune(quick(overwrite=True, steps=1))
     assert not (folder / STATE).exists()
+
+
+def test_a_full_disk_is_said(quick: Quick) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resume, "_SECONDS", 0.0)
+        patch.setattr(resume, "write_state", full)
+        with pytest.raises(RunFolderError, match=r"state.npz' cannot be written: .*No space left on device"):
+            run_finetune(quick())
 
 
 def test_no_state_before_a_minute_of_training(quick: Quick) -> None:

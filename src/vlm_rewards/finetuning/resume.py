@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError
 from vlm_rewards.provenance import provenance
 from vlm_rewards.state_file import read_state, write_state
 
@@ -71,7 +71,7 @@ class Keeper:
             state: Gives it.
 
         Raises:
-            OSError: It cannot be written; the state before is as it was.
+            RunFolderError: It cannot be written; the state before is as it was.
         """
         started = time.perf_counter()
         if started < self._due:
@@ -85,7 +85,13 @@ class Keeper:
             "seconds": self.seconds(),
             "trainer": state(),
         }
-        write_state(self.path, whole)
+        try:
+            write_state(self.path, whole)
+        except OSError as error:
+            raise RunFolderError(
+                f"{str(self.path)!r} cannot be written: {error}. Make room, and go on with --resume where there is an "
+                "earlier state."
+            ) from error
         finished = time.perf_counter()
         self._due = finished + max(_SECONDS, _SMALLEST_SHARE * (finished - started))
 
