@@ -16,8 +16,8 @@ import vlm_rewards
 ROOT = Path(vlm_rewards.__file__).parent
 LAYERS = [
     {"errors"},
-    {"arrays", "files", "provenance", "state_file"},
-    {"media", "montage"},
+    {"arrays", "files", "provenance"},
+    {"media", "montage", "state_file"},
     {"encoders", "rewards", "envs"},
     {"simulation"},
     {"labelling"},
