@@ -50,6 +50,7 @@ def run_finetune(config: FinetuneConfig, *, console: Console | None = None) -> P
     Raises:
         InvalidInputError: A setting breaks a rule, or there is nothing to resume; nothing has been started.
         CheckpointError: The state to resume from is damaged, or of other versions of packages.
+        RunFolderError: The state cannot be written, for want of room for example.
     """
     tasks = captioned_tasks(config.tasks)
     device = resolve_device(config.device)
