@@ -63,7 +63,7 @@ def training_facts(training: PlannedTraining) -> dict[str, Any]:
 
 def _or_go_on(config: FinetuneConfig) -> FinetuneConfig:
     begun = (Path(config.out) / STATE).is_file()
-    return dataclasses.replace(config, overwrite=False, resume=True) if begun else config
+    return dataclasses.replace(config, resume=True) if begun else config
 
 
 def _settings(config: FinetuneConfig) -> dict[str, Any]:
