@@ -17,7 +17,7 @@ ROOT = Path(vlm_rewards.__file__).parent
 LAYERS = [
     {"errors"},
     {"arrays", "files", "provenance"},
-    {"media", "montage", "state_file"},
+    {"media", "montage", "state_file", "torch_state"},
     {"encoders", "rewards", "envs"},
     {"simulation"},
     {"labelling"},

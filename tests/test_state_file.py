@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vlm_rewards.errors import CheckpointError
-from vlm_rewards.state_file import read_state, write_state
+from vlm_rewards.state_file import read_state, seconds_to_wait, write_state
 
 DTYPES = st.sampled_from([np.float32, np.float64, np.uint8, np.int64, np.uint32, np.bool_, np.float16])
 ARRAYS = DTYPES.flatmap(
@@ -176,3 +176,11 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_state(tmp_path: Path) -> N
             writer.wait()
         state = read_state(path)
         assert (state["a"] == state["number"]).all()
+
+
+@pytest.mark.parametrize(
+    ("interval", "duration", "seconds"),
+    [(60, 1, 60), (60, 4, 76), (0, 4, 0), (float("inf"), 1, float("inf"))],  # 76 s: 4 of 80 are 5 %
+)
+def test_writing_takes_a_twentieth_of_the_time_at_most(interval: float, duration: float, seconds: float) -> None:
+    assert seconds_to_wait(interval, duration) == seconds

@@ -22,6 +22,20 @@ from vlm_rewards.files import sync_folder
 
 _JSON = "state.json"
 _ARRAY = "__array__"
+_SMALLEST_SHARE = 19
+
+
+def seconds_to_wait(interval: float, duration: float) -> float:
+    """Say how long after one state the next is due.
+
+    Args:
+        interval: Seconds between two states, as wished; 0 is none.
+        duration: Seconds that writing this one took.
+
+    Returns:
+        Seconds: the interval, or where writing is slow so much more that at most 5 % of the time goes there.
+    """
+    return max(interval, _SMALLEST_SHARE * duration) if interval else 0.0
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> int:

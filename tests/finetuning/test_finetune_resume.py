@@ -38,7 +38,6 @@ def stopped_before(step: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_step", step_or_stop)
         patch.setattr(resume, "_SECONDS", 0.0)
-        patch.setattr(resume, "_SMALLEST_SHARE", 0)
         with pytest.raises(StoppedError):
             yield
 

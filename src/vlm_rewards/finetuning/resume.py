@@ -10,7 +10,7 @@ from typing import Any
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError
 from vlm_rewards.provenance import provenance
-from vlm_rewards.state_file import read_state, write_state
+from vlm_rewards.state_file import read_state, seconds_to_wait, write_state
 
 STATE = "state.npz"
 """In the folder of a training that is not finished."""
@@ -19,8 +19,6 @@ FORMAT = 1
 
 _SECONDS = 60.0
 """Between two states."""
-_SMALLEST_SHARE = 19
-"""A state waits until this many times the last one's duration have passed: at most 5 % of the time goes there."""
 
 
 @dataclass
@@ -93,7 +91,7 @@ class Keeper:
                 "earlier state."
             ) from error
         finished = time.perf_counter()
-        self._due = finished + max(_SECONDS, _SMALLEST_SHARE * (finished - started))
+        self._due = finished + seconds_to_wait(_SECONDS, finished - started)
 
     def forget(self) -> None:
         """The training is finished, or begins anew."""

@@ -14,6 +14,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from vlm_rewards.encoders.trainable import KnownTokens, TrainableModel, make_loss
 from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.finetuning.dataset import CaptionedStates, Jitter
+from vlm_rewards.torch_state import (
+    array_to_tensor,
+    load_optimiser,
+    module_arrays,
+    module_tensors,
+    optimiser_arrays,
+    tensor_to_array,
+)
 
 _MAX_LOGIT_SCALE = math.log(100.0)
 _SCAN = 10_000
@@ -94,29 +102,23 @@ class Trainer:
 
     def _state(self, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
         """What the next step depends on, but for the learning rate, which the settings decide."""
-        moments = optimiser.state_dict()["state"]
         return {
             "losses": list(self.losses),
-            "model": _arrays(self.trained.model.state_dict()),
-            "optimiser": {str(index): _arrays(one) for index, one in moments.items()},
+            "model": module_arrays(self.trained.model.state_dict(), copy=False),
+            "optimiser": optimiser_arrays(optimiser.state_dict(), copy=False),
             "order": self._rng.bit_generator.state,
-            "noise": self._noise.get_state().numpy(),
-            "torch": torch.get_rng_state().numpy(),
+            "noise": tensor_to_array(self._noise.get_state()),
+            "torch": tensor_to_array(torch.get_rng_state()),
         }
 
     def _restore(self, optimiser: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
         """Be as `_state` found it."""
         self.losses = list(saved["losses"])
-        self.trained.model.load_state_dict({name: torch.from_numpy(value) for name, value in saved["model"].items()})
-        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-        state = optimiser.state_dict()
-        state["state"] = {
-            int(index): _moments(one, parameters[int(index)]) for index, one in saved["optimiser"].items()
-        }
-        optimiser.load_state_dict(state)
+        self.trained.model.load_state_dict(module_tensors(saved["model"]))
+        load_optimiser(optimiser, saved["optimiser"])
         self._rng.bit_generator.state = saved["order"]
-        self._noise.set_state(torch.from_numpy(saved["noise"]))
-        torch.set_rng_state(torch.from_numpy(saved["torch"]))
+        self._noise.set_state(array_to_tensor(saved["noise"]))
+        torch.set_rng_state(array_to_tensor(saved["torch"]))
 
     def _batch(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Jittered pictures of all tasks, and as many sets of tokens as there are captions a picture."""
@@ -190,19 +192,6 @@ class Trainer:
             {"params": plain, "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.98), eps=1e-6)
-
-
-def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-
-
-def _moments(saved: Mapping[str, np.ndarray], parameter: torch.Tensor) -> dict[str, torch.Tensor]:
-    """AdamW's state of one parameter, laid out in memory as the parameter is: another order may round otherwise."""
-    tensors = {name: torch.from_numpy(value) for name, value in saved.items()}
-    return {
-        name: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-        for name, value in tensors.items()
-    }
 
 
 def set_training_mode(model: Any) -> None:

@@ -17,13 +17,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError
-from vlm_rewards.state_file import write_state
+from vlm_rewards.state_file import seconds_to_wait, write_state
 from vlm_rewards.training.callbacks import Stopwatch
 from vlm_rewards.training.interruption import Interruption
 from vlm_rewards.training.run_folder import RunFolder
-
-_SMALLEST_SHARE = 19
-"""A checkpoint waits until this many times the last one's duration have passed: at most 5 % of the time goes there."""
 
 
 class Checkpoints(BaseCallback):
@@ -96,7 +93,7 @@ class Checkpoints(BaseCallback):
         self.step = self.model.num_timesteps
         seconds = time.perf_counter() - started
         self._stopwatch.exclude(seconds, "checkpoint")
-        self._next = time.perf_counter() + max(self._every, _SMALLEST_SHARE * seconds if self._every else 0.0)
+        self._next = time.perf_counter() + seconds_to_wait(self._every, seconds)
 
 
 class Resumption(BaseCallback):

@@ -17,6 +17,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import VectorizedActionNoise
 
 from vlm_rewards.errors import CheckpointError
+from vlm_rewards.torch_state import (
+    array_to_tensor,
+    load_optimiser,
+    module_arrays,
+    module_tensors,
+    optimiser_arrays,
+    tensor_to_array,
+)
 
 _COUNTERS = (
     "num_timesteps",
@@ -43,7 +51,7 @@ def policy_arrays(model: BaseAlgorithm) -> dict[str, np.ndarray]:
         Arrays by name: the policy's ``state_dict`` in torch, the leaves of its parameters in JAX.
     """
     if not is_jax(model):
-        return {name: _to_array(tensor) for name, tensor in model.policy.state_dict().items()}
+        return module_arrays(model.policy.state_dict())
     states = (("actor", model.policy.actor_state), ("qf", model.policy.qf_state))
     return {f"{part}{name}": leaf for part, state in states for name, leaf in _leaves(_parameters(state)).items()}
 
@@ -56,7 +64,7 @@ def load_policy_arrays(model: BaseAlgorithm, arrays: Mapping[str, np.ndarray]) -
     """
     check_arrays(arrays, policy_arrays(model), "policy")
     if not is_jax(model):
-        model.policy.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+        model.policy.load_state_dict(module_tensors(arrays))
         return
     for part, attribute in (("actor", "actor_state"), ("qf", "qf_state")):
         state = getattr(model.policy, attribute)
@@ -75,7 +83,7 @@ def learner_state(model: BaseAlgorithm) -> dict[str, Any]:
         "parameters": _jax_parameters(model) if is_jax(model) else _torch_parameters(model),
         "counters": {name: _number(getattr(model, name)) for name in _COUNTERS if hasattr(model, name)},
         "last": {name: _copy(getattr(model, name, None)) for name in _LAST},
-        "gsde": [{name: _to_array(getattr(holder, name)) for name in _GSDE} for holder in _gsde(model)],
+        "gsde": [{name: tensor_to_array(getattr(holder, name)) for name in _GSDE} for holder in _gsde(model)],
         "action_noise": [np.array(noise.noise_prev) for noise in _remembering_noises(model)],
         "generators": _generators(model),
     }
@@ -97,7 +105,7 @@ def load_learner_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
         setattr(model, name, _copy(value))
     for holder, matrices in zip(_gsde(model), state["gsde"], strict=True):
         for name, matrix in matrices.items():
-            setattr(holder, name, torch.from_numpy(np.array(matrix)).to(model.device))
+            setattr(holder, name, array_to_tensor(matrix).to(model.device))
     for noise, previous in zip(_remembering_noises(model), state["action_noise"], strict=True):
         noise.noise_prev = np.array(previous)
     _load_generators(model, state["generators"])
@@ -133,9 +141,9 @@ def _torch_parameters(model: BaseAlgorithm) -> dict[str, Any]:
     names, variables = model._get_torch_save_params()
     parts = {name: _get(model, name).state_dict() for name in names}
     return {
-        "modules": {name: _flat(part) for name, part in parts.items() if "param_groups" not in part},
-        "optimisers": {name: _optimiser(part) for name, part in parts.items() if "param_groups" in part},
-        "variables": {name: _to_array(_get(model, name)) for name in variables},
+        "modules": {name: module_arrays(part) for name, part in parts.items() if "param_groups" not in part},
+        "optimisers": {name: optimiser_arrays(part) for name, part in parts.items() if "param_groups" in part},
+        "variables": {name: tensor_to_array(_get(model, name)) for name in variables},
     }
 
 
@@ -148,39 +156,12 @@ def _load_torch_parameters(model: BaseAlgorithm, state: Mapping[str, Any]) -> No
             )
     for name, arrays in state["modules"].items():
         check_arrays(arrays, present["modules"][name], name)
-        _get(model, name).load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in arrays.items()})
+        _get(model, name).load_state_dict(module_tensors(arrays))
     for name, optimiser in state["optimisers"].items():
-        _get(model, name).load_state_dict(_from_optimiser(optimiser))
+        load_optimiser(_get(model, name), optimiser)
     check_arrays(state["variables"], present["variables"], "learner")
     for name, array in state["variables"].items():
-        _get(model, name).data.copy_(torch.from_numpy(np.array(array)))
-
-
-def _flat(part: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    return {name: _to_array(tensor) for name, tensor in part.items()}
-
-
-def _optimiser(part: Mapping[str, Any]) -> dict[str, Any]:
-    moments = {
-        str(index): {key: _to_array(value) if isinstance(value, torch.Tensor) else value for key, value in one.items()}
-        for index, one in part["state"].items()
-    }
-    return {"state": moments, "param_groups": part["param_groups"]}
-
-
-def _from_optimiser(state: Mapping[str, Any]) -> dict[str, Any]:
-    moments = {
-        int(index): {
-            key: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
-            for key, value in one.items()
-        }
-        for index, one in state["state"].items()
-    }
-    groups = [
-        {key: tuple(value) if key == "betas" else value for key, value in group.items()}
-        for group in state["param_groups"]
-    ]
-    return {"state": moments, "param_groups": groups}
+        _get(model, name).data.copy_(array_to_tensor(array))
 
 
 def _jax_parameters(model: BaseAlgorithm) -> dict[str, Any]:
@@ -237,9 +218,9 @@ def _generators(model: BaseAlgorithm) -> dict[str, Any]:
     return {
         "python": {"version": version, "state": np.array(state, dtype=np.int64), "gauss_next": gauss_next},
         "numpy": {"kind": kind, "words": words, "position": position, "has_gauss": has_gauss, "gauss": gauss},
-        "torch": _to_array(torch.get_rng_state()),
-        "cuda": [_to_array(one) for one in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
-        "mps": _to_array(torch.mps.get_rng_state()) if torch.backends.mps.is_available() else None,
+        "torch": tensor_to_array(torch.get_rng_state()),
+        "cuda": [tensor_to_array(one) for one in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
+        "mps": tensor_to_array(torch.mps.get_rng_state()) if torch.backends.mps.is_available() else None,
         "action_space": model.action_space.np_random.bit_generator.state,
     }
 
@@ -249,11 +230,11 @@ def _load_generators(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
     random.setstate((python["version"], tuple(python["state"].tolist()), python["gauss_next"]))
     words = (legacy["kind"], legacy["words"], legacy["position"], legacy["has_gauss"], legacy["gauss"])
     np.random.set_state(words)  # noqa: NPY002 - SB3 draws from it
-    torch.set_rng_state(torch.from_numpy(np.array(state["torch"])))
+    torch.set_rng_state(array_to_tensor(state["torch"]))
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([torch.from_numpy(np.array(one)) for one in state["cuda"]])
+        torch.cuda.set_rng_state_all([array_to_tensor(one) for one in state["cuda"]])
     if state["mps"] is not None and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(torch.from_numpy(np.array(state["mps"])))
+        torch.mps.set_rng_state(array_to_tensor(state["mps"]))
     model.action_space.np_random.bit_generator.state = state["action_space"]
 
 
@@ -267,10 +248,6 @@ def _remembering_noises(model: BaseAlgorithm) -> list[Any]:
     noise = getattr(model, "action_noise", None)
     noises = noise.noises if isinstance(noise, VectorizedActionNoise) else [noise]
     return [one for one in noises if hasattr(one, "noise_prev")]
-
-
-def _to_array(tensor: torch.Tensor) -> np.ndarray:
-    return np.array(tensor.detach().cpu().numpy())
 
 
 def _number(value: Any) -> Any:
