@@ -3,7 +3,7 @@
 #   PYTHON  the interpreter that makes the environment (3.11 or newer)
 #   VENV    where the environment is; point it elsewhere to use one that exists
 #   SEED    of the demo;  RUN_DIR  where the demo's run goes
-#   JOBS    test processes at a time; those that measure time or memory run alone, afterwards
+#   JOBS    test processes at a time; those that measure time or memory run alone, in test-all
 #   ARGS    passed on to pytest or bench, as in: make test ARGS="tests/rewards -x"
 
 PYTHON ?= python3
@@ -18,12 +18,14 @@ STAMP := $(VENV)/.stamp
 # One thread each for torch, BLAS and OpenMP: small models on few cores lose more to threads than they win,
 # and the sums, hence the results, do not depend on the number of cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# Many tests start Python afresh, which without byte code on disk would compile the package every time.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(ONE_THREAD) $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format lint type doc clean
+.PHONY: help setup demo test test-all bench check format lint type doc clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make the environment, once; again when pyproject.toml changes
 
@@ -42,9 +44,12 @@ demo: $(STAMP) ## Train CartPole from one sentence and film it
 	$(BIN)/vlm-rewards train cartpole --preset cpu --seed $(SEED) --run-dir $(RUN_DIR) --overwrite
 
 # 5 is pytest's way to say that ARGS have no test of that kind.
-test: $(STAMP) ## Run the tests
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) -m "not alone" $(ARGS) || [ $$? -eq 5 ]
-	$(ONE_THREAD) $(BIN)/python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]
+test: $(STAMP) ## Run the tests, but for the slow ones and those that measure
+	$(PYTEST) -n $(JOBS) -m "not slow and not alone" $(ARGS) || [ $$? -eq 5 ]
+
+test-all: $(STAMP) ## Run all tests; those that measure time or memory come last, by themselves
+	$(PYTEST) -n $(JOBS) -m "not alone" --hypothesis-profile=thorough $(ARGS) || [ $$? -eq 5 ]
+	$(PYTEST) -m alone $(ARGS) || [ $$? -eq 5 ]
 
 bench: $(STAMP) ## Measure every stage and whole runs beside the common way (ARGS="--quick")
 	$(BIN)/vlm-rewards bench $(ARGS)

@@ -20,9 +20,12 @@ import numpy as np
 import pytest
 
 # No deadline: the machine may be busy. CI tries the same examples every time, so that a push is never unlucky;
-# at home they are new ones on each run.
-hypothesis.settings.register_profile("here", deadline=None, derandomize=bool(os.environ.get("CI")))
-hypothesis.settings.load_profile("here")
+# at home they are new ones on each run, and `make test-all` tries more of them.
+for profile, examples in (("quick", 25), ("thorough", 100)):
+    hypothesis.settings.register_profile(
+        profile, max_examples=examples, deadline=None, derandomize=bool(os.environ.get("CI"))
+    )
+hypothesis.settings.load_profile("quick")
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from vlm_rewards.testing import FakeEncoder, counting_reward
 from vlm_rewards.training.algorithm_config import ALGORITHMS, AlgorithmConfig
@@ -30,8 +31,16 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 """By what a test is called: algorithm, kind of actions, settings besides those that all have."""
 
+COMMON = ("dqn", "sac", "ppo, continuous")
+"""Those that every run of the tests covers; the others are slow together, above all those that JAX compiles."""
+
 _OFF_POLICY = {"learning_starts": 16, "buffer_size": 200, "batch_size": 8, "train_freq": 4, "gradient_steps": 2}
 _ON_POLICY = {"n_steps": 8, "batch_size": 8, "n_epochs": 2}
+
+
+def with_slow_ones(names: Iterable[str], common: Sequence[str] = COMMON) -> list[Any]:
+    """Names of cases as parameters of a test, of which all but the common ones are marked as slow."""
+    return [pytest.param(name, marks=() if name in common else pytest.mark.slow) for name in names]
 
 
 def tiny(case: str) -> AlgorithmConfig:

@@ -59,7 +59,7 @@ def calls(module: str, name: str) -> list[int]:
 
 
 def run_python(code: str) -> str:
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=500, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -113,6 +113,7 @@ def test_importing_loads_no_more_than_it_must(module: str, banned: set[str]) -> 
     assert not loaded & banned
 
 
+@pytest.mark.alone
 def test_importing_the_package_is_quick() -> None:
     bare, ours = (min(_seconds(code) for _ in range(3)) for code in ("pass", "import vlm_rewards"))
     assert ours - bare < 1.0

@@ -122,6 +122,7 @@ def test_each_transition_gets_the_reward_of_its_picture(
     assert way.model._n_updates == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cartpole", "kneeling"])
 def test_both_ways_do_equal_work(encoder: OpenCLIPEncoder, workload: Workload, name: str) -> None:
     if name == "kneeling":
@@ -147,6 +148,7 @@ def test_both_ways_do_equal_work(encoder: OpenCLIPEncoder, workload: Workload, n
             one.close()
 
 
+@pytest.mark.slow
 def test_n_step_returns_are_the_librarys_own_in_the_common_way(encoder: OpenCLIPEncoder, workload: Workload) -> None:
     several = changed(workload, n_steps=3)
     way = CommonWay(several.reward(encoder), several)

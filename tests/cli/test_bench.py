@@ -23,6 +23,7 @@ SMALL = ("--quick", "--repeats", "2", "--architectures", "ViT-S-32-alt", "--mujo
 SMALL += ("--humanoid-n-envs", "1")  # the common way draws some ten pictures a second
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize(
     ("stages", "names"),
@@ -83,6 +84,7 @@ def test_every_number_can_be_computed_again_from_the_runs(
             assert row["ratio"]["median"] > 1
 
 
+@pytest.mark.slow
 def test_the_table_names_what_was_compared(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     assert run("--quick", "--stages", "preprocessing", "updates", "--architectures", "RN50") == 0

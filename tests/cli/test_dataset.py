@@ -77,6 +77,7 @@ def test_a_file_of_posed_states(capsys: pytest.CaptureFixture[str]) -> None:
     assert "deep/kneeling.npz" in said
 
 
+@pytest.mark.slow
 def test_a_folder_has_what_the_file_has() -> None:
     run(f"{CARTPOLE} --out cartpole.npz")
     run(f"{CARTPOLE} --format hf --out cartpole")
@@ -97,6 +98,7 @@ def test_a_folder_has_what_the_file_has() -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "data", "facts.json"]
 
 
+@pytest.mark.slow
 def test_posed_states_have_a_column_for_each_criterion() -> None:
     run(f"{POSED} --format hf --out kneeling")
     table = rows(Path("kneeling"))
@@ -105,6 +107,7 @@ def test_posed_states_have_a_column_for_each_criterion() -> None:
     assert "`label_one-leg`: whether the criterion of 'one-leg' holds" in Path("kneeling/README.md").read_text()
 
 
+@pytest.mark.slow
 def test_states_that_were_visited_are_those_that_the_simulator_was_in() -> None:
     task = get_task("cartpole")
     run(f"{CARTPOLE} --out cartpole.npz")
@@ -118,6 +121,7 @@ def test_states_that_were_visited_are_those_that_the_simulator_was_in() -> None:
     np.testing.assert_array_equal(labels, told["label"])
 
 
+@pytest.mark.slow
 def test_the_same_command_writes_the_same_bytes() -> None:
     for layout, names in (("npz", ("a.npz", "b.npz")), ("hf", ("a", "b"))):
         written = []
@@ -128,6 +132,7 @@ def test_the_same_command_writes_the_same_bytes() -> None:
         assert written[0] == written[1]
 
 
+@pytest.mark.slow
 def test_a_data_set_is_replaced_by_another_when_told_to() -> None:
     Path("cartpole").mkdir()  # empty
     run(f"{UNIFORM} --format hf --out cartpole")

@@ -113,6 +113,7 @@ def test_the_papers_kneeling_with_its_largest_model(
     assert differs == ["snapshot_every", "128,000", "128,205", "differs"]
 
 
+@pytest.mark.slow
 def test_the_same_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
     plan = plan_of(capsys, *PAPER)
     facts = plan["encoder"]["facts"]
@@ -162,6 +163,7 @@ def shared(task: Task, size: int) -> Trial:
     return _TRIED[key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("task", sorted(PAPER_TASKS))
 def test_every_preset(
@@ -178,6 +180,7 @@ def test_every_preset(
     assert "nothing was loaded, trained or written" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_other_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run, "plan_training", functools.partial(plan_training, try_one=shared))
     file = write_random_checkpoint("ViT-S-32-alt", tmp_path)

@@ -42,6 +42,7 @@ def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_judge_says_what_the_functions_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert run("judge", "cartpole", "--count", 60, "--alpha", 0, 0.7, "--out", out) == 0
@@ -73,6 +74,7 @@ def test_judge_says_what_the_functions_say(tmp_path: Path, capsys: pytest.Captur
     assert again["rows"][0] == record["rows"][0]
 
 
+@pytest.mark.slow
 def test_the_second_time_nothing_is_embedded(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +94,7 @@ def test_the_second_time_nothing_is_embedded(
     assert f"  2: “{GOAL}”, baseline “hill”" in said
 
 
+@pytest.mark.slow
 def test_people_label_states_and_the_rest_is_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = ("--states", "random", "uniform", "--count", 20, "--state-seed", 5)
     folder = tmp_path / "states"
@@ -131,6 +134,7 @@ def test_people_label_states_and_the_rest_is_dropped(tmp_path: Path, capsys: pyt
     assert (facts["generator"], facts["of_states"], facts["states"]) == ("pictures of states", 20, 15)
 
 
+@pytest.mark.slow
 def test_any_environment_is_judged_by_its_own_reward(capsys: pytest.CaptureFixture[str]) -> None:
     sentences = ("--goal", "the pole hangs", "--baseline", "a pole")
     few = ("--horizon", 10, "--count", 24, "--alpha", 0.5)
@@ -142,6 +146,7 @@ def test_any_environment_is_judged_by_its_own_reward(capsys: pytest.CaptureFixtu
     assert record["histograms"] == []
 
 
+@pytest.mark.slow
 def test_a_runs_policies_visit_the_states(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = ["--steps=1200", "--n-envs=3", "--standardise=300", "--learning-starts=400", "--gradient-steps=8"]
     rest = ["--net-arch", 16, "--snapshots=2", "--selection-episodes=2", "--evaluation-episodes=3", "--no-video"]
@@ -172,6 +177,7 @@ def test_landscape_writes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == f"{drawn / 'out.png'}\n"
 
 
+@pytest.mark.slow
 def test_landscape_between_two_states_of_any_environment(capsys: pytest.CaptureFixture[str]) -> None:
     sentences = ("--goal", "the pole hangs", "--baseline", "a pole", "--points", 3, "--alpha", 0.5, "--json")
     ends = ("--from-state", "state0=0", "--to-state", "state0=3.14", "state1=1")
@@ -193,6 +199,7 @@ def test_landscape_lists_the_dimensions(capsys: pytest.CaptureFixture[str]) -> N
     assert [one["low"] for one in told] == [-2.4, None, pytest.approx(-np.pi), None]
 
 
+@pytest.mark.slow
 def test_the_papers_study_is_checked_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "study"
     study = ("scaling", "cartpole", "--encoder", "paper", "--states", "uniform", "--out", out, "--dry-run")
@@ -209,6 +216,7 @@ def test_the_papers_study_is_checked_without_weights(tmp_path: Path, capsys: pyt
     assert run(*pendulum) == 2  # Pendulum's state has no bounds that anybody says
 
 
+@pytest.mark.slow
 def test_scaling_trains_judges_and_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -309,7 +309,7 @@ print(json.dumps(answers))
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_refused_without_type_checks(folder: Path) -> None:
     before = contents(folder)
     done = subprocess.run(
@@ -317,7 +317,7 @@ def test_refused_without_type_checks(folder: Path) -> None:
         input=json.dumps([arguments_of(line) for line, _ in REFUSED]),
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     for (line, message), (code, errors) in zip(REFUSED, json.loads(done.stdout.splitlines()[-1]), strict=True):

@@ -74,7 +74,7 @@ def task_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:FutureWarning")
 def test_an_environment_by_its_id_and_what_follows_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
@@ -122,7 +122,7 @@ def actions_of(folder: Path, observations: np.ndarray) -> dict[str, np.ndarray]:
         }
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_mujoco_with_two_cameras_and_a_warning_of_termination(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,7 +148,7 @@ def test_baselines_of_an_environment(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert record["policies"]["zero"]["true_return"] < 0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_a_form_and_a_task_from_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = Path(__file__).parents[2] / "examples" / "09_own_reward_form.py"
     arguments = (f"{example}:cartpole-by-angle", "--form", "angle", "--algo", "qrdqn", "--no-video")
@@ -161,7 +161,6 @@ def test_a_form_and_a_task_from_one_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_run_killed_and_one_interrupted_end_like_one_that_was_left_alone(
     tmp_path: Path, task_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -147,7 +147,6 @@ def test_an_environment_by_its_id(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_run_that_fails_stops_no_other_and_is_tried_again(
     tmp_path: Path, dot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,7 +182,6 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again(
 
 @pytest.mark.alone
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_a_sweep_killed_and_interrupted_ends_like_one_that_was_left_alone(
     tmp_path: Path, dot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -214,7 +214,7 @@ def test_writers_at_the_same_time(tmp_path: Path) -> None:
     for writer in writers:
         go(writer)
     for writer in writers:
-        writer.communicate(timeout=60)
+        writer.communicate(timeout=500)
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     cache, encoder = EmbeddingCache(folder), Digested()
     frames = pictures(0, 640)

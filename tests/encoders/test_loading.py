@@ -14,7 +14,8 @@ from vlm_rewards.encoders.loading import _load
 from vlm_rewards.encoders.sources import bundled_folder, parse_source
 from vlm_rewards.errors import CheckpointError
 
-ARCHITECTURES = ["ViT-B-32", "RN50", "ViT-B-16-SigLIP", "coca_ViT-B-32"]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("RN50", "coca_ViT-B-32")]
+ARCHITECTURES = ["ViT-B-32", "ViT-B-16-SigLIP", *SLOW]
 PROMPTS = ["a humanoid robot kneeling", "the pole on top of the cart", "car"]
 
 
@@ -222,6 +223,7 @@ def test_bundled_weights(no_network, pictures):
     assert encoder.describe()["in_domain"] is True
 
 
+@pytest.mark.slow
 def test_threads_share_an_encoder(model_folder, pictures):
     encoder = load_encoder(model_folder("ViT-B-16-SigLIP"), device="cpu")
     frames = pictures(4, 64, 64)

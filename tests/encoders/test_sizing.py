@@ -14,6 +14,7 @@ from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.finetuning.config import FROM_SCRATCH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["bundled", None])
 def test_a_plan_is_what_loading_finds(source: str | None, tmp_path: Path) -> None:
     name = source or write_random_checkpoint("ViT-S-32-alt", tmp_path)
@@ -42,6 +43,7 @@ def test_the_papers_models(name: str, parameters: float, image: float, dimension
     assert planned.origin
 
 
+@pytest.mark.slow
 def test_sizes_differ_in_the_image_tower_alone() -> None:
     planned = [plan_size(size) for size in SIZES]
     assert list(SIZES) == list(FROM_SCRATCH)

@@ -86,6 +86,7 @@ def test_saved_in_fp16_and_loaded_by_open_clip_gives_the_same_embeddings(tiny: T
     np.testing.assert_allclose(said.numpy(), encoder.embed_texts(CAPTIONS), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_saved_model_can_be_gone_on_from(tiny: TrainableModel, tmp_path: Path):
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()

@@ -178,6 +178,7 @@ class TestMuJoCo:
         older = picture("Hopper-v4", 224, view=view, textures="realistic")
         assert np.array_equal(older, picture("Hopper-v5", 224, view=view, textures="realistic"))
 
+    @pytest.mark.slow
     def test_workers_draw_what_this_process_draws(self) -> None:
         task = task_of("Hopper-v5", textures="realistic", view=(3.0, 0, 0, 1, 90, -10))
         env = pickle.loads(pickle.dumps(task.simulator))(64)
@@ -230,6 +231,7 @@ def test_unknown_ids_are_answered_with_near_ones() -> None:
         task_of("Hoper-v5")
 
 
+@pytest.mark.slow
 def test_simulators_of_one_process_draw_each_in_their_own_context() -> None:
     """Without that, all but the last to be made draw black where their settings differ."""
     alone = [picture("Hopper-v5", size) for size in (64, 96)]

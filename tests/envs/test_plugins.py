@@ -72,7 +72,7 @@ def test_what_a_file_defines_goes_to_other_processes_by_value(tmp_path: Path) ->
     pickled.write_bytes(cloudpickle.dumps(load_task_file(path).simulator))
     path.unlink()
     code = f"import pickle, pathlib; print(pickle.loads(pathlib.Path({str(pickled)!r}).read_bytes())(32).own)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd="/")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=500, cwd="/")
     assert done.stdout == "7\n", done.stderr
     assert pickle.loads(pickled.read_bytes())(32).own == 7
 

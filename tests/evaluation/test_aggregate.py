@@ -84,6 +84,7 @@ def test_the_interval_moves_with_the_scores(seed: int, scale: float, shift: floa
     assert moved == pytest.approx((scale * low + shift, scale * high + shift), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     # 95 % intervals of 2 tasks with 10 seeds; percentile intervals of few values are a little too narrow.
     rng, covered, times = np.random.default_rng(0), 0, 300

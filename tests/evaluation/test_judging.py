@@ -159,6 +159,7 @@ def test_pictures_go_through_the_cache_unless_told_otherwise(tmp_path: Path, mon
     assert [entry.embeddings for entry in EmbeddingCache(tmp_path).entries()] == [30]
 
 
+@pytest.mark.slow
 def test_an_encoder_is_gone_before_the_next_is_made() -> None:
     alive: list[weakref.ref[Any]] = []
 

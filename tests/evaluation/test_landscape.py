@@ -104,6 +104,7 @@ def test_maxima_say_where_and_whether_it_is_the_goal() -> None:
     assert found.maxima(np.array([-1.0, 0.0, 1.0])) == [{"value": 0.0, "goal": True}, {"value": -1.0, "goal": False}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cartpole", "mountaincar-textured"])
 def test_the_bundled_encoders_maxima_lie_at_the_goal(name: str) -> None:
     task, encoder = get_task(name), load_encoder("bundled")

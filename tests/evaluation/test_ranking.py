@@ -74,6 +74,7 @@ def test_labels_of_one_kind_are_refused(statistic: Callable[..., float]) -> None
         statistic(np.arange(4.0), np.ones(4, dtype=bool))
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     # Two normal distributions one deviation apart: AUROC is Phi(1 / sqrt 2).
     truth = 0.5 * (1 + math.erf(0.5))

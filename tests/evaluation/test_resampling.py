@@ -112,6 +112,7 @@ def test_states_of_an_episode_count_as_one(rng: np.random.Generator) -> None:
     assert 3.5 < (wide.high - wide.low) / (narrow.high - narrow.low) < 6.5
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     truth = math.sqrt((1 - 0.6 / 1.01) / 2)  # of each pair 0.01 of the variance is a state's own
     rng = np.random.default_rng(0)

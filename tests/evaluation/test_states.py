@@ -128,6 +128,7 @@ def test_visited_states_are_steps_of_episodes_with_what_is_known_of_them() -> No
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "rule"])
 def test_visited_states_repeat_themselves_and_do_not_depend_on_the_size(name: str) -> None:
     task = dataclasses.replace(CARTPOLE, horizon=60)
@@ -146,6 +147,7 @@ def test_visited_states_repeat_themselves_and_do_not_depend_on_the_size(name: st
     assert first.true_rewards.tolist() == first.labels.astype(float).tolist()  # so it is with our CartPole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "shares"), [(9, [3, 3, 3]), (10, [3, 3, 4]), (11, [3, 4, 4]), (3, [1, 1, 1])])
 def test_every_policy_gets_its_share(count: int, shares: list[int]) -> None:
     # Left, right, left: where a point is after many steps tells who moved it.

@@ -74,6 +74,7 @@ def test_jitter_never_mirrors_and_moves_by_less_than_three_pixels():
     assert len(set(columns.tolist())) > 1
 
 
+@pytest.mark.slow
 def test_states_of_a_simulator_are_drawn_in_its_looks_and_in_order():
     captioner = get_task("kneeling").captioner
     counted: list[int] = []

@@ -48,6 +48,7 @@ def record_of(folder: Path) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_a_training_that_was_never_stopped(quick: Quick, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"tasks": ("cartpole", "mountaincar"), "steps": 5}
     whole = run_finetune(quick(**settings, out=tmp_path / "whole"))
@@ -63,6 +64,7 @@ def test_the_weights_are_those_of_a_training_that_was_never_stopped(quick: Quick
     assert record == record_of(whole)
 
 
+@pytest.mark.slow
 def test_a_frozen_tower_is_frozen_still(quick: Quick, tmp_path: Path) -> None:
     first = run_finetune(quick(steps=1, out=tmp_path / "first"))
     settings: dict[str, Any] = {"model": str(first), "freeze": "image", "steps": 4}
@@ -105,6 +107,7 @@ def test_a_full_disk_is_said(quick: Quick) -> None:
             run_finetune(quick())
 
 
+@pytest.mark.slow
 def test_no_state_before_a_minute_of_training(quick: Quick) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resume, "write_state", lambda *_: pytest.fail("too early"))

@@ -43,6 +43,7 @@ def test_a_run_leaves_a_model_a_card_and_a_record(quick: Quick):
     assert encoder.embed_images(np.zeros((2, 96, 96, 3), np.uint8)).shape == (2, encoder.embedding_dim)
 
 
+@pytest.mark.slow
 def test_the_global_generator_is_left_alone(quick: Quick):
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -51,6 +52,7 @@ def test_the_global_generator_is_left_alone(quick: Quick):
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_fine_tuned_with_a_frozen_tower(quick: Quick, tmp_path):
     first = run_finetune(quick(steps=1))
     second = run_finetune(quick(model=str(first), freeze="image", steps=2, out=tmp_path / "second"))
@@ -60,6 +62,7 @@ def test_a_saved_model_is_fine_tuned_with_a_frozen_tower(quick: Quick, tmp_path)
     assert np.abs(after.embed_texts(["a pole"]) - before.embed_texts(["a pole"])).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_folder_with_something_in_it_is_kept(quick: Quick):
     config = quick()
     config.out.mkdir()
@@ -110,6 +113,7 @@ def test_landscape_finds_the_top_of_an_oracle():
         assert scaled["180"] < 0.3
 
 
+@pytest.mark.slow
 def test_card_without_captions_to_search_still_lists_every_prompt(quick: Quick):
     folder = run_finetune(quick(steps=1))
     record = json.loads((folder / RECORD).read_text())

@@ -55,7 +55,7 @@ def test_only_matrices_decay_and_frozen_parameters_are_left_out():
     assert not any(names[id(p)].startswith("visual.") for p in decayed + plain)
 
 
-@pytest.mark.parametrize("loss", ["clip", "siglip"])
+@pytest.mark.parametrize("loss", ["clip", pytest.param("siglip", marks=pytest.mark.slow)])
 def test_a_few_steps_reduce_the_loss(quick: Quick, loss: str):
     trainer = make_trainer(quick(steps=20, pictures_per_task=12, loss=loss))
     trainer.run()
@@ -63,6 +63,7 @@ def test_a_few_steps_reduce_the_loss(quick: Quick, loss: str):
     assert np.mean(trainer.losses[-5:]) < np.mean(trainer.losses[:5]) - 0.2
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights_bit_for_bit_and_another_seed_others(quick: Quick):
     runs = []
     for seed in (0, 0, 1):
@@ -122,6 +123,7 @@ def test_frozen_towers_do_not_move_nor_do_their_statistics(quick: Quick, part: s
     assert not {key for key in moved if key.startswith(prefix)}
 
 
+@pytest.mark.slow
 def test_words_that_no_caption_has_are_zero_after_training(quick: Quick):
     trainer = make_trainer(quick(tasks=("cartpole",)))
     trainer.run()

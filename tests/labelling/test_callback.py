@@ -101,12 +101,12 @@ def check_every_row(algorithm: str, buffer: LabelledReplayBuffer) -> None:
     [
         # The smallest ring, and a chunk a step.
         ("dqn", 1, 1, 2, 1, 0.0, {}),
-        ("sac", 1, 1, 2, 256, 0.002, {"train_freq": 1}),
+        pytest.param("sac", 1, 1, 2, 256, 0.002, {"train_freq": 1}, marks=pytest.mark.slow),
         # A buffer of 5 rows of 7, less than the 11 rows of one rollout; chunks of 2 steps of a ring of 5.
         ("dqn", 7, 2, 5, 10, 0.01, {"buffer_size": 35}),
         # A buffer that wraps around at another place than a rollout ends; chunks of 3 steps, 11 = 3 + 3 + 3 + 2.
         ("sac", 7, 3, 5, 20, 0.01, {"buffer_size": 7 * 37 + 3}),
-        ("dqn", 1, 1, 2, 3, 0.002, {"buffer_size": 23}),
+        pytest.param("dqn", 1, 1, 2, 3, 0.002, {"buffer_size": 23}, marks=pytest.mark.slow),
         # Rollouts that end with an episode.
         ("dqn", 1, 1, 2, 5, 0.0, {"train_freq": (3, "episode")}),
     ],
@@ -144,7 +144,7 @@ def fingerprint(model: OffPolicyAlgorithm) -> str:
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize("algorithm", ["dqn", "sac"])
+@pytest.mark.parametrize("algorithm", ["dqn", pytest.param("sac", marks=pytest.mark.slow)])
 def test_same_seed_same_run_whatever_the_timing_and_the_workers(simulators: Make, algorithm: str) -> None:
     def run(seed: int, n_workers: int, delay: float) -> str:
         model = build(algorithm, simulators(algorithm, 7, n_workers, 5), seed=seed, buffer_size=7 * 37)
@@ -255,7 +255,7 @@ def test_a_reward_that_raises_ends_learning_and_another_can_follow(simulators: M
     started = time.monotonic()
     with pytest.raises(LabellerError, match="no reward today") as caught:
         model.learn(7_000, callback=labels)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 100
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     labels.reward = counting_reward
     with pytest.raises(InvalidInputError, match="left without a reward when the last learn"):
@@ -327,6 +327,7 @@ def final_positions(model: Any, venv: PhotographedVecEnv) -> np.ndarray:
     return observations[:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["dqn", "sac"])
 def test_learns_to_go_where_it_is_bright_and_not_where_it_is_dark(algorithm: str) -> None:
     task = point_task(actions="discrete" if algorithm == "dqn" else "box")

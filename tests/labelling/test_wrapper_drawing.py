@@ -26,7 +26,7 @@ print("learned")
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], env=SETTINGS, capture_output=True, text=True, timeout=100
+        [sys.executable, "-W", "ignore", "-c", code], env=SETTINGS, capture_output=True, text=True, timeout=500
     )
 
 
@@ -36,6 +36,7 @@ def _egl() -> None:
         pytest.skip("no EGL here")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_egl")
 @pytest.mark.parametrize("kind", ["single", "vector"])
 def test_a_process_that_draws_can_learn(kind: str) -> None:
@@ -51,6 +52,7 @@ def test_a_process_that_draws_can_learn(kind: str) -> None:
     assert (done.returncode, done.stdout) == (0, "learned\n"), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_egl")
 def test_wrapping_too_late_is_an_error_and_no_crash() -> None:
     """Where the driver has no LLVM, or triton is not installed, nothing needs to be refused."""
@@ -84,6 +86,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.slow
 def test_vectors_of_different_sizes_in_one_process_do_not_draw_black() -> None:
     done = run(VECTORS)
     assert done.returncode == 0, done.stderr

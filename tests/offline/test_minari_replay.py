@@ -216,7 +216,7 @@ print("alive")
         env={**os.environ, **environment, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -122,6 +122,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Document
     return folder, whole, content, Page(content.decode())
 
 
+@pytest.mark.slow
 def test_ten_runs_make_one_file_that_loads_nothing(everything: tuple[Path, Document, bytes, Page]) -> None:
     _, _, content, parsed = everything
     check_self_contained(content.decode(), parsed)
@@ -230,6 +231,7 @@ def test_broken_tables_and_videos_break_nothing(tmp_path: Path) -> None:
     assert not parsed.values("src")
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_left_out_by_name(tmp_path: Path) -> None:
     for seed in range(3):
         folder = run_folder(tmp_path / f"run-{seed}", record(seed=seed))

@@ -299,6 +299,6 @@ if __name__ == "__main__":
 def test_a_task_defined_in_a_script_works(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=False)
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=500, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split("\n") == ["[[7.0], [7.0]]", "[7, 8]", "[False, True]", ""]

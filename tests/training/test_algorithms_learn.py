@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from every_algorithm import with_slow_ones
 from vlm_rewards.labelling import LabelRewards
 from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.testing import brightness_reward, darkness_reward, point_task
@@ -57,7 +58,7 @@ def final_positions(model: Any, venv: PhotographedVecEnv) -> np.ndarray:
     return np.asarray(observations)[:, 0]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", with_slow_ones(CASES, common=["dqn"]))
 def test_learns_to_go_where_it_is_bright_and_not_where_it_is_dark(case: str) -> None:
     name, actions, settings, steps = CASES[case]
     venv = PhotographedVecEnv(point_task(actions=actions), 4, image_size=32, n_workers=1)  # type: ignore[arg-type]

@@ -237,6 +237,7 @@ class TestHumanoid:
         assert old.pop("humanoid") is None
         assert TrainConfig.from_dict(old) == preset("cartpole")
 
+    @pytest.mark.slow
     def test_a_task_in_a_file_has_them_too(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.py"
         path.write_text(

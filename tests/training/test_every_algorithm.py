@@ -11,7 +11,7 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from every_algorithm import CASES, CountingStateReward, judge, tiny
+from every_algorithm import CASES, CountingStateReward, judge, tiny, with_slow_ones
 from vlm_rewards.envs import register_task
 from vlm_rewards.errors import LabellerError
 from vlm_rewards.state_file import read_state
@@ -92,7 +92,7 @@ def rollouts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return checked
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", with_slow_ones(CASES))
 def test_rewards_are_of_their_own_states_before_and_after_resuming(
     case: str, tmp_path: Path, rollouts: list[int]
 ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from every_algorithm import CASES, tiny
+from every_algorithm import CASES, tiny, with_slow_ones
 from vlm_rewards.errors import InvalidInputError, MissingExtraError, UnknownNameError
 from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.testing import point_task
@@ -52,7 +52,7 @@ def model_of(case: str, venvs: dict[str, PhotographedVecEnv]) -> Any:
     return build_algorithm(tiny(case), venvs[CASES[case][1]], seed=3, device="cpu")
 
 
-@pytest.mark.parametrize("case", TORCH)
+@pytest.mark.parametrize("case", with_slow_ones(TORCH, common=["sac"]))
 def test_every_format_acts_as_the_policy_does(case: str, venvs: dict[str, PhotographedVecEnv], tmp_path: Path) -> None:
     import onnxruntime
 
@@ -73,6 +73,7 @@ def test_every_format_acts_as_the_policy_does(case: str, venvs: dict[str, Photog
     assert np.asarray(one[0]) == pytest.approx(expected[:1], abs=1e-6)  # a batch of any size
 
 
+@pytest.mark.slow
 def test_plain_files_need_neither_this_package_nor_stable_baselines3(
     venvs: dict[str, PhotographedVecEnv], tmp_path: Path
 ) -> None:
@@ -81,7 +82,7 @@ def test_plain_files_need_neither_this_package_nor_stable_baselines3(
     for kind, name in (("torchscript", "x.pt"), ("onnx", "x.onnx")):
         export_policy(model, tmp_path / name, kind)
         done = subprocess.run(
-            [sys.executable, "-c", PLAIN, str(tmp_path / name)], capture_output=True, text=True, timeout=60, cwd="/"
+            [sys.executable, "-c", PLAIN, str(tmp_path / name)], capture_output=True, text=True, timeout=500, cwd="/"
         )
         assert done.returncode == 0, done.stderr
         dtype, actions = done.stdout.split(" ", 1)
@@ -89,6 +90,7 @@ def test_plain_files_need_neither_this_package_nor_stable_baselines3(
         assert eval(actions) == pytest.approx(expected.tolist(), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["sbx-sac", "sbx-crossq"])
 def test_jax_has_the_zip_alone(case: str, venvs: dict[str, PhotographedVecEnv], tmp_path: Path) -> None:
     model = model_of(case, venvs)
@@ -103,6 +105,7 @@ def test_jax_has_the_zip_alone(case: str, venvs: dict[str, PhotographedVecEnv], 
     )
 
 
+@pytest.mark.slow
 def test_the_zip_loads_where_this_package_is_not_installed(
     venvs: dict[str, PhotographedVecEnv], tmp_path: Path
 ) -> None:
@@ -114,7 +117,7 @@ def test_the_zip_loads_where_this_package_is_not_installed(
         "from stable_baselines3 import DQN; print(DQN.load(sys.argv[1]).predict([0.5])[0].dtype)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "x.zip")], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, str(tmp_path / "x.zip")], capture_output=True, text=True, timeout=500
     )
     assert done.stdout == "int64\n", done.stderr
 

@@ -39,7 +39,7 @@ def test_time_ends_it_even_in_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         press()
         with pytest.raises(KeyboardInterrupt):
             threading.Semaphore(0).acquire()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 50
 
 
 def test_last_words_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

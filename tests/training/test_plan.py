@@ -17,7 +17,7 @@ from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from every_algorithm import CASES, CountingStateReward, judge, tiny
+from every_algorithm import CASES, CountingStateReward, judge, tiny, with_slow_ones
 from vlm_rewards.envs import get_task
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator, plan_rollouts
@@ -226,7 +226,7 @@ def simulators() -> Iterator[dict[str, PhotographedVecEnv]]:
         venv.close()
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", with_slow_ones(CASES))
 def test_planned_learners_are_those_that_are_built(case: str, simulators: dict[str, PhotographedVecEnv]) -> None:
     pytest.importorskip("sbx" if case.startswith("sbx") else "sb3_contrib")
     venv = simulators[CASES[case][1]]

@@ -64,7 +64,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("algorithm", ["dqn", "sac"])
+@pytest.mark.parametrize("algorithm", ["dqn", pytest.param("sac", marks=pytest.mark.slow)])
 def test_a_run_writes_everything_and_repeats_itself(
     make_config: Make, reward: VLMReward, tmp_path: Path, algorithm: str
 ) -> None:

@@ -49,10 +49,10 @@ def expected(observations: np.ndarray, next_observations: np.ndarray, terminated
 @pytest.mark.parametrize(
     ("case", "n_envs", "n_workers", "chunk_frames", "base"),
     [
-        ("dqn", 1, 1, 256, "environment"),
+        pytest.param("dqn", 1, 1, 256, "environment", marks=pytest.mark.slow),
         ("dqn", 3, 2, 7, "environment"),
         ("dqn, 3 steps", 2, 1, 5, "pictures"),
-        ("qrdqn", 3, 1, 1, "pictures"),
+        pytest.param("qrdqn", 3, 1, 1, "pictures", marks=pytest.mark.slow),
     ],
 )
 def test_every_row_of_replay_is_shaped_also_after_resuming(
@@ -106,7 +106,7 @@ def two_views(image_size: int) -> gym.Env[Any, Any]:
     return TwoViews(CountingEnv(image_size))
 
 
-@pytest.mark.parametrize("rule", ["mean", "min"])
+@pytest.mark.parametrize("rule", ["mean", pytest.param("min", marks=pytest.mark.slow)])
 def test_rewards_of_several_cameras_find_their_rows(rule: Any, tmp_path: Path) -> None:
     task = Task(
         name="counting-views", goal="a", baseline="b", simulator=functools.partial(two_views), horizon=8, cameras=2

@@ -154,6 +154,7 @@ def test_an_ordinary_run_raises_none(tmp_path: Path) -> None:
     assert "images" not in events(tmp_path).Tags() or events(tmp_path).Tags()["images"] == []
 
 
+@pytest.mark.slow
 def test_watched_against_the_true_reward(tmp_path: Path) -> None:
     simulator = functools.partial(PaidPoint, actions="discrete")
     register_task(Task("paid", "a white wall", "a wall", simulator, HORIZON))
@@ -164,6 +165,7 @@ def test_watched_against_the_true_reward(tmp_path: Path) -> None:
     assert alarm["reference_before"] > 0.5 > alarm["reference_now"]
 
 
+@pytest.mark.slow
 def test_watched_against_a_held_out_reward(tmp_path: Path) -> None:
     config = settings(watch="held-out", watch_encoder="another")
     watch = watched(tmp_path, config, hacked=True, held_out=Brightness())
@@ -182,6 +184,7 @@ class CountingEncoder(FakeEncoder):
         return super().embed_images(frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [False, True])
 def test_a_held_out_sentence_costs_no_second_embedding(make_config: Make, tmp_path: Path, other: bool) -> None:
     encoder, second = CountingEncoder(), CountingEncoder(seed=1)
@@ -211,6 +214,7 @@ def test_pictures_are_judged_by_what_the_run_is_watched_against(
     assert len(set(expected.tolist())) > 1
 
 
+@pytest.mark.slow
 def test_the_watch_changes_nothing_that_is_learned(make_config: Make, reward: VLMReward, tmp_path: Path) -> None:
     held_out = VLMReward(reward.encoder, goal="a bright room", baseline="a wall")
     watches: dict[str, dict[str, Any]] = {"off": {}, "criterion": {}, "held-out": {"watch_goal": "a bright room"}}
@@ -241,6 +245,7 @@ class Turning(There):
         return super().__call__(observations, progress, step)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_raises_the_same_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vlm_rewards.testing import scripted
 

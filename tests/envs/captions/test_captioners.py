@@ -59,6 +59,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_no_caption_of_twenty_thousand_is_held_out():
     found = subprocess.run([sys.executable, "-c", HELD_OUT_SCRIPT], capture_output=True, text=True, check=True)
     assert found.stdout == "done\n"

@@ -47,6 +47,7 @@ def test_what_is_said_of_a_pose_is_true(pose: str) -> None:
     assert [caption for caption in captions if any(word in caption for word in wrong)] == []
 
 
+@pytest.mark.slow
 def test_none_is_held_out_and_every_word_of_the_prompts_is_said() -> None:
     rng = np.random.default_rng(2)
     words: set[str] = set()

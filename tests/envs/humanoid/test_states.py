@@ -69,6 +69,7 @@ def test_the_same_seed_gives_the_same_states() -> None:
         assert one.states.tobytes() != other.states.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pose", ["standing", "kneeling"])
 def test_visited_states_are_half_goals_of_many_policies(pose: str) -> None:
     with unchecked():
