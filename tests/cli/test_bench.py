@@ -23,7 +23,6 @@ SMALL = ("--quick", "--repeats", "2", "--architectures", "ViT-S-32-alt", "--mujo
 SMALL += ("--humanoid-n-envs", "1")  # the common way draws some ten pictures a second
 
 
-@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize(
     ("stages", "names"),

@@ -17,7 +17,7 @@ from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from every_algorithm import CASES, CountingStateReward, judge, tiny, with_slow_ones
+from every_algorithm import CASES, COMMON, CountingStateReward, judge, tiny, with_slow_ones
 from vlm_rewards.envs import get_task
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator, plan_rollouts
@@ -78,7 +78,7 @@ def batches(given: list[int], most: int) -> int:
     return sum(-(-count // most) for count in given)
 
 
-@pytest.mark.parametrize("case", ["dqn", "sac", "ppo, continuous"])
+@pytest.mark.parametrize("case", COMMON)
 def test_a_run_does_what_its_plan_says(make_config: Make, tmp_path: Path, case: str) -> None:
     actions = CASES[case][1]
     suffix = {"discrete": "dqn", "box": "sac"}[actions]
