@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -52,7 +53,16 @@ def test_a_file_may_be_changed_and_run_again(tmp_path: Path) -> None:
     path = tmp_path / "dot.py"
     for own in (1, 2):
         path.write_text(ONE.format(own=own))
+        os.utime(path, (1e9, 1e9))  # within one second, as bytecode counts
         assert load_task_file(path).simulator(32).own == own  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_python_files_are_run(tmp_path: Path) -> None:
+    path = tmp_path / "dot.txt"
+    path.write_text(ONE.format(own=1))
+    with pytest.raises(InvalidInputError, match=r"must be a Python file, got '.*dot\.txt'"):
+        load_task_file(path)
 
 
 def test_one_of_several_is_named(tmp_path: Path) -> None:

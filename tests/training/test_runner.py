@@ -171,7 +171,10 @@ class Interrupting(VLMReward):
 
 
 @pytest.mark.parametrize("calls", [1, 17])
-def test_ctrl_c_ends_with_a_snapshot(make_config: Make, tmp_path: Path, calls: int) -> None:
+def test_ctrl_c_ends_with_a_snapshot(
+    make_config: Make, tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlm_rewards.training.interruption._LAST_WORDS_SECONDS", 100.0)  # on a busy machine
     outcome = train(make_config(steps=5_000, snapshots=1), tmp_path, Interrupting(calls), FakeEvaluate())
     assert outcome.interrupted
     assert outcome.record["interrupted"] is True

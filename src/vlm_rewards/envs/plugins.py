@@ -7,8 +7,9 @@ import importlib.util
 import sys
 import warnings
 from importlib import metadata
+from importlib.machinery import SOURCE_SUFFIXES, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -82,13 +83,14 @@ def _as_tasks(value: Any) -> list[Task]:
 
 def _run(path: Path) -> ModuleType:
     name = f"vlm_rewards_task_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    loader = _Uncached(name, str(path)) if path.suffix in SOURCE_SUFFIXES else None
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    if loader is None or spec is None:
         raise InvalidInputError(f"task file must be a Python file, got {str(path)!r}.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # pickling and dataclasses look it up there
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except VLMRewardsError:
         del sys.modules[name]
         raise
@@ -99,6 +101,19 @@ def _run(path: Path) -> ModuleType:
         raise InvalidInputError(f"task file {str(path)!r} raised {type(error).__name__}: {error}") from error
     cloudpickle.register_pickle_by_value(module)
     return module
+
+
+class _Uncached(SourceFileLoader):
+    """Compiles the file as it is now.
+
+    Bytecode is kept by a file's size and the second of its last change, so a
+    number that is changed within the second that the file was run in would not
+    be seen; and a folder that tasks lie in need not be written to.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def _tasks_in(module: ModuleType) -> list[Task]:
