@@ -132,6 +132,47 @@ def test_every_reward_is_that_of_its_own_next_state(
     assert model._n_updates > 0
 
 
+@pytest.mark.parametrize(("every", "chunk_frames"), [(2, 9), (3, 256)])
+def test_rewards_between_pictures_are_interpolated(every: int, chunk_frames: int) -> None:
+    """The count rises by one a step, so the line between two pictures is the truth; after the last one it is held."""
+    venv = PhotographedVecEnv(TASKS["dqn"], 4, image_size=32, n_workers=2, slots=7, photograph_every=every)
+    try:
+        model = build("dqn", venv)
+        reward = DelayedReward(counting_reward, 0.0)
+        labels = LabelRewards(reward, chunk_frames=chunk_frames)
+        model.learn(4 * 110, callback=labels)
+    finally:
+        venv.close()
+    buffer = model.replay_buffer
+    steps = (buffer.next_observations[:110, :, 1].astype(np.float64) * 4096).astype(int)
+    seen = (steps == 1) | (steps % every == 0) | (buffer.dones[:110] == 1)
+    truth = counting_label(buffer.next_observations[:110].astype(np.float64))
+    held = 0
+    for simulator in range(4):
+        for end in range(11, 111, 11):
+            last = max(row for row in range(end) if seen[row, simulator])
+            truth[last + 1 : end, simulator] = truth[last, simulator]
+            held += end - last - 1
+    assert held >= 10
+    np.testing.assert_allclose(buffer.rewards[:110], truth, rtol=1e-6, atol=0)
+    assert labels.labelled_frames == sum(reward.batches) == seen.sum()
+
+
+def test_who_comes_in_the_middle_of_episodes_begins_with_a_picture() -> None:
+    """Rollouts of one step, most of which have no picture to go by but the last that there was."""
+    venv = PhotographedVecEnv(TASKS["dqn"], 3, image_size=32, n_workers=1, slots=4, photograph_every=100)
+    try:
+        model = build("dqn", venv, train_freq=1, learning_starts=60)
+        model.learn(3, callback=LabelRewards(counting_reward))
+        model.learn(3, callback=LabelRewards(counting_reward), reset_num_timesteps=False)
+        model.learn(3, callback=LabelRewards(counting_reward), reset_num_timesteps=False)
+    finally:
+        venv.close()
+    buffer = model.replay_buffer
+    assert buffer.pos == 3
+    np.testing.assert_array_equal(buffer.rewards[:3], counting_label(buffer.next_observations[:3].astype(np.float64)))
+
+
 def fingerprint(model: OffPolicyAlgorithm) -> str:
     """Of all that learning changes: the replay buffer's content and the policy's parameters."""
     buffer = model.replay_buffer

@@ -32,3 +32,18 @@ def test_as_one_counts_step_by_step(simulators: int, chunk: int, steps: int, tim
                 waiting = 0
     flow = PictureFlow(simulators, chunk + 1, chunk, steps, times)
     assert (flow.states, flow.chunks, flow.passes(batch)) == (pictures, chunks, batches)
+
+
+@given(COUNT, COUNT, COUNT, COUNT, COUNT)
+def test_states_that_are_photographed_as_one_counts_them(
+    simulators: int, steps: int, times: int, every: int, horizon: int
+) -> None:
+    of_an_episode = [step % horizon + 1 for step in range(steps * times)]
+    counted = sum(step in (1, horizon) or step % every == 0 for step in of_an_episode)
+    flow = PictureFlow(simulators, 9, 8, steps, times, every, horizon)
+    assert flow.states == simulators * counted
+
+
+def test_batches_of_what_is_photographed_by_hand() -> None:
+    # Chunks of 4, 4 and 1 steps have 2, 2 and 1 steps with pictures: 10, 10 and 5 of them, at most 4 at once.
+    assert PictureFlow(5, 9, 4, 9, every=2, horizon=100).passes(4) == 3 + 3 + 2

@@ -59,6 +59,25 @@ def rig(rng: np.random.Generator) -> Iterator[Rig]:
     assert not [thread for thread in threading.enumerate() if thread.name == "vlm-rewards-labeller"]
 
 
+@pytest.mark.parametrize("chunk_steps", [1, 3])
+def test_what_was_not_photographed_is_not_scored(rig: Rig, chunk_steps: int) -> None:
+    reward, seen = DelayedReward(mean_reward, 0.0), []
+    labeller = Labeller(
+        reward, rig.ring, rig.gate, 0, chunk_steps, look=lambda steps, frames, scores: seen.append(np.isnan(scores))
+    )
+    rig.labellers.append(labeller)
+    taken = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [0, 0, 1], [1, 1, 0]], dtype=bool)
+    for step, row in enumerate(taken):
+        rig.gate.wait_for(step)
+        rig.ring.frames[step % SLOTS] = rig.pictures[step]
+        labeller.submit(step, photographed=row)
+    _, rewards = labeller.drain()
+    expected = np.where(taken, mean_reward(rig.pictures[:5].reshape(-1, 4, 4, 3)).reshape(5, SIMULATORS), np.nan)
+    np.testing.assert_array_equal(rewards, expected)
+    assert reward.batches == ([3, 1, 1, 2] if chunk_steps == 1 else [4, 3]), "no picture, no batch"
+    np.testing.assert_array_equal(np.concatenate(seen), ~taken.reshape(-1))
+
+
 @pytest.mark.parametrize("chunk_steps", [1, 3, 4])
 def test_gives_what_the_reward_says_of_the_same_chunks(rig: Rig, chunk_steps: int) -> None:
     reward = DelayedReward(mean_reward, 0.005)

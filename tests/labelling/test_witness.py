@@ -35,6 +35,12 @@ def test_the_best_of_each_simulator_are_kept_by_hand() -> None:
     assert [seen.reward for seen in witness.sightings] == [np.float32(level / 255) for level in (200, 90, 50, 90)]
 
 
+def test_a_state_without_a_picture_is_never_kept() -> None:
+    witness, frames = Witness(), pictures(9, 9, 20, 9)
+    witness.look(range(2), frames, np.array([np.nan, np.nan, -3.0, np.nan], dtype=np.float32))
+    assert facts(witness) == [(1, 0, 20)]
+
+
 def test_small_chunks_do_not_push_out_what_came_before() -> None:
     """Where a rollout is one step, a chunk is one picture: 256 of them make a block, of which the best is kept."""
     witness = Witness()

@@ -80,6 +80,29 @@ def test_is_what_a_twin_in_one_process_does(venv: PhotographedVecEnv, rng: np.ra
     assert len(endings) == 4, "all of terminated/truncated, succeeded/failed must have been seen"
 
 
+def test_only_some_states_are_photographed(rng: np.random.Generator) -> None:
+    actions = rng.integers(0, 3, (40, 3))
+    sparse = PhotographedVecEnv(TASK, 3, image_size=32, n_workers=2, slots=41, photograph_every=3)
+    try:
+        sparse.seed(11)
+        sparse.reset()
+        taken = [(sparse.photographed, venv_step[2]) for row in actions if (venv_step := sparse.step(row))]
+        for simulator in range(3):
+            step = 0
+            for number, twin in enumerate(twin_episodes(11, simulator, actions[:, simulator])):
+                step += 1
+                due = step == 1 or step % 3 == 0 or twin["done"]
+                photographed, dones = taken[number]
+                assert dones[simulator] == twin["done"]
+                assert photographed[simulator] == due
+                # Every step has a slot of its own here, which holds zeros where nothing was drawn.
+                shown = sparse.ring.frames[number, simulator]
+                np.testing.assert_array_equal(shown, twin["picture"] if due else np.zeros_like(shown))
+                step = 0 if twin["done"] else step
+    finally:
+        sparse.close()
+
+
 def test_the_last_picture_of_an_episode_shows_its_last_state(venv: PhotographedVecEnv) -> None:
     venv.seed(0)
     venv.reset()
@@ -207,6 +230,7 @@ def test_an_unfinished_step_is_not_taken_for_the_next(venv: PhotographedVecEnv) 
         ({"n_envs": 0}, "n_envs must be an int of at least 1, got 0"),
         ({"n_envs": True}, "n_envs must be an int of at least 1, got True"),
         ({"image_size": 31}, "image size must be an int of at least 32 pixels, got 31"),
+        ({"photograph_every": 0}, "photograph_every must be an int of at least 1, got 0"),
         ({"slots": 1}, "slots must be an int of at least 2, got 1"),
         ({"n_workers": 0}, "n_workers must be an int of at least 1, got 0"),
         ({"seed": -1}, "seed must be an int from 0 to 4294967295, got -1"),

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from vlm_rewards.errors import InvalidInputError, LabellerError, check_count
 from vlm_rewards.labelling.delivery import delivery_for
 from vlm_rewards.labelling.episodes import EpisodeLedger, EpisodeSummary
+from vlm_rewards.labelling.interpolation import Interpolation
 from vlm_rewards.labelling.labeller import FrameReward, Labeller, chunk_length
 from vlm_rewards.labelling.potentials import Potentials
 from vlm_rewards.labelling.witness import Witness, own_scorer
@@ -30,6 +31,10 @@ class LabelRewards(BaseCallback):
     be built with ``replay_buffer_class=LabelledReplayBuffer``, or
     `LabelledNStepReplayBuffer` for n-step returns. PPO and A2C need nothing:
     rewards are added to the rollout, and advantages computed again.
+
+    Where the environment photographs only some states (``photograph_every``),
+    the others' rewards are interpolated; after the last picture of a rollout
+    its reward holds, so a rollout should end with a picture.
 
     Logs ``rollout/vlm_return``, ``rollout/true_return`` and, where the task has
     a criterion, ``rollout/success_rate`` over the last 100 episodes.
@@ -51,7 +56,7 @@ class LabelRewards(BaseCallback):
     Attributes:
         standardiser: The affine map in use; the identity until it is fitted.
         episodes: The last 100 finished episodes.
-        labelled_frames: Pictures scored so far, one a transition.
+        labelled_frames: States scored so far: transitions, less those whose reward is interpolated.
         finished: Episodes finished since the rollout began, newest last.
     """
 
@@ -80,6 +85,7 @@ class LabelRewards(BaseCallback):
         self.labelled_frames = 0
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self._potentials: Potentials | None = None
+        self._interpolation: Interpolation | None = None
         self._labeller: Labeller | None = None
 
     def _on_training_start(self) -> None:
@@ -94,6 +100,9 @@ class LabelRewards(BaseCallback):
                 "interrupted; their pictures are gone. Go on with a fresh replay buffer (model.replay_buffer.reset())."
             )
         self._ledger = EpisodeLedger(self._venv.num_envs)
+        if self._venv.just_reset or self._interpolation is None:
+            self._interpolation = Interpolation(self._venv.num_envs)
+            self._venv.photograph_next()
         if isinstance(self.reward, PotentialShaping):
             self._potentials = self._first_potentials(self.reward)
         self._start()
@@ -130,7 +139,7 @@ class LabelRewards(BaseCallback):
         if self._potentials is not None:
             self._potentials.observe(dones, infos)
         resets = () if self._potentials is None else np.flatnonzero(dones).tolist()
-        self._running().submit(self._venv.steps_taken - 1, resets)
+        self._running().submit(self._venv.steps_taken - 1, resets, self._venv.photographed)
         return True
 
     def _on_rollout_end(self) -> None:
@@ -160,6 +169,7 @@ class LabelRewards(BaseCallback):
             "episodes": [dataclasses.asdict(episode) for episode in self.episodes],
             "waiting": [{"tickets": tickets, "rewards": rewards} for tickets, rewards in self._waiting],
             "ledger": self._ledger.state_dict(),
+            "interpolation": None if self._interpolation is None else self._interpolation.state_dict(),
             "potentials": None if self._potentials is None else self._potentials.state_dict(),
             "witness": None if self.witness is None else self.witness.state_dict(),
         }
@@ -173,6 +183,8 @@ class LabelRewards(BaseCallback):
         self.episodes.extend(EpisodeSummary(**episode) for episode in state["episodes"])
         self._waiting = [(one["tickets"], one["rewards"]) for one in state["waiting"]]
         self._ledger.load_state_dict(state["ledger"])
+        if self._interpolation is not None and state.get("interpolation") is not None:  # older versions had none
+            self._interpolation.load_state_dict(state["interpolation"])
         if self._potentials is not None:
             self._potentials.load_state_dict(state["potentials"])
         if self.witness is not None:
@@ -189,9 +201,12 @@ class LabelRewards(BaseCallback):
         after_resets = self._running().drain_resets()
         if raw.size == 0:
             return
+        scored = ~np.isnan(raw.reshape(*raw.shape[:2], -1)[:, :, 0])
+        self.labelled_frames += int(scored.sum())
+        if self._interpolation is not None:
+            raw = self._interpolation.fill(raw)
         raw, after_resets, held_out = self._without_witness(raw, after_resets)
         returns = raw if self._potentials is None else raw[:, :, self._return_column()]
-        self.labelled_frames += returns.size
         if self.witness is not None:
             truths = self._ledger.truths(len(returns), true_reward=self.witness.true_reward)
             self.witness.learn_truth(first_step, truths if held_out is None else held_out)

@@ -19,11 +19,18 @@ class PictureFlow:
     """Vector steps after which all must have been scored, so that a chunk may end early."""
     times: int = 1
     """How often that happens."""
+    every: int = 1
+    """Only every so-manieth state of an episode is photographed, and its first and last."""
+    horizon: int = 1
+    """Steps of an episode."""
 
     @property
     def states(self) -> int:
-        """States that are photographed in all."""
-        return self.simulators * self.vector_steps * self.times
+        """States that are photographed in all, if episodes last until the horizon."""
+        steps = self.vector_steps * self.times
+        episodes, rest = divmod(steps, self.horizon)
+        whole = self._photographed(self.horizon) + (self.horizon % self.every != 0 and self.horizon > 1)
+        return self.simulators * (episodes * whole + self._photographed(rest))
 
     @property
     def chunks(self) -> int:
@@ -31,12 +38,21 @@ class PictureFlow:
         return self.times * -(-self.vector_steps // self.chunk_steps)
 
     def passes(self, batch_size: int, cameras: int = 1) -> int:
-        """Batches that pass through the encoder in all.
+        """Batches that pass through the encoder in all; about, where not every state is photographed.
 
         Args:
             batch_size: Pictures that pass through it at once, at most.
             cameras: Pictures of each state.
         """
         whole, rest = divmod(self.vector_steps, self.chunk_steps)
-        of_whole, of_rest = (-(-steps * self.simulators * cameras // batch_size) for steps in (self.chunk_steps, rest))
+        of_whole, of_rest = (self._batches(steps, batch_size, cameras) for steps in (self.chunk_steps, rest))
         return self.times * (whole * of_whole + of_rest)
+
+    def _batches(self, steps: int, batch_size: int, cameras: int) -> int:
+        """Of a chunk."""
+        pictures = -(-steps // self.every) * self.simulators * cameras
+        return -(-pictures // batch_size)
+
+    def _photographed(self, steps: int) -> int:
+        """States of an episode's first steps, without the last where it is not due."""
+        return steps // self.every + (self.every > 1 and steps > 0)

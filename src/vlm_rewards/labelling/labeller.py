@@ -55,7 +55,8 @@ class Labeller:
         first_step: The first vector step that will be submitted.
         chunk_steps: Vector steps in a chunk, at most ``ring.slots - 1``.
         columns: None for a reward ``[n]``; a number where ``reward`` gives that many values a picture, ``[n columns]``.
-        look: Shown every chunk, in the same thread: the vector steps, their pictures and what they scored.
+        look: Shown every chunk, in the same thread: the vector steps, their pictures and what they scored, which is
+            NaN where there is no picture.
 
     Raises:
         InvalidInputError: ``chunk_steps`` is out of range.
@@ -85,24 +86,26 @@ class Labeller:
         self._columns = () if columns is None else (columns,)
         self._look = look
         self._resets: list[tuple[int, int]] = []
+        self._taken: list[np.ndarray] = []
         self._results: list[np.ndarray] = []
         self._reset_results: list[np.ndarray] = []
         self._results_start = first_step
         self._failure: BaseException | None = None
         self._closed = False
-        self._work: queue.SimpleQueue[tuple[range, list[tuple[int, int]]] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[range, np.ndarray, list[tuple[int, int]]] | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._outstanding = 0
         gate.hold(first_step)
         self._thread = threading.Thread(target=self._run, name="vlm-rewards-labeller", daemon=True)
         self._thread.start()
 
-    def submit(self, step: int, resets: Sequence[int] = ()) -> None:
+    def submit(self, step: int, resets: Sequence[int] = (), photographed: np.ndarray | None = None) -> None:
         """Say that the pictures of a vector step are in the ring.
 
         Args:
             step: Must follow the step submitted before.
             resets: Simulators that were reset after this step and whose picture since then is to be scored, too.
+            photographed: Which simulators have a picture, bool ``[simulators]``; None where all have.
 
         Raises:
             LabellerError: Scoring failed; the cause is chained.
@@ -112,6 +115,7 @@ class Labeller:
         self._check()
         self._next_step += 1
         self._resets.extend((step, simulator) for simulator in resets)
+        self._taken.append(np.ones(self._ring.simulators, dtype=bool) if photographed is None else photographed)
         if self._next_step - self._chunk_start == self._chunk_steps:
             self._cut()
 
@@ -120,8 +124,8 @@ class Labeller:
 
         Returns:
             The first vector step that had not been drained before, and float32
-            rewards ``[steps simulators]`` from that step on (``[steps simulators columns]`` with ``columns``).
-            Those of resets come from `drain_resets`.
+            rewards ``[steps simulators]`` from that step on (``[steps simulators columns]`` with ``columns``); NaN
+            where there was no picture. Those of resets come from `drain_resets`.
 
         Raises:
             LabellerError: Scoring failed; the cause is chained.
@@ -158,8 +162,8 @@ class Labeller:
         self._gate.open()
 
     def _cut(self) -> None:
-        self._work.put((range(self._chunk_start, self._next_step), self._resets))
-        self._chunk_start, self._resets = self._next_step, []
+        self._work.put((range(self._chunk_start, self._next_step), np.concatenate(self._taken), self._resets))
+        self._chunk_start, self._taken, self._resets = self._next_step, [], []
         self._outstanding += 1
 
     def _check(self) -> None:
@@ -181,19 +185,27 @@ class Labeller:
             finally:
                 self._idle.release()
 
-    def _score(self, steps: range, resets: list[tuple[int, int]]) -> None:
-        frames = self._ring.copy_steps(steps)
+    def _score(self, steps: range, taken: np.ndarray, resets: list[tuple[int, int]]) -> None:
+        """``taken``, bool ``[steps*simulators]``, says of what there is a picture."""
+        states = self._ring.copy_steps(steps)
+        frames = states if taken.all() else states[taken]
         count = len(frames)
         if resets:
             frames = np.concatenate([frames, self._ring.copy_resets(resets)])
         self._gate.release(steps.stop)
+        scores = self._scores(frames) if len(frames) else np.empty((0, *self._columns), dtype=np.float32)
+        rewards = np.full((len(states), *self._columns), np.nan, dtype=np.float32)
+        rewards[taken] = scores[:count]
+        if self._look is not None:
+            self._look(steps, states, rewards)
+        self._results.append(rewards)
+        self._reset_results.append(scores[count:])
+
+    def _scores(self, frames: np.ndarray) -> np.ndarray:
         rewards = np.asarray(self._reward(frames), dtype=np.float32)
         if rewards.shape != (len(frames), *self._columns) or not np.isfinite(rewards).all():
             raise InvalidInputError(
                 f"a reward must return {len(frames)} finite numbers for {len(frames)} pictures, "
                 f"got shape {rewards.shape} with {int(np.sum(~np.isfinite(rewards)))} not finite."
             )
-        if self._look is not None:
-            self._look(steps, frames[:count], rewards[:count])
-        self._results.append(rewards[:count])
-        self._reset_results.append(rewards[count:])
+        return rewards

@@ -79,9 +79,10 @@ class Witness:
     def look(self, steps: range, frames: np.ndarray, scores: np.ndarray) -> None:
         """Keep the pictures of a block that score highest: frames ``[steps*simulators h w 3]`` and their scores.
 
-        A block is one chunk, or several small ones in a row.
+        A block is one chunk, or several small ones in a row. A score of NaN stands for a state without a picture.
         """
         rewards = scores if scores.ndim == 1 else scores[:, self._column]
+        rewards = np.where(np.isnan(rewards), -np.inf, rewards)
         simulators = len(frames) // len(steps)
         if (steps.start - self._block_start) * simulators >= _BLOCK:
             self._block_start = steps.start
@@ -90,6 +91,8 @@ class Witness:
             self._kept.pop()
         for simulator, column in enumerate(rewards.reshape(len(steps), simulators).T):
             row = int(column.argmax())
+            if np.isneginf(column[row]):
+                continue
             if simulator not in best or column[row] > best[simulator].reward:
                 frame = frames[row * simulators + simulator].copy()
                 best[simulator] = Sighting(steps[row], simulator, frame, float(column[row]))

@@ -140,8 +140,8 @@ class WorkerPool:
             for worker in self._workers:
                 worker.send(method, *arguments)
 
-    def send_shares(self, method: str, first: Any, rows: Any) -> None:
-        """Send every worker a request with its own simulators' part of ``rows``.
+    def send_shares(self, method: str, first: Any, *rows: Any) -> None:
+        """Send every worker a request with its own simulators' part of each of ``rows``.
 
         Raises:
             WorkerError: As of `receive_all`, or the last request was interrupted.
@@ -149,7 +149,7 @@ class WorkerPool:
         self._check_idle()
         with self._closing_on_failure():
             for worker, share in zip(self._workers, self.shares, strict=True):
-                worker.send(method, first, rows[share.start : share.stop])
+                worker.send(method, first, *(one[share.start : share.stop] for one in rows))
 
     def receive_all(self) -> list[Any]:
         """Wait for every worker's reply, in order.

@@ -53,6 +53,12 @@ class PhotographedVecEnv(VecEnv):
             many as the task has. They are put one below another.
         photograph_resets: Photograph the states after resets, too, which doubles the memory; potential-based shaping
             needs it.
+        photograph_every: Photograph only every so-manieth state of an episode, counted from the first step, and the
+            first and the last state that steps lead to. `LabelRewards` interpolates the rewards of those between.
+
+    Attributes:
+        photograph_every: As given.
+        photographed: Which simulators' states were photographed in the last step, bool ``[n_envs]``.
 
     Raises:
         InvalidInputError: An argument is out of range, or the observation or
@@ -71,8 +77,10 @@ class PhotographedVecEnv(VecEnv):
         slots: int | None = None,
         cameras: int | None = None,
         photograph_resets: bool = False,
+        photograph_every: int = 1,
     ) -> None:
         image_size = check_size(image_size)
+        self.photograph_every = check_count("photograph_every", photograph_every)
         if cameras is None:
             cameras = task.cameras if isinstance(task, Task) else 1
         check_count("cameras", cameras)
@@ -86,6 +94,8 @@ class PhotographedVecEnv(VecEnv):
         self._actions: list[list[np.ndarray]] = [[] for _ in range(count)]
         self._observations: np.ndarray | None = None
         self._just_reset = False
+        self._due = self.photographed = np.ones(count, dtype=bool)
+        self._all_due = False
         self.ring = FrameRing(slots, count, image_size, cameras=cameras, resets=photograph_resets)
         self.gate = StepGate(slots)
         self.steps_taken = 0
@@ -132,7 +142,11 @@ class PhotographedVecEnv(VecEnv):
     def step_async(self, actions: np.ndarray) -> None:
         """Send actions ``[n_envs ...]`` to the workers, once there is room for the pictures."""
         self.gate.wait_for(self.steps_taken)
-        self._pool.send_shares("step", self.steps_taken % self.ring.slots, actions)
+        taken_after = [len(taken) + 1 for taken in self._actions]
+        due = [self._all_due or step == 1 or step % self.photograph_every == 0 for step in taken_after]
+        self._due = np.array(due, dtype=bool)
+        self._all_due = False
+        self._pool.send_shares("step", self.steps_taken % self.ring.slots, actions, self._due)
         for taken, action in zip(self._actions, np.array(actions), strict=True):
             taken.append(action)
         self._just_reset = False
@@ -152,6 +166,7 @@ class PhotographedVecEnv(VecEnv):
         self.steps_taken += 1
         observations = np.concatenate([reply.observations for reply in replies])
         dones = np.concatenate([reply.dones for reply in replies])
+        self.photographed = self._due | dones
         for index in np.flatnonzero(dones):
             self._actions[index] = []
             self._episodes[index] += 1
@@ -212,10 +227,17 @@ class PhotographedVecEnv(VecEnv):
         self._episodes = np.array(state["episodes"])
         self._actions = [list(taken) for taken in state["actions"]]
         self._observations, self._just_reset = observations.copy(), False
+        self._all_due = False  # who looks has looked before
         return observations
+
+    def photograph_next(self) -> None:
+        """Photograph all simulators' states in the next step, due or not: somebody begins to look."""
+        self._all_due = True
 
     def last_frames(self) -> np.ndarray:
         """Copy of the pictures of the last step: uint8 ``[n_envs size size 3]``, strips where there are more cameras.
+
+        With ``photograph_every`` those of simulators that were not photographed are older ones.
 
         Raises:
             InvalidInputError: No step has been taken yet.

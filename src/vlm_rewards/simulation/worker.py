@@ -59,15 +59,17 @@ class _Host:
             self.episodes = [0] * len(self.envs)
         return np.stack([self._reset_one(index, slot) for index in range(len(self.envs))])
 
-    def step(self, slot: int, actions: np.ndarray) -> StepReply:
+    def step(self, slot: int, actions: np.ndarray, due: np.ndarray) -> StepReply:
+        """Step all simulators; photograph those that are due, and the last state of an episode in any case."""
         observations, dones, infos = [], [], []
         for index, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
             observation, reward, terminated, truncated, info = env.step(action)
-            # Before any reset: the picture belongs to the state that this step led to.
-            self.ring.frames[slot, self.first + index] = self.photographers[index].photograph()
+            done = bool(terminated or truncated)
+            if done or due[index]:
+                # Before any reset: the picture belongs to the state that this step led to.
+                self.ring.frames[slot, self.first + index] = self.photographers[index].photograph()
             reply = {key: info[key] for key in ("criterion", "is_success") if key in info}
             reply["true_reward"] = float(info.get("true_reward", reward))
-            done = bool(terminated or truncated)
             if done:
                 # A copy: some simulators hand out the same array every time, and the reset would change it.
                 reply["terminal_observation"] = np.array(observation)

@@ -54,6 +54,9 @@ class TrainConfig:
     """Fit mean and standard deviation of the reward on this many first transitions; None leaves it raw."""
     chunk_frames: int = 256
     """Pictures that the encoder is given in one go."""
+    label_every: int = 1
+    """Photograph and score only every so-manieth state of an episode, and its first and last; the rewards of those
+    between are interpolated. A rollout should be a multiple of it: after its last picture that reward holds."""
     snapshots: int = 10
     """Policies saved along the way, at equal distances."""
     selection_episodes: int = 8
@@ -87,7 +90,15 @@ class TrainConfig:
     """Digest of that file: another file is another task."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "n_envs", "chunk_frames", "snapshots", "selection_episodes", "evaluation_episodes"):
+        for name in (
+            "steps",
+            "n_envs",
+            "chunk_frames",
+            "label_every",
+            "snapshots",
+            "selection_episodes",
+            "evaluation_episodes",
+        ):
             check_plain_count(name, getattr(self, name))
         for name in ("standardise", "n_workers"):
             if getattr(self, name) is not None:

@@ -78,7 +78,8 @@ class Pictures:
     """Pictures that a run embeds."""
 
     training: int
-    """One for each state and camera; twice as many where a held-out reward has an encoder of its own."""
+    """One for each state that is photographed and camera; twice as many where a held-out reward has an encoder of its
+    own. Where not every state is and episodes may end before time, about."""
     after_resets: int
     """Of the states that episodes begin in, which shaping needs; at least, where episodes may end before time."""
     selection: int
@@ -283,7 +284,7 @@ def plan_training(
     check_action_space(config.algorithm, simulator.action_space)
     learner = plan_learner(config.algorithm, simulator.observation_space, simulator.action_space)
     budget, snapshots = update_budget(config), planned_snapshots(config)
-    flow = _training_flow(config, budget)
+    flow = _training_flow(config, budget, task.horizon)
     selection, evaluation = (
         plan_rollouts(episodes, task.horizon) for episodes in (config.selection_episodes, config.evaluation_episodes)
     )
@@ -350,7 +351,7 @@ def _precision(facts: PlannedEncoder | None, dtype: str, device: torch.device) -
     return Precision(chosen, resolve_batch_size(None, device), weights)
 
 
-def _training_flow(config: TrainConfig, budget: UpdateBudget) -> PictureFlow:
+def _training_flow(config: TrainConfig, budget: UpdateBudget, horizon: int) -> PictureFlow:
     slots = ring_slots(config.chunk_frames, config.n_envs)
     return PictureFlow(
         config.n_envs,
@@ -358,6 +359,8 @@ def _training_flow(config: TrainConfig, budget: UpdateBudget) -> PictureFlow:
         chunk_length(config.chunk_frames, config.n_envs, slots),
         vector_steps=rollout_rows(config.algorithm, config.n_envs) // config.n_envs,
         times=budget.rounds,
+        every=config.label_every,
+        horizon=horizon,
     )
 
 

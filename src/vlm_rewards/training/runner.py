@@ -206,6 +206,7 @@ def _environment(
         n_workers=config.n_workers,
         slots=ring_slots(config.chunk_frames, config.n_envs),
         photograph_resets=isinstance(reward, PotentialShaping),
+        photograph_every=config.label_every,
     )
     try:
         yield venv
