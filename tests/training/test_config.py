@@ -47,6 +47,7 @@ def test_presets_survive_json(task: str, name: str) -> None:
         ({"steps": 0}, "steps must be an int of at least 1, got 0"),
         ({"n_envs": -1}, "n_envs must be an int of at least 1, got -1"),
         ({"chunk_frames": 0}, "chunk_frames must be an int of at least 1, got 0"),
+        ({"label_every": 0}, "label_every must be an int of at least 1, got 0"),
         ({"snapshots": 0}, "snapshots must be an int of at least 1, got 0"),
         ({"selection_episodes": 0}, "selection_episodes must be an int of at least 1, got 0"),
         ({"evaluation_episodes": True}, "evaluation_episodes must be an int of at least 1, got True"),
