@@ -162,6 +162,8 @@ def record_of(
         "command": command,
         "task": task.name,
         "criterion": task.criterion_text,
+        "camera": task.camera,
+        "metadata": dict(task.metadata),
         "captioned": captioned_for(told["encoders"], task),
         "states": states.facts,
         "labels": None if options.labels is None else options.labels.name,

@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -19,7 +19,7 @@ from vlm_rewards.envs.headless import configure_headless
 from vlm_rewards.envs.mujoco_drawing import CameraStrip, camera_id, draw_cheaply, mujoco_class
 from vlm_rewards.envs.mujoco_models import Textures, View, check_textures, look_from, with_textures
 from vlm_rewards.envs.tasks import Task
-from vlm_rewards.errors import InvalidInputError, unknown_name
+from vlm_rewards.errors import InvalidInputError, check_settings, unknown_name
 
 _PROBE_EPISODES = 8
 _PROBE_SECONDS = 3.0
@@ -97,9 +97,7 @@ class EnvironmentConfig:
         Raises:
             InvalidInputError: A setting is unknown or breaks a rule.
         """
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InvalidInputError(f"the environment's settings do not fit this version: unknown {unknown}.")
+        check_settings("environment", values, cls)
         view = values.get("view", ())  # records of older versions have none
         view = tuple(view) if isinstance(view, list) else view
         return cls(**{**values, "cameras": tuple(values.get("cameras", ())), "view": view})

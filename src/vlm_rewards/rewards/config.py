@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import vlm_rewards.rewards.forms  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers the forms
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.errors import InvalidInputError, check_prompt
+from vlm_rewards.errors import InvalidInputError, check_prompt, check_settings
 from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.rewards.forms.cameras import CameraReward
 from vlm_rewards.rewards.model import VLMReward
@@ -68,9 +68,7 @@ class RewardConfig:
         Raises:
             InvalidInputError: A setting is unknown or breaks a rule.
         """
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InvalidInputError(f"the reward's settings do not fit this version: unknown {', '.join(unknown)}.")
+        check_settings("reward", values, cls)
         plain: dict[str, Any] = dict(values)
         for name in ("others", "goal_pictures"):
             plain[name] = tuple(plain.get(name, ()))

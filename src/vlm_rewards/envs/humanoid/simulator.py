@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import gymnasium as gym
@@ -12,7 +12,7 @@ from vlm_rewards.envs.canvas import check_size
 from vlm_rewards.envs.headless import configure_headless
 from vlm_rewards.envs.mujoco_drawing import draw_cheaply
 from vlm_rewards.envs.mujoco_models import Textures, View, check_textures, with_textures
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import InvalidInputError, check_settings
 
 Camera = Literal["original", "fixed"]
 Observations = Literal["full", "compact"]
@@ -51,9 +51,7 @@ class HumanoidConfig:
         Raises:
             InvalidInputError: A setting is unknown or breaks a rule.
         """
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InvalidInputError(f"the humanoid's settings do not fit this version: unknown {unknown}.")
+        check_settings("humanoid", values, cls)
         return cls(**values)
 
 
