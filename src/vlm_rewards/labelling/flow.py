@@ -20,7 +20,7 @@ class PictureFlow:
     times: int = 1
     """How often that happens."""
     every: int = 1
-    """Only every so-manieth state of an episode is photographed, and its first and last."""
+    """One state in so many is photographed, and the first and last of each episode."""
     horizon: int = 1
     """Steps of an episode."""
 

@@ -53,8 +53,8 @@ class PhotographedVecEnv(VecEnv):
             many as the task has. They are put one below another.
         photograph_resets: Photograph the states after resets, too, which doubles the memory; potential-based shaping
             needs it.
-        photograph_every: Photograph only every so-manieth state of an episode, counted from the first step, and the
-            first and the last state that steps lead to. `LabelRewards` interpolates the rewards of those between.
+        photograph_every: Photograph one state in so many, counted from an episode's first step, and the first and the
+            last state that its steps lead to. `LabelRewards` interpolates the rewards of those between.
 
     Attributes:
         photograph_every: As given.

@@ -55,8 +55,8 @@ class TrainConfig:
     chunk_frames: int = 256
     """Pictures that the encoder is given in one go."""
     label_every: int = 1
-    """Photograph and score only every so-manieth state of an episode, and its first and last; the rewards of those
-    between are interpolated. A rollout should be a multiple of it: after its last picture that reward holds."""
+    """Photograph and score one state in so many, and the first and last of each episode; the rewards of those between
+    are interpolated. A rollout should be a multiple of it: after its last picture that reward holds."""
     snapshots: int = 10
     """Policies saved along the way, at equal distances."""
     selection_episodes: int = 8
