@@ -101,7 +101,7 @@ def main() -> None:
         "kind": "label-every",
         "pose": chosen.pose,
         "encoder": chosen.encoder,
-        "weights": encoder.describe()["weights"],
+        "weights": encoder.describe()["weights_sha256"],
         "alpha": chosen.alpha,
         "episodes": chosen.episodes,
         "seed": chosen.seed,

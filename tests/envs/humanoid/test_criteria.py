@@ -11,7 +11,7 @@ import pytest
 
 from vlm_rewards.envs import get_task, make_task_env
 from vlm_rewards.envs.humanoid.body import shared_meter
-from vlm_rewards.envs.humanoid.criteria import MARGINS, PoseCriterion
+from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS, MARGINS, PoseCriterion
 from vlm_rewards.envs.humanoid.model import POSITIONS, shared_model
 from vlm_rewards.envs.humanoid.tasks import CRITERIA, GOALS
 
@@ -102,3 +102,15 @@ def test_the_criterion_survives_the_way_to_a_worker() -> None:
     import pickle
 
     assert pickle.loads(pickle.dumps(PoseCriterion("splits"))) == PoseCriterion("splits")
+
+
+def test_every_condition_has_a_name_of_its_own():
+    robot = shared_model()
+    robot.place(robot.model.qpos0)
+    body = shared_meter().measure(robot.data)
+    assert CONDITION_NAMES.keys() == CONDITIONS.keys()
+    for pose, conditions in CONDITIONS.items():
+        names = CONDITION_NAMES[pose]
+        assert len(names) == len(set(names)) == len(conditions(body))
+    standing = dict(zip(CONDITION_NAMES["one-leg"], CONDITIONS["one-leg"](body), strict=True))
+    assert [name for name, value in standing.items() if value < 0] == ["a foot lifted"]

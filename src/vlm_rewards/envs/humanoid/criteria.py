@@ -108,6 +108,28 @@ CONDITIONS: dict[str, Conditions] = {
 }
 """Conditions by task."""
 
+_UPRIGHT = ("head up", "pelvis up", "trunk upright", "a leg straight", "in balance", "on the floor")
+CONDITION_NAMES: dict[str, tuple[str, ...]] = {
+    "kneeling": (
+        "both knees down",
+        "knees down on average",
+        "trunk upright",
+        "knees bent",
+        "trunk off the floor",
+        "in balance",
+        "on the floor",
+        "not seated as in lotus",
+    ),
+    "lotus": ("pelvis down", "knees down", "knees outwards", "feet inwards", "feet not behind", "trunk upright"),
+    "standing": _UPRIGHT,
+    "arms-raised": (*_UPRIGHT, "hands above the head"),
+    "splits": ("pelvis down", "knees straight", "legs spread", "feet outwards", "trunk upright"),
+    "hands-on-hips": (*_UPRIGHT, "hands as high as the hips", "hands close", "hands beside", "elbows outwards"),
+    "arms-crossed": (*_UPRIGHT, "hands past the middle", "hands before the chest", "forearms crossed"),
+    "one-leg": (*_UPRIGHT, "a foot lifted"),
+}
+"""What each condition of a task asks for, in their order."""
+
 
 def _least(conditions: Conditions) -> Margin:
     return lambda body: min(conditions(body))

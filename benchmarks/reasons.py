@@ -1,0 +1,111 @@
+"""Say why an agent fell short of its pose: did the reward mislead it, or did it not get there?
+
+    python benchmarks/reasons.py runs/kneeling-0 runs/kneeling-1 --out docs/measurements/reasons.json
+
+The best checkpoint acts as in an evaluation. Of the states that it visits and that do not fulfil the criterion, the
+record says which conditions they break, and how often a goal state has the higher reward: goal states are those of the
+recipe that rewards are judged on. Near 1, the reward knows better than what the agent does, and the agent has not
+found it or not held it; near 0, what the agent does is what the reward asks for.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from vlm_rewards.cli.common import load_reward
+from vlm_rewards.envs.humanoid.body import shared_meter
+from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS
+from vlm_rewards.envs.humanoid.model import POSITIONS, shared_model
+from vlm_rewards.evaluation.ranking import auroc
+from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
+from vlm_rewards.files import write_json
+from vlm_rewards.provenance import provenance
+from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.simulation import PhotographedVecEnv
+from vlm_rewards.simulation.seeding import derive_seed
+from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.snapshots import PolicyFunction, best_snapshot, load_policy
+from vlm_rewards.training.tasks import task_of
+
+_BATCH = 256
+
+
+def broken(pose: str, states: np.ndarray) -> dict[str, float]:
+    """Share of states that break each condition, the most broken first; those that none breaks are left out."""
+    robot, meter = shared_model(), shared_meter()
+    rows = []
+    for state in states:
+        robot.place(state[:POSITIONS], state[POSITIONS:])
+        rows.append(CONDITIONS[pose](meter.measure(robot.data)))
+    shares = (np.array(rows) < 0).mean(axis=0).tolist()
+    named = sorted(zip(CONDITION_NAMES[pose], shares, strict=True), key=lambda pair: -pair[1])
+    return {name: round(share, 3) for name, share in named if share}
+
+
+def rewards_of(reward: StateReward, pictures: np.ndarray) -> np.ndarray:
+    return np.concatenate([reward(pictures[start : start + _BATCH]) for start in range(0, len(pictures), _BATCH)])
+
+
+def visited_by_best(folder: Path, count: int, seed: int, size: int) -> StateSet:
+    """States that the best checkpoint of a run visits."""
+    run = RunFolder.open(folder)
+    config = run.read_config()
+
+    def build(venv: PhotographedVecEnv, seed: int) -> Sequence[PolicyFunction]:
+        return [load_policy(run, config, venv, best_snapshot(run).path)]
+
+    return visited_states(task_of(config), Policies(folder.name, build), count, seed=seed, size=size)
+
+
+def reason(folder: Path, count: int, seed: int) -> dict[str, Any]:
+    """What is behind one run's failures."""
+    config = RunFolder.open(folder).read_config()
+    reward = load_reward(config, Console(stderr=True))
+    if not isinstance(reward, StateReward):
+        raise SystemExit(f"{folder} was rewarded by shaping, not by its states alone")
+    size = reward.encoder.image_size
+    visited = visited_by_best(folder, count, derive_seed(seed, "reasons"), size)
+    goals = generated_states(task_of(config), "visited", count, seed=seed, size=size)
+    if visited.labels is None or visited.states is None or goals.labels is None:
+        raise SystemExit(f"{config.task} has no criterion")
+    found: dict[str, Any] = {
+        "run": folder.name,
+        "task": config.task,
+        "seed": config.seed,
+        "held": round(float(visited.labels.mean()), 4),
+        "goal_above_failure": None,
+        "broken": {},
+    }
+    failures = ~visited.labels
+    if failures.any():
+        rewards = [rewards_of(reward, goals.frames[goals.labels]), rewards_of(reward, visited.frames[failures])]
+        labels = np.repeat([True, False], [len(part) for part in rewards])
+        found["goal_above_failure"] = round(auroc(np.concatenate(rewards), labels), 4)
+        found["broken"] = broken(config.task, visited.states[failures])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--count", type=int, default=1_000, help="states of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("docs/measurements/reasons.json"))
+    chosen = parser.parse_args()
+    rows = []
+    for folder in chosen.runs:
+        rows.append(reason(folder, chosen.count, chosen.seed))
+        print(rows[-1], flush=True)
+    write_json(
+        chosen.out, {"kind": "reasons", "count": chosen.count, "seed": chosen.seed, "runs": rows, **provenance()}
+    )
+
+
+if __name__ == "__main__":
+    main()
