@@ -93,7 +93,8 @@ class WorthEnv(gym.Env[np.ndarray, np.ndarray]):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         observation, *_ = self._env.step(action)
         self._steps += 1
-        conditions = np.clip(self._conditions(shared_meter().measure(self._env.unwrapped.data)), _LEAST, _MOST)
+        simulator: Any = self._env.unwrapped
+        conditions = np.clip(self._conditions(shared_meter().measure(simulator.data)), _LEAST, _MOST)
         holds = conditions.min() >= 0
         worth = 0.5 * conditions.mean() + 0.25 * conditions.min()
         return observation, float(worth), False, self._steps >= HORIZON, {"holds": holds}
@@ -153,7 +154,8 @@ class Curve(BaseCallback):
 
     def _held(self) -> np.ndarray:
         self._env.seed(10_000)
-        observations, held = self._env.reset(), []
+        observations: Any = self._env.reset()
+        held = []
         for _ in range(HORIZON):
             actions, _ = self.model.predict(observations, deterministic=True)
             observations, _, _, infos = self._env.step(actions)
