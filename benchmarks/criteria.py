@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vlm_rewards.envs.humanoid.body import shared_meter
+from vlm_rewards.envs.humanoid.body import measure_state
 from vlm_rewards.envs.humanoid.criteria import MARGINS
-from vlm_rewards.envs.humanoid.model import POSITIONS, shared_model
+from vlm_rewards.envs.humanoid.model import POSITIONS
 from vlm_rewards.envs.humanoid.simulator import build_humanoid
 from vlm_rewards.provenance import provenance
 
@@ -45,11 +45,7 @@ def read_states() -> np.ndarray:
 
 def margins_of(states: np.ndarray) -> dict[str, np.ndarray]:
     """Every criterion's margin of every state, float64 ``[n]`` by pose."""
-    robot, meter = shared_model(), shared_meter()
-    bodies = []
-    for state in states:
-        robot.place(state[:POSITIONS], state[POSITIONS:])
-        bodies.append(meter.measure(robot.data))
+    bodies = [measure_state(state) for state in states]
     return {pose: np.array([margin(body) for body in bodies]) for pose, margin in MARGINS.items()}
 
 

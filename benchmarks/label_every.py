@@ -10,7 +10,6 @@ docs/measurements/label-every.json.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,15 @@ from vlm_rewards.envs.humanoid.model import HORIZON, POSITIONS, VELOCITIES, shar
 from vlm_rewards.envs.humanoid.policies import ACTION_LIMIT, criterion_networks
 from vlm_rewards.evaluation.epic import label_distance, pearson_distance
 from vlm_rewards.evaluation.states import open_studio
+from vlm_rewards.files import write_json
 from vlm_rewards.labelling.interpolation import Interpolation
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards import VLMReward
+from vlm_rewards.simulation.vec_env import falls_due
 
 EVERY = (2, 3, 4, 6, 8)
 _NOISE = (1.0, 0.6, 0.3, 0.1, 0.0)
 """Shares of random actions; an episode has the next one each."""
-_START_HEIGHT, _RESET_NOISE = 1.4, 0.01  # Gymnasium's
 
 
 def run_episodes(pose: str, count: int, seed: int) -> np.ndarray:
@@ -40,12 +40,7 @@ def run_episodes(pose: str, count: int, seed: int) -> np.ndarray:
     states = np.empty((HORIZON, count, POSITIONS + VELOCITIES))
     for episode in range(count):
         noise, network = _NOISE[episode % len(_NOISE)], networks[int(rng.integers(len(networks)))]
-        start = np.zeros(POSITIONS)
-        start[2:4] = _START_HEIGHT, 1.0
-        robot.place(
-            start + rng.uniform(-_RESET_NOISE, _RESET_NOISE, POSITIONS),
-            rng.uniform(-_RESET_NOISE, _RESET_NOISE, VELOCITIES),
-        )
+        robot.start(rng)
         for step in range(HORIZON):
             if rng.random() < noise:
                 action = rng.uniform(-ACTION_LIMIT, ACTION_LIMIT, VELOCITIES - 6)
@@ -58,8 +53,7 @@ def run_episodes(pose: str, count: int, seed: int) -> np.ndarray:
 
 def interpolated(rewards: np.ndarray, every: int) -> tuple[np.ndarray, np.ndarray]:
     """The rewards as a training would get them, and which of them were scored (bool ``[steps]``)."""
-    steps = np.arange(1, HORIZON + 1)
-    scored = (steps == 1) | (steps % every == 0) | (steps == HORIZON)
+    scored = np.array([falls_due(step, every) or step == HORIZON for step in range(1, HORIZON + 1)])
     known = np.where(scored[:, None], rewards, np.nan)
     return Interpolation(rewards.shape[1]).fill(known), scored
 
@@ -93,8 +87,7 @@ def main() -> None:
     if holds is None:
         raise SystemExit(f"task {task.name!r} has no criterion")
     reward = VLMReward(encoder, goal=task.goal, baseline=task.baseline, alpha=chosen.alpha)
-    parts = [reward(frames[start : start + 256]) for start in range(0, len(frames), 256)]
-    rewards = np.concatenate(parts).astype(np.float64).reshape(states.shape[:2])
+    rewards = reward(frames).astype(np.float64).reshape(states.shape[:2])
     holds = holds.reshape(states.shape[:2])
     rows = [compare(rewards, holds, every) for every in EVERY]
     record = {
@@ -109,7 +102,7 @@ def main() -> None:
         "rows": rows,
         **provenance(),
     }
-    chosen.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(chosen.out, record)
     for row in rows:
         print(row)
 

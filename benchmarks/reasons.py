@@ -19,9 +19,8 @@ import numpy as np
 from rich.console import Console
 
 from vlm_rewards.cli.common import load_reward
-from vlm_rewards.envs.humanoid.body import shared_meter
+from vlm_rewards.envs.humanoid.body import measure_state
 from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS
-from vlm_rewards.envs.humanoid.model import POSITIONS, shared_model
 from vlm_rewards.evaluation.ranking import auroc
 from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
 from vlm_rewards.files import write_json
@@ -33,23 +32,13 @@ from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.snapshots import PolicyFunction, best_snapshot, load_policy
 from vlm_rewards.training.tasks import task_of
 
-_BATCH = 256
-
 
 def broken(pose: str, states: np.ndarray) -> dict[str, float]:
     """Share of states that break each condition, the most broken first; those that none breaks are left out."""
-    robot, meter = shared_model(), shared_meter()
-    rows = []
-    for state in states:
-        robot.place(state[:POSITIONS], state[POSITIONS:])
-        rows.append(CONDITIONS[pose](meter.measure(robot.data)))
+    rows = [CONDITIONS[pose](measure_state(state)) for state in states]
     shares = (np.array(rows) < 0).mean(axis=0).tolist()
     named = sorted(zip(CONDITION_NAMES[pose], shares, strict=True), key=lambda pair: -pair[1])
     return {name: round(share, 3) for name, share in named if share}
-
-
-def rewards_of(reward: StateReward, pictures: np.ndarray) -> np.ndarray:
-    return np.concatenate([reward(pictures[start : start + _BATCH]) for start in range(0, len(pictures), _BATCH)])
 
 
 def visited_by_best(folder: Path, count: int, seed: int, size: int) -> StateSet:
@@ -84,7 +73,7 @@ def reason(folder: Path, count: int, seed: int) -> dict[str, Any]:
     }
     failures = ~visited.labels
     if failures.any():
-        rewards = [rewards_of(reward, goals.frames[goals.labels]), rewards_of(reward, visited.frames[failures])]
+        rewards = [reward(goals.frames[goals.labels]), reward(visited.frames[failures])]
         labels = np.repeat([True, False], [len(part) for part in rewards])
         found["goal_above_failure"] = round(auroc(np.concatenate(rewards), labels), 4)
         found["broken"] = broken(config.task, visited.states[failures])

@@ -24,6 +24,16 @@ from vlm_rewards.simulation.worker import check_same_spaces
 _DEFAULT_FRAMES_IN_FLIGHT = 1024
 
 
+def falls_due(step: int, photograph_every: int) -> bool:
+    """Whether the state that a step leads to is photographed although it is not an episode's last.
+
+    Args:
+        step: Number of the step in its episode, from 1.
+        photograph_every: As `PhotographedVecEnv` takes it.
+    """
+    return step == 1 or step % photograph_every == 0
+
+
 class PhotographedVecEnv(VecEnv):
     """Steps simulators in worker processes and photographs every state they reach.
 
@@ -143,7 +153,7 @@ class PhotographedVecEnv(VecEnv):
         """Send actions ``[n_envs ...]`` to the workers, once there is room for the pictures."""
         self.gate.wait_for(self.steps_taken)
         taken_after = [len(taken) + 1 for taken in self._actions]
-        due = [self._all_due or step == 1 or step % self.photograph_every == 0 for step in taken_after]
+        due = [self._all_due or falls_due(step, self.photograph_every) for step in taken_after]
         self._due = np.array(due, dtype=bool)
         self._all_due = False
         self._pool.send_shares("step", self.steps_taken % self.ring.slots, actions, self._due)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from vlm_rewards.envs import get_task, make_task_env
-from vlm_rewards.envs.humanoid.body import shared_meter
+from vlm_rewards.envs.humanoid.body import measure_state, shared_meter
 from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS, MARGINS, PoseCriterion
-from vlm_rewards.envs.humanoid.model import POSITIONS, shared_model
+from vlm_rewards.envs.humanoid.model import shared_model
 from vlm_rewards.envs.humanoid.tasks import CRITERIA, GOALS
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -23,10 +23,9 @@ LABELS = DOCS / "measurements" / "humanoid-labels"
 def margins() -> dict[str, np.ndarray]:
     with np.load(LABELS / "states.npz", allow_pickle=False) as file:
         states = file["states"].astype(np.float64)
-    robot, found = shared_model(), {pose: [] for pose in MARGINS}
+    found = {pose: [] for pose in MARGINS}
     for state in states:
-        robot.place(state[:POSITIONS], state[POSITIONS:])
-        body = shared_meter().measure(robot.data)
+        body = measure_state(state)
         for pose, margin in MARGINS.items():
             found[pose].append(margin(body))
     return {pose: np.array(values) for pose, values in found.items()}

@@ -14,8 +14,8 @@ from functools import lru_cache, partial
 import numpy as np
 
 from vlm_rewards.envs.captions.grammar import Wording, above, accept, below, between, pick, say
-from vlm_rewards.envs.humanoid.body import Body, shared_meter
-from vlm_rewards.envs.humanoid.model import POSITIONS, shared_model
+from vlm_rewards.envs.humanoid.body import Body, measure_state
+from vlm_rewards.envs.humanoid.model import shared_model
 from vlm_rewards.envs.humanoid.posed_states import draw_state
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, build_humanoid
 from vlm_rewards.envs.tasks import SimulatorFactory
@@ -583,10 +583,7 @@ class _Facts:
 @lru_cache(maxsize=100_000)
 def _facts(state: bytes) -> _Facts:
     """Measure a state once: a training visits it many times, and measuring takes longer than saying."""
-    numbers = np.frombuffer(state)
-    robot = shared_model()
-    robot.place(numbers[:POSITIONS], numbers[POSITIONS:])
-    body = shared_meter().measure(robot.data)
+    body = measure_state(np.frombuffer(state))
     return _Facts(tuple([float(measure(body)) for measure, _ in group] for group in _GROUPS), body.heading)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vlm_rewards.envs.humanoid.model import clearances, shared_model
+from vlm_rewards.envs.humanoid.model import POSITIONS, clearances, shared_model
 
 TOUCH = 0.025
 """Greatest height in m at which a part counts as touching the floor."""
@@ -170,6 +170,17 @@ class BodyMeter:
 def shared_meter() -> BodyMeter:
     """One meter for every humanoid of this process: edited or not, their shapes are the same."""
     return BodyMeter(shared_model().model)
+
+
+def measure_state(state: np.ndarray) -> Body:
+    """Put the shared robot into a state and measure it.
+
+    Args:
+        state: ``qpos`` and ``qvel``, float64 ``[47]``.
+    """
+    robot = shared_model()
+    robot.place(state[:POSITIONS], state[POSITIONS:])
+    return shared_meter().measure(robot.data)
 
 
 def _knee_heights(model: Any, data: Any, thighs: np.ndarray, knees: np.ndarray) -> np.ndarray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlm_rewards.envs.humanoid.body import shared_meter
+from vlm_rewards.envs.humanoid.body import measure_state, shared_meter
 from vlm_rewards.envs.humanoid.criteria import MARGINS
-from vlm_rewards.envs.humanoid.model import POSITIONS, shared_model
+from vlm_rewards.envs.humanoid.model import shared_model
 from vlm_rewards.envs.humanoid.posed_states import draw_state
 from vlm_rewards.envs.humanoid.visited import visited_states
 from vlm_rewards.envs.tasks import GeneratedStates
@@ -83,12 +83,9 @@ def judge_all(states: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         By pose, bool ``[n]``.
     """
-    robot = shared_model()
-    meter = shared_meter()
     held = {pose: np.zeros(len(states), dtype=bool) for pose in MARGINS}
     for row, state in enumerate(states):
-        robot.place(state[:POSITIONS], state[POSITIONS:])
-        body = meter.measure(robot.data)
+        body = measure_state(state)
         for pose, margin in MARGINS.items():
             held[pose][row] = margin(body) >= 0
     return held

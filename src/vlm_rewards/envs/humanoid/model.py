@@ -38,6 +38,8 @@ HORIZON = 100
 FRAME_SKIP = 5
 """Physics steps of 3 ms to an environment step, as in Humanoid-v5."""
 
+_START_HEIGHT, _RESET_NOISE = 1.4, 0.01  # Humanoid-v5's
+
 _STIFFNESS, _DAMPING = 200.0, 20.0  # N m / rad, N m s / rad
 
 
@@ -79,6 +81,21 @@ class HumanoidModel:
         self.data.qpos[:] = positions
         self.data.qvel[:] = 0.0 if velocities is None else velocities
         self.refresh()
+
+    def start(self, rng: np.random.Generator, positions: np.ndarray | None = None) -> None:
+        """Put the robot where an episode begins, with Gymnasium's noise.
+
+        Args:
+            rng: Draws the noise, of the positions first.
+            positions: ``qpos`` without noise, float64 ``[24]``; None is as Gymnasium has it.
+        """
+        if positions is None:
+            positions = np.zeros(POSITIONS)
+            positions[2:4] = _START_HEIGHT, 1.0
+        self.place(
+            positions + rng.uniform(-_RESET_NOISE, _RESET_NOISE, POSITIONS),
+            rng.uniform(-_RESET_NOISE, _RESET_NOISE, VELOCITIES),
+        )
 
     def lowest(self) -> float:
         """Height of the robot's lowest point, in m; below 0 it is in the floor."""

@@ -12,13 +12,11 @@ import numpy as np
 
 from vlm_rewards.envs.humanoid.body import shared_meter
 from vlm_rewards.envs.humanoid.criteria import MARGINS
-from vlm_rewards.envs.humanoid.model import HORIZON, POSITIONS, VELOCITIES, shared_model
+from vlm_rewards.envs.humanoid.model import HORIZON, VELOCITIES, shared_model
 from vlm_rewards.envs.humanoid.policies import ACTION_LIMIT, PoseNetwork, criterion_networks
 from vlm_rewards.envs.humanoid.poses import draw_pose, family_of
 from vlm_rewards.errors import InvalidInputError, check_count
 
-_RESET_NOISE = 0.01
-_START_HEIGHT = 1.4
 _OWN_POSE, _RANDOM = 0.6, 0.15
 """Shares of episodes whose policy wants the pose in question, and whose actions are random; the others want another."""
 _POSED_START = 0.4
@@ -100,15 +98,11 @@ class _Visitor:
         """What ran, some of its states ``[n 47]``, and whether the criterion held ``[n]``."""
         rng, robot = self._rng, self._robot
         network, pose, noise, origin = self._policy()
-        start = np.zeros(POSITIONS)
-        start[2:4] = _START_HEIGHT, 1.0
+        start = None
         if network is not None and rng.random() < _POSED_START:
             family = family_of(tuple(MARGINS)[pose])
             start, origin = draw_pose(family, rng, robot), f"{origin}, from a pose"
-        robot.place(
-            start + rng.uniform(-_RESET_NOISE, _RESET_NOISE, POSITIONS),
-            rng.uniform(-_RESET_NOISE, _RESET_NOISE, VELOCITIES),
-        )
+        robot.start(rng, start)
         kept = set(rng.choice(HORIZON, _KEPT_STEPS, replace=False).tolist())
         states, holds = [], []
         for step in range(HORIZON):
