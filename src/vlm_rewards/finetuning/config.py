@@ -20,7 +20,7 @@ FROM_SCRATCH = ("tiny-xs", "tiny", "tiny-m", "tiny-l")
 class FinetuneConfig:
     """Train an encoder on captioned pictures of simulators. The defaults make the bundled encoder."""
 
-    tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured")
+    tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured", "kneeling")
     """Tasks whose states are drawn and captioned. The humanoid's eight poses share theirs: name one of them."""
     shares: tuple[int, ...] = ()
     """How many times `pictures_per_task` and `states_per_task` each of the tasks gets; default: 3 times for the
@@ -37,9 +37,9 @@ class FinetuneConfig:
     training that was never stopped."""
     seed: int = 0
     """Seed of states, captions, weights and order."""
-    steps: int = 1500
+    steps: int = 6000
     """Gradient steps."""
-    pictures_per_task: int = 32
+    pictures_per_task: int = 16
     """Pictures of each task in a batch, times its share."""
     captions_per_picture: int = 2
     """Captions that are drawn for each picture of a batch."""
@@ -65,9 +65,9 @@ class FinetuneConfig:
     device: str = "auto"
     """"auto" (CUDA where there is one, else the CPU), "cpu", "cuda", ..."""
 
-    threads: int = 1
+    threads: int = 2
     """Threads that torch computes with on the CPU. The weights depend on it in their last bits; the bundled encoder's
-    towers are so small that more than one hardly helps."""
+    towers are so small that more than two hardly help."""
 
     def __post_init__(self) -> None:
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
