@@ -38,6 +38,13 @@ def test_all_are_trained_on_the_same(tmp_path: Path) -> None:
         plan_trainings(["tiny"], Budget(steps=0), tmp_path)
 
 
+def test_the_humanoid_is_seen_only_by_encoders_that_are_to_judge_it(tmp_path: Path) -> None:
+    quick = ("cartpole", "mountaincar", "mountaincar-textured")
+    for task, tasks in {"mountaincar": quick, "Hopper-v5": quick, "lotus": (*quick, "lotus")}.items():
+        (planned,) = plan_trainings(["tiny"], TINY, tmp_path, task=task)
+        assert planned.config.tasks == tasks
+
+
 def test_plans_of_both_kinds() -> None:
     assert [one.name for one in plan_encoders(["tiny", "RN50/openai"])] == ["tiny", "RN50/openai"]
 

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     names = expand(chosen.encoder)
     check_out(chosen.out)
     folder = chosen.trained or chosen.out / "encoders"
-    trainings = plan_trainings(names, chosen.budget, folder, chosen.rewards.device)
+    trainings = plan_trainings(names, chosen.budget, folder, chosen.rewards.device, task=task.name)
     there = {training.name: is_trained(training) for training in trainings}
     states_at = states_of(task, chosen.source)
     if chosen.dry_run:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vlm_rewards.encoders.sizing import PlannedEncoder, plan_encoder, plan_size
 from vlm_rewards.encoders.sources import parse_source
+from vlm_rewards.envs.humanoid.tasks import GOALS
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.finetuning.config import FROM_SCRATCH, FinetuneConfig
 
@@ -20,6 +21,10 @@ PAPER_MODELS = (
     "ViT-bigG-14/laion2b_s39b_b160k",
 )
 """Their names in open_clip, with its weights: OpenAI's for the ResNet, those trained on LAION-2B for the others."""
+
+_QUICK_TASKS = ("cartpole", "mountaincar", "mountaincar-textured")
+"""Tasks of which thousands of states are drawn in seconds; a study's encoders are trained on them."""
+_PICTURES_PER_TASK = 32
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,9 @@ def expand(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(expanded)
 
 
-def plan_trainings(names: Sequence[str], budget: Budget, folder: Path, device: str = "auto") -> list[PlannedTraining]:
+def plan_trainings(
+    names: Sequence[str], budget: Budget, folder: Path, device: str = "auto", *, task: str = _QUICK_TASKS[0]
+) -> list[PlannedTraining]:
     """Plan the trainings, and check the other names.
 
     Args:
@@ -72,6 +79,8 @@ def plan_trainings(names: Sequence[str], budget: Budget, folder: Path, device: s
         budget: The budget of each.
         folder: Each encoder gets a folder of its name in it.
         device: What to train on.
+        task: What they are to judge. The humanoid's states take minutes to draw, and so the encoders see them only
+            where they are to judge one of its poses.
 
     Raises:
         VLMRewardsError: A name stands for no model, or a budget breaks a rule.
@@ -79,7 +88,7 @@ def plan_trainings(names: Sequence[str], budget: Budget, folder: Path, device: s
     planned: list[PlannedTraining] = []
     for name in names:
         if name in FROM_SCRATCH:
-            planned.append(PlannedTraining(_config(name, budget, folder, device)))
+            planned.append(PlannedTraining(_config(name, budget, folder / name, device, task)))
         else:
             parse_source(name)
     return planned
@@ -90,12 +99,14 @@ def plan_encoders(names: Sequence[str]) -> list[PlannedEncoder]:
     return [plan_size(name) if name in FROM_SCRATCH else plan_encoder(name) for name in names]
 
 
-def _config(name: str, budget: Budget, folder: Path, device: str) -> FinetuneConfig:
+def _config(name: str, budget: Budget, folder: Path, device: str, task: str) -> FinetuneConfig:
     return FinetuneConfig(
+        tasks=(*_QUICK_TASKS, task) if task in GOALS else _QUICK_TASKS,
         model=name,
         steps=budget.steps,
+        pictures_per_task=_PICTURES_PER_TASK,
         states_per_task=budget.states_per_task,
         seed=budget.seed,
         device=device,
-        out=folder / name,
+        out=folder,
     )
