@@ -4,7 +4,8 @@
 
 No picture is drawn, so comparing many settings takes minutes. What a state is worth is the mean of the criterion's
 conditions and the least of them once more: it rises towards the pose, as a vision-language reward does, and does not
-tell where the criterion begins to hold. Every transition is charged what drawing and embedding a picture would take.
+tell where the criterion begins to hold. Every transition is charged what drawing and embedding its picture would take,
+if it has one.
 Time is counted as the number of rollouts and of trainings, each times what the quickest tenth of them took: a busy
 machine makes many of them long, and must not decide which setting is better. The record has, for each setting, the
 share of steps on which the pose was held and the share of episodes that succeed, over time.
@@ -16,7 +17,7 @@ import argparse
 import contextlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,24 +56,29 @@ class Setting:
     policy_delay: int = 1
     layer_norm: bool = False
     """In the critic (sbx alone)."""
+    label_every: int = 1
+    """Which states of an episode are charged for; rewards between them are not interpolated here."""
 
 
+_BASE = Setting("base", batch=128, width=128, label_every=4)
 SETTINGS = (
-    Setting("sac", algorithm="sac"),
-    Setting("sac, full observations", algorithm="sac", observations="full"),
-    Setting("sbx-sac"),
-    Setting("sbx-sac, batch 128", batch=128),
-    Setting("sbx-sac, width 128", width=128),
-    Setting("sbx-sac, batch 128, width 128", batch=128, width=128),
-    Setting("sbx-sac, batch 128, 1 update", batch=128, updates=1.0),
-    Setting("sbx-sac, layer norm", layer_norm=True),
-    Setting("sbx-sac, 0.25 updates", updates=0.25),
-    Setting("sbx-sac, 1 update", updates=1.0),
-    Setting("sbx-sac, 16 simulators", n_envs=16),
-    Setting("sbx-sac, actor every second update", policy_delay=2),
-    Setting("sbx-sac, rate 1e-3", learning_rate=1e-3),
-    Setting("sbx-crossq", algorithm="sbx-crossq", learning_rate=1e-3, policy_delay=3),
-    Setting("tqc", algorithm="tqc"),
+    _BASE,
+    replace(_BASE, name="every state labelled", label_every=1),
+    replace(_BASE, name="every second state labelled", label_every=2),
+    replace(_BASE, name="full observations", observations="full"),
+    replace(_BASE, name="minibatch of 256", batch=256),
+    replace(_BASE, name="width 256", width=256),
+    replace(_BASE, name="minibatch of 256, width 256", batch=256, width=256),
+    replace(_BASE, name="0.25 updates", updates=0.25),
+    replace(_BASE, name="1 update", updates=1.0),
+    replace(_BASE, name="discount 0.98", gamma=0.98),
+    replace(_BASE, name="layer norm", layer_norm=True),
+    replace(_BASE, name="actor at every second update", policy_delay=2),
+    replace(_BASE, name="rate 1e-3", learning_rate=1e-3),
+    replace(_BASE, name="16 simulators", n_envs=16),
+    replace(_BASE, name="CrossQ", algorithm="sbx-crossq", learning_rate=1e-3, policy_delay=3),
+    replace(_BASE, name="SAC of Stable-Baselines3", algorithm="sac"),
+    replace(_BASE, name="TQC", algorithm="tqc"),
 )
 
 
@@ -216,7 +222,7 @@ def main() -> None:
             continue
         print(setting.name, flush=True)
         venv = DummyVecEnv([lambda setting=setting: WorthEnv(chosen.pose, setting.observations)] * setting.n_envs)
-        curve = Curve(chosen.pose, setting, chosen.seconds, chosen.every, chosen.frame_ms / 1000)
+        curve = Curve(chosen.pose, setting, chosen.seconds, chosen.every, chosen.frame_ms / 1000 / setting.label_every)
         with contextlib.suppress(Finished):
             build(setting, venv, chosen.seed).learn(10**9, callback=curve)
         record["rows"].append({"setting": vars(setting), "curve": curve.rows})
