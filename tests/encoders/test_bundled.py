@@ -12,7 +12,14 @@ import pytest
 from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
 from vlm_rewards.encoders.sources import bundled_folder
 from vlm_rewards.envs import draw_cartpole, draw_mountain_car, get_task
+from vlm_rewards.envs.humanoid.generator import judge_all
+from vlm_rewards.envs.humanoid.model import shared_model
+from vlm_rewards.envs.humanoid.posed_states import draw_state
+from vlm_rewards.envs.humanoid.poses import family_of
+from vlm_rewards.envs.humanoid.tasks import GOALS
+from vlm_rewards.evaluation import auroc
 from vlm_rewards.finetuning import FinetuneConfig
+from vlm_rewards.finetuning.dataset import draw_states
 from vlm_rewards.finetuning.run import command_line, settings_of
 from vlm_rewards.rewards import goal_baseline_reward
 
@@ -79,6 +86,17 @@ def test_mountain_car_reward_climbs_to_the_flag(encoder: OpenCLIPEncoder, name: 
     climb = np.interp([0.05, 0.2, 0.3, 0.4, 0.46], positions, reward)
     assert (np.diff(climb) > 0).all()
     assert reward[positions < -0.4].max() < reward.max() - 0.5 * np.ptp(reward)
+
+
+def test_each_pose_scores_above_the_seven_others(encoder: OpenCLIPEncoder):
+    rng, robot = np.random.default_rng(7), shared_model()
+    states = np.stack([draw_state(rng, robot, (family_of(pose),)).state for pose in GOALS for _ in range(24)])
+    captioner = get_task("kneeling").captioner
+    assert captioner is not None
+    frames = draw_states(captioner, np.column_stack([np.zeros(len(states)), states]), 96)  # in the first look
+    for pose, held in judge_all(states).items():
+        assert 8 <= held.sum() <= len(states) / 2, pose
+        assert auroc(rewards(encoder, pose, frames, 0.5), held) > 0.85, pose
 
 
 def test_sentences_mean_something_by_their_parts(encoder: OpenCLIPEncoder):

@@ -18,8 +18,8 @@ from vlm_rewards.finetuning import FinetuneConfig, config
     [
         ({"tasks": ()}, r"tasks must name at least one task, each once, got \(\)"),
         ({"tasks": ("cartpole", "cartpole")}, "tasks must name at least one task, each once"),
-        ({"shares": (1, 2)}, r"shares must be one int of at least 1 for each of 3 tasks, got \(1, 2\)"),
-        ({"shares": (1, 0, 1)}, r"shares must be one int of at least 1 for each of 3 tasks, got \(1, 0, 1\)"),
+        ({"shares": (1, 2)}, r"shares must be one int of at least 1 for each of 4 tasks, got \(1, 2\)"),
+        ({"shares": (1, 0, 1, 1)}, r"shares must be one int of at least 1 for each of 4 tasks, got \(1, 0, 1, 1\)"),
         ({"steps": 0}, "steps must be an int of at least 1, got 0"),
         ({"pictures_per_task": 1}, "pictures_per_task must be an int of at least 2, got 1"),
         ({"seed": -1}, "seed must be an int of at least 0, got -1"),
