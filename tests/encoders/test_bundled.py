@@ -19,6 +19,7 @@ from vlm_rewards.envs.humanoid.poses import family_of
 from vlm_rewards.envs.humanoid.tasks import GOALS
 from vlm_rewards.evaluation import auroc
 from vlm_rewards.finetuning import FinetuneConfig
+from vlm_rewards.finetuning.card import model_card
 from vlm_rewards.finetuning.dataset import draw_states
 from vlm_rewards.finetuning.run import command_line, settings_of
 from vlm_rewards.rewards import goal_baseline_reward
@@ -50,6 +51,15 @@ def test_its_record_is_of_the_default_command():
     record = json.loads((bundled_folder() / "training_record.json").read_text(encoding="utf-8"))
     assert record["command"] == command_line(FinetuneConfig())
     assert record["config"] == settings_of(FinetuneConfig())
+
+
+def test_its_card_is_written_from_its_record():
+    record = json.loads((bundled_folder() / "training_record.json").read_text(encoding="utf-8"))
+    card = model_card(record, [get_task(name) for name in FinetuneConfig().tasks], captions=1)
+    shipped = (bundled_folder() / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert shipped.startswith(card.partition("## Held-out prompts")[0])
+    assert "36,000 of kneeling" in shipped  # three shares
+    assert "576,000 pictures" in shipped
 
 
 def test_open_clip_itself_loads_it(encoder: OpenCLIPEncoder):

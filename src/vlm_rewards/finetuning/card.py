@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from vlm_rewards.envs.captions.grammar import NEAREST_ALLOWED, PAPER_PROMPTS, STOP_WORDS, content_words, jaccard
+from vlm_rewards.envs.humanoid.tasks import GOALS
 from vlm_rewards.envs.tasks import Task
-from vlm_rewards.finetuning.config import FROM_SCRATCH
+from vlm_rewards.finetuning.config import FROM_SCRATCH, FinetuneConfig
 
 _CAPTIONS = 50_000
 _NEAREST = 3
@@ -57,7 +58,7 @@ def _intro(config: Mapping[str, Any], record: Mapping[str, Any], tasks: Sequence
     return (
         "# Model card\n\n"
         f"A contrastive picture and text model in open_clip's format, {scratch} on captioned pictures of simulators: "
-        f"{', '.join(task.name for task in tasks)}. {count['all']:,} parameters, {count['image_tower']:,} of them in "
+        f"{', '.join(map(_simulator, tasks))}. {count['all']:,} parameters, {count['image_tower']:,} of them in "
         f"the image tower (the rest is mostly the table of text tokens).\n\n"
         "**In-domain, not zero-shot.** The paper's claim is about models that never saw the simulator. This one saw "
         "little else: it shows that the pipeline works, on a machine without GPU or network. It is no evidence that "
@@ -65,11 +66,23 @@ def _intro(config: Mapping[str, Any], record: Mapping[str, Any], tasks: Sequence
     )
 
 
+def _simulator(task: Task) -> str:
+    return f"{task.name} (the humanoid, in poses of all kinds)" if task.name in GOALS else task.name
+
+
+def _shares(config: Mapping[str, Any]) -> dict[str, int]:
+    """Share of each task; a record does not name those that are the default."""
+    names = tuple(config["tasks"])
+    shares = FinetuneConfig(tasks=names, shares=tuple(config.get("shares", ())))
+    return {name: shares.share(index) for index, name in enumerate(names)}
+
+
 def _data(config: Mapping[str, Any], tasks: Sequence[Task]) -> str:
     lines = "\n".join(f"* {task.name}: {_examples(task, config['seed'])}" for task in tasks)
+    states = ", ".join(f"{share * config['states_per_task']:,} of {task}" for task, share in _shares(config).items())
     return (
         "## Data\n\n"
-        f"{config['states_per_task']:,} states of each task, from a sampler that covers what policies can visit, drawn "
+        f"States: {states}; from a sampler that covers what policies can visit, drawn "
         "as the simulator draws them. A grammar over the measured state writes the captions, anew at every visit; the "
         'limits of words such as "slightly" are drawn for each caption. Examples:\n\n'
         f"{lines}\n\n"
@@ -86,7 +99,7 @@ def _examples(task: Task, seed: int, count: int = 5) -> str:
 
 def _training(config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     machine, seconds, loss = record["machine"], record["seconds"], record["loss"]["mean"]
-    pictures = config["steps"] * config["pictures_per_task"] * len(config["tasks"])
+    pictures = config["steps"] * config["pictures_per_task"] * sum(_shares(config).values())
     rows = {
         "loss": f"open_clip's {config['loss']}, {config['within_task']:g} of it among pictures of one task",
         "steps": f"{config['steps']:,}, {pictures:,} pictures, {config['captions_per_picture']} captions for each",
