@@ -47,11 +47,11 @@ class Setting:
     algorithm: str = "sbx-sac"
     observations: Observations = "compact"
     n_envs: int = 8
-    updates: float = 0.5
+    updates: float = 0.75
     """For each transition."""
-    batch: int = 256
-    width: int = 256
-    learning_rate: float = 6e-4
+    batch: int = 128
+    width: int = 128
+    learning_rate: float = 3e-4
     gamma: float = 0.95
     policy_delay: int = 1
     layer_norm: bool = False
@@ -60,7 +60,7 @@ class Setting:
     """Which states of an episode are charged for; rewards between them are not interpolated here."""
 
 
-_BASE = Setting("base", batch=128, width=128, label_every=4)
+_BASE = Setting("as the preset", label_every=4)
 SETTINGS = (
     _BASE,
     replace(_BASE, name="every state labelled", label_every=1),
@@ -70,11 +70,11 @@ SETTINGS = (
     replace(_BASE, name="width 256", width=256),
     replace(_BASE, name="minibatch of 256, width 256", batch=256, width=256),
     replace(_BASE, name="0.25 updates", updates=0.25),
-    replace(_BASE, name="1 update", updates=1.0),
+    replace(_BASE, name="1.5 updates", updates=1.5),
     replace(_BASE, name="discount 0.98", gamma=0.98),
     replace(_BASE, name="layer norm", layer_norm=True),
     replace(_BASE, name="actor at every second update", policy_delay=2),
-    replace(_BASE, name="rate 1e-3", learning_rate=1e-3),
+    replace(_BASE, name="rate 6e-4", learning_rate=6e-4),
     replace(_BASE, name="16 simulators", n_envs=16),
     replace(_BASE, name="CrossQ", algorithm="sbx-crossq", learning_rate=1e-3, policy_delay=3),
     replace(_BASE, name="SAC of Stable-Baselines3", algorithm="sac"),

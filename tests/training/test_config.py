@@ -17,6 +17,7 @@ from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
 from vlm_rewards.envs.humanoid.tasks import GOALS, config_of
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.training import DQNConfig, SACConfig, TrainConfig, preset
+from vlm_rewards.training.algorithm_config import SBXSACConfig
 from vlm_rewards.training.config import update_budget
 from vlm_rewards.training.tasks import file_preset, task_of
 
@@ -271,7 +272,8 @@ def test_every_task_of_the_package_has_settings_for_a_cpu() -> None:
     for task in list_tasks():
         config = preset(task)
         kind = type(get_task(task).simulator(32).action_space).__name__
-        assert {"Discrete": DQNConfig, "Box": SACConfig}[kind] is type(config.algorithm)
+        box = SBXSACConfig if task in GOALS else SACConfig
+        assert {"Discrete": DQNConfig, "Box": box}[kind] is type(config.algorithm)
         assert update_budget(config).warning == ""
 
 

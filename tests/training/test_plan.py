@@ -228,7 +228,7 @@ def simulators() -> Iterator[dict[str, PhotographedVecEnv]]:
 
 @pytest.mark.parametrize("case", with_slow_ones(CASES))
 def test_planned_learners_are_those_that_are_built(case: str, simulators: dict[str, PhotographedVecEnv]) -> None:
-    pytest.importorskip("sbx" if case.startswith("sbx") else "sb3_contrib")
+    pytest.importorskip("sb3_contrib")
     venv = simulators[CASES[case][1]]
     model = build_algorithm(tiny(case), venv, seed=3, device="cpu")
     assert plan_learner(tiny(case), venv.observation_space, venv.action_space) == learner_size(model)

@@ -39,6 +39,7 @@ class OurWay:
             image_size=reward.encoder.image_size,
             seed=seed,
             slots=ring_slots(chunk_frames, workload.n_envs),
+            photograph_every=workload.label_every,
         )
         self.model: Any = build_algorithm(workload.algorithm, self._venv, seed=seed, device=encoder_device(reward))
         self.labels = LabelRewards(reward, chunk_frames=chunk_frames)

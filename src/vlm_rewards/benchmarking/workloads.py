@@ -40,6 +40,8 @@ class Workload:
     """Strength of the baseline prompt."""
     chunk_frames: int = 256
     """Pictures that our encoder is given in one go."""
+    label_every: int = 1
+    """Which states of an episode our way photographs; the common way takes all."""
 
     @property
     def rollout(self) -> int:
@@ -58,6 +60,7 @@ class Workload:
             "updates_per_rollout": self.algorithm.gradient_steps,
             "algorithm": algorithm_name(self.algorithm),
             "batch_size": self.algorithm.batch_size,
+            "label_every": self.label_every,
         }
 
 
@@ -106,7 +109,9 @@ def _workload(
         train_freq=train_freq,
         gradient_steps=max(1, round(each * n_envs * train_freq)) if updates else 0,
     )
-    return Workload(name, task_of(config), common, settled, n_envs, config.alpha, config.chunk_frames)
+    return Workload(
+        name, task_of(config), common, settled, n_envs, config.alpha, config.chunk_frames, config.label_every
+    )
 
 
 def _off_policy(config: TrainConfig) -> OffPolicyConfig:

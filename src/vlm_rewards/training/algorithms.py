@@ -42,8 +42,8 @@ _LIBRARIES = {
     "ddpg": _Library("stable_baselines3", "DDPG", _BOX),
     "tqc": _Library("sb3_contrib", "TQC", _BOX, "contrib"),
     "crossq": _Library("sb3_contrib", "CrossQ", _BOX, "contrib"),
-    "sbx-sac": _Library("sbx", "SAC", _BOX, "sbx"),
-    "sbx-crossq": _Library("sbx", "CrossQ", _BOX, "sbx"),
+    "sbx-sac": _Library("sbx", "SAC", _BOX),
+    "sbx-crossq": _Library("sbx", "CrossQ", _BOX),
     "ppo": _Library("stable_baselines3", "PPO", (*_BOX, *_DISCRETE)),
 }
 _POLICY_SETTINGS = {"net_arch", "critic_arch", "scale_observations", "log_std_init", "n_quantiles", "n_critics"}

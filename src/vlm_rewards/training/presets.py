@@ -20,6 +20,7 @@ from vlm_rewards.training.algorithm_config import (
     DQNConfig,
     PPOConfig,
     SACConfig,
+    SBXSACConfig,
     algorithm_name,
 )
 from vlm_rewards.training.algorithms import check_action_space
@@ -41,6 +42,7 @@ class _Start:
     standardise: int | None = None
     snapshots: int = 10
     chunk_frames: int = 256
+    label_every: int = 1
     humanoid: HumanoidConfig | None = None
 
 
@@ -150,20 +152,23 @@ def _humanoid_paper() -> _Start:
 
 
 def _humanoid_cpu() -> _Start:
+    # What brings how much on two cores: docs/humanoid.md.
     return _Start(
-        SACConfig(
-            learning_rate=6e-4,
+        SBXSACConfig(
+            learning_rate=3e-4,
             learning_starts=4_000,
             buffer_size=200_000,
-            batch_size=256,
+            batch_size=128,
             gamma=0.95,
             train_freq=16,
-            gradient_steps=64,
-            net_arch=(256, 256),
+            gradient_steps=96,
+            net_arch=(128, 128),
         ),
-        steps=100_000,
+        steps=300_000,
         n_envs=8,
         standardise=4_000,
+        snapshots=30,  # how long a pose is held differs much from one to the next
+        label_every=4,
         humanoid=HumanoidConfig(observations="compact"),
     )
 
@@ -226,6 +231,7 @@ def preset(task: str | Task, name: str = "cpu", algorithm: str | None = None) ->
         standardise=start.standardise,
         snapshots=start.snapshots,
         chunk_frames=start.chunk_frames,
+        label_every=start.label_every,
         humanoid=_humanoid_settings(known, start),
         environment=None if environment is None else EnvironmentConfig.from_dict(environment),
     )
