@@ -1,7 +1,7 @@
 """Make the pictures of README and docs from a run: python docs/make_pictures.py runs/demo.
 
-The curve is the run's own; the animation is its video, every fourth frame; the plot is what `vlm-rewards score --plot`
-draws for that video.
+The curve is the run's own; the animation is the first 200 frames of its video, every fourth of them; the plot is what
+`vlm-rewards score --plot` draws for that video.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 import imageio.v3 as iio
+import numpy as np
 
 from vlm_rewards.cli import main as vlm_rewards
 from vlm_rewards.reporting.videos import write_gif
@@ -27,9 +28,16 @@ def main(run: Path) -> None:
     video = run / record["evaluation"]["video"]
     name = str(PICTURES / record["task"])
     shutil.copy(run / "curve.png", f"{name}-curve.png")
-    write_gif((frame[::2, ::2] for frame in islice(iio.imiter(video), 0, 200, 4)), f"{name}-agent.gif", fps=10)
+    frames = (_small(frame) for frame in islice(iio.imiter(video), 0, 200, 4))
+    write_gif(frames, f"{name}-agent.gif", fps=10)
     prompts = ["--goal", record["goal"], "--baseline", record["baseline"], "--alpha", str(record["alpha"])]
     vlm_rewards(["score", str(video), *prompts, "--csv", "--plot", f"{name}-reward.png"])
+
+
+def _small(frame: np.ndarray) -> np.ndarray:
+    """Every second pixel of a large frame; the middle of a small one, where the agent is."""
+    height, width = frame.shape[:2]
+    return frame[::2, ::2] if width > 300 else frame[height // 8 : -height // 8, width // 8 : -width // 8]
 
 
 if __name__ == "__main__":

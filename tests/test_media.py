@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.media import expand_paths, read_frames
+from vlm_rewards.media import expand_paths, quietly, read_frames
 from vlm_rewards.reporting.videos import write_gif, write_video
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -134,3 +135,14 @@ def test_leaving_a_video_early_is_fine(tmp_path: Path) -> None:
     stream = read_frames(path)
     assert next(stream).index == 0
     stream.close()  # type: ignore[attr-defined]  # a generator; ffmpeg must end without a complaint
+
+
+def test_jaxs_fear_of_forks_is_not_the_users() -> None:
+    def warn(text: str) -> None:
+        warnings.warn(text, RuntimeWarning, stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quietly(lambda: warn("os.fork() was called. os.fork() is incompatible with multithreaded code, and JAX is"))
+        with pytest.raises(RuntimeWarning, match="overflow"):
+            quietly(lambda: warn("overflow"))

@@ -167,26 +167,37 @@ def _video_frames(path: Path, options: Sequence[str] = ()) -> Generator[TimedFra
     stream = read(str(path.resolve()), pix_fmt="rgb24", output_params=list(options))
     count = 0
     try:
-        facts = cast(dict[str, Any], _quietly(lambda: next(stream)))
+        facts = cast(dict[str, Any], quietly(lambda: next(stream)))
         (width, height), fps = facts["size"], float(facts["fps"])
-        while (data := _quietly(lambda: next(stream, None))) is not None:
+        while (data := quietly(lambda: next(stream, None))) is not None:
             yield TimedFrame(count, count / fps, np.frombuffer(data, np.uint8).reshape(height, width, 3))
             count += 1
     except (OSError, RuntimeError, KeyError, StopIteration) as error:
         trace = error.__traceback__  # it would keep those pipes until this error is forgotten
-        _quietly(lambda: traceback.clear_frames(trace))
+        quietly(lambda: traceback.clear_frames(trace))
         place = f"is damaged after frame {count - 1}" if count else "cannot be read"
         raise InvalidInputError(f"video {str(path)!r} {place}: {_last_line(error)}") from error
     finally:
-        _quietly(stream.close)
+        quietly(stream.close)
     if count == 0:
         raise InvalidInputError(f"video {str(path)!r} holds no frame.")
 
 
-def _quietly(action: Callable[[], Any]) -> Any:
-    """Run a step of imageio-ffmpeg, which leaves the pipes of a process that has ended to the garbage collector."""
+def quietly(action: Callable[[], Any]) -> Any:
+    """Run a step of imageio-ffmpeg without warnings that tell a user nothing.
+
+    It leaves the pipes of a process that has ended to the garbage collector, and JAX, where it is imported, fears any
+    fork; that of ffmpeg goes on to exec at once.
+
+    Args:
+        action: The step.
+
+    Returns:
+        What it returns.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         return action()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.media import quietly
 
 _SHORTEST_GIF_DELAY_MS = 20
 """Browsers show a GIF that asks for less at 10 frames a second."""
@@ -52,7 +53,7 @@ def write_video(frames: Iterable[Any], path: str | Path, fps: SupportsFloat) -> 
         ffmpeg_log_level="error",
     )
     try:
-        writer.send(None)
+        quietly(lambda: writer.send(None))
         for frame in checked:
             writer.send(_pad(frame, height, width).tobytes())
         writer.close()
