@@ -172,4 +172,4 @@ def test_its_preprocessing_is_the_encoders_own_but_for_rounding(encoder: OpenCLI
     ours = encoder.embed_images(square[None])
     assert prepare_raw(encoder, square[None]).shape == (1, 3, encoder.image_size, encoder.image_size)
     assert float((embed_raw(encoder, square[None]) * ours).sum()) > 0.998
-    assert float((embed_raw(encoder, wide[None]) * ours).sum()) < 0.999, "3:2 pictures are squashed, as is common"
+    assert float((embed_raw(encoder, wide[None]) * ours).sum()) < 0.99, "3:2 pictures are squashed, as is common"
