@@ -132,3 +132,15 @@ def test_pictures_of_a_page_are_there(page: str) -> None:
     for part in text.split("](img/")[1:]:
         with Image.open(DOCS / "img" / part.split(")")[0]) as image:
             assert min(image.size) > 200
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kneeling_was_learned_from_its_sentence_by_the_preset(seed: int) -> None:
+    record = read(f"kneeling-{seed}")
+    assert record["command"] == f"vlm-rewards train kneeling --seed {seed} --run-dir runs/kneeling-{seed}"
+    assert record["goal"] == get_task("kneeling").goal
+    assert record["encoder"]["weights_sha256"] == read("judge-kneeling")["encoders"][0]["weights_sha256"]
+    assert "dirty" not in record["commit"]
+    assert record["evaluation"]["episodes"] == 100
+    assert record["evaluation"]["success_rate"] >= 0.8
+    assert record["seconds"]["training"] + record["seconds"]["evaluation"] < 40 * 60
