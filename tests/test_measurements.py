@@ -130,3 +130,15 @@ def test_drawing_is_ten_times_as_fast_as_gymnasiums_default() -> None:
     assert DRAWN["Gymnasium's default"]["settings"]["size"] == 480
     for name in ("realistic textures", "realistic textures, 224 pixels"):
         assert DRAWN[name]["ratio"]["lowest"] >= 10
+
+
+def test_the_page_on_speed_says_what_labelling_fewer_states_does() -> None:
+    page = (DOCS / "speed.md").read_text()
+    record = json.loads((DOCS / "measurements" / "label-every.json").read_text())
+    assert "dirty" not in record["commit"]
+    rows = {row["every"]: row for row in record["rows"]}
+    for every in (2, 4, 8):
+        row = rows[every]
+        cells = (f"{100 * row['pictures']:.0f} %", f"{row['pearson_distance_between']:.3f}")
+        assert f"| {every} | {' | '.join(cells)} | {row['error_in_standard_deviations']:.2f} |" in page
+        assert abs(row["epic_to_criterion"] - record["epic_to_criterion"]) < 0.01
