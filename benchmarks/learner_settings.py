@@ -5,10 +5,9 @@
 No picture is drawn, so comparing many settings takes minutes. What a state is worth is the mean of the criterion's
 conditions and the least of them once more: it rises towards the pose, as a vision-language reward does, and does not
 tell where the criterion begins to hold. Every transition is charged what drawing and embedding its picture would take,
-if it has one.
-Time is counted as the number of rollouts and of trainings, each times what the quickest tenth of them took: a busy
-machine makes many of them long, and must not decide which setting is better. The record has, for each setting, the
-share of steps on which the pose was held and the share of episodes that succeed, over time.
+if it has one. Time is counted as the number of rollouts and of trainings, each times what the quickest tenth of them
+took: a busy machine makes many of them long, and must not decide which setting is better. The record has, for each
+setting, the share of steps on which the pose was held and the share of episodes that succeed, over time.
 """
 
 from __future__ import annotations
@@ -33,6 +32,8 @@ from vlm_rewards.envs.humanoid.model import HORIZON
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, Observations, build_humanoid
 from vlm_rewards.envs.tasks import half_of_steps
 from vlm_rewards.provenance import provenance
+from vlm_rewards.training.algorithm_config import SBXSACConfig, algorithm_name
+from vlm_rewards.training.presets import preset
 
 _LEAST, _MOST = -4.0, 0.3
 _EPISODES = 8
@@ -44,23 +45,44 @@ class Setting:
     """One learner."""
 
     name: str
-    algorithm: str = "sbx-sac"
-    observations: Observations = "compact"
-    n_envs: int = 8
-    updates: float = 0.75
+    algorithm: str
+    observations: Observations
+    n_envs: int
+    updates: float
     """For each transition."""
-    batch: int = 128
-    width: int = 128
-    learning_rate: float = 3e-4
-    gamma: float = 0.95
-    policy_delay: int = 1
+    batch: int
+    width: int
+    learning_rate: float
+    gamma: float
+    label_every: int
+    """Which states of an episode are charged for; rewards between them are not interpolated here."""
+    policy_delay: int
     layer_norm: bool = False
     """In the critic (sbx alone)."""
-    label_every: int = 1
-    """Which states of an episode are charged for; rewards between them are not interpolated here."""
 
 
-_BASE = Setting("as the preset", label_every=4)
+def _as_the_preset() -> Setting:
+    """The learner of the ``cpu`` preset, which all poses share."""
+    config = preset("kneeling")
+    learner, humanoid = config.algorithm, config.humanoid
+    if not isinstance(learner, SBXSACConfig) or humanoid is None:
+        raise TypeError(f"the settings start from sbx's SAC on the humanoid, not from {config!r}")
+    return Setting(
+        "as the preset",
+        algorithm=algorithm_name(learner),
+        observations=humanoid.observations,
+        n_envs=config.n_envs,
+        updates=learner.gradient_steps / (config.n_envs * learner.train_freq),
+        batch=learner.batch_size,
+        width=learner.net_arch[0],
+        learning_rate=learner.learning_rate,
+        gamma=learner.gamma,
+        label_every=config.label_every,
+        policy_delay=learner.policy_delay,
+    )
+
+
+_BASE = _as_the_preset()
 SETTINGS = (
     _BASE,
     replace(_BASE, name="every state labelled", label_every=1),

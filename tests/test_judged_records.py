@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image
 from vlm_rewards.encoders.sources import bundled_folder
 from vlm_rewards.envs import get_task
 from vlm_rewards.envs.captions.grammar import PARAPHRASES
+from vlm_rewards.envs.plugins import file_digest
 from vlm_rewards.evaluation.judging import ALPHAS
 from vlm_rewards.evaluation.landscape import POINTS
 from vlm_rewards.evaluation.states import STATES
@@ -71,8 +71,8 @@ def test_poses_are_judged_on_visited_states_and_in_other_words(pose: str) -> Non
     assert states == {"generator": "visited", "seed": 0, "states": 2000, "goal_states": 1000}
     sentences = [prompt["goal"] for prompt in record["prompts"]]
     assert sentences == [get_task(pose).goal, *PARAPHRASES[pose]]
-    weights = hashlib.sha256((bundled_folder() / "open_clip_model.safetensors").read_bytes()).hexdigest()
-    assert record["encoders"][0]["weights_sha256"] == weights
+    weights = bundled_folder() / "open_clip_model.safetensors"
+    assert record["encoders"][0]["weights_sha256"] == file_digest(weights)
     assert "dirty" not in record["commit"]
     papers, *others = humanoid_rows(record)
     assert max(row["epic"] for row in others) <= papers["epic"] + 0.05
