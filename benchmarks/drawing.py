@@ -6,7 +6,7 @@ It begins with what `gymnasium.make("Humanoid-v5", render_mode="rgb_array")` dra
 until it is what this package draws. Only drawing is timed. Every repeat goes through all settings, and a ratio is that
 of two numbers of the same repeat. The table of docs/drawing.md is printed at the end.
 
-With --encoder it also says whether a reward ranks the states alike on the first and on the last picture.
+With --encoder it also says whether a reward ranks the states alike on our picture and on others of the same states.
 """
 
 from __future__ import annotations
@@ -145,20 +145,38 @@ def photograph(env: gym.Env[Any, Any], chosen: np.ndarray, size: int) -> np.ndar
     return np.stack(pictures)
 
 
+def views(size: int) -> dict[str, Callable[[], gym.Env[Any, Any]]]:
+    """The ways to draw whose rewards are compared: Gymnasium's picture, ours, and what lies between them."""
+    made = functools.partial
+    luxurious = HumanoidConfig(full_drawing=True)
+    return {
+        OURS: made(ours, size),
+        "ours with all effects": made(build_humanoid, size, luxurious),
+        "ours with all effects, 480 pixels": made(build_humanoid, 480, luxurious),
+        "ours, original textures": made(ours, size, "original"),
+        "ours, camera follows": made(ours, size, camera="original"),
+        DEFAULT: gymnasium,
+    }
+
+
 def correlations(encoder: Any, goals: Sequence[str], baseline: str, alpha: float, chosen: np.ndarray) -> dict[str, Any]:
-    """Spearman's correlation of a reward on Gymnasium's pictures to the same reward on ours, goal by goal."""
+    """Spearman's correlation of a reward on our pictures to the same reward on others, goal by goal."""
     from vlm_rewards import VLMReward
     from vlm_rewards.evaluation import spearman
 
-    pictures = []
-    for env in (gymnasium(), ours(encoder.image_size)):
+    pictures = {}
+    for name, build in views(encoder.image_size).items():
+        env = build()
         env.reset(seed=SEED)
-        pictures.append(photograph(env, chosen, encoder.image_size))
+        pictures[name] = photograph(env, chosen, encoder.image_size)
         env.close()
-    found: dict[str, float] = {}
+    others = [name for name in pictures if name != OURS]
+    found: dict[str, dict[str, float]] = {name: {} for name in others}
     for goal in goals:
         reward = VLMReward(encoder, goal=goal, baseline=baseline, alpha=alpha)
-        found[goal] = round(float(spearman(*(reward(frames) for frames in pictures))), 4)
+        rewards = {name: reward(frames) for name, frames in pictures.items()}
+        for name in others:
+            found[name][goal] = round(float(spearman(rewards[name], rewards[OURS])), 4)
     facts = {"states": len(chosen), "baseline": baseline, "alpha": alpha, "encoder": encoder.describe()}
     return {**facts, "spearman": found}
 
@@ -197,7 +215,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=Path, help="folder for drawing-steps.png and drawing-looks.png")
     parser.add_argument("--states", type=int, default=24, help="how many states are drawn, default 24")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each setting, default 5")
-    parser.add_argument("--encoder", help="rank states by this encoder's reward on the first and the last picture")
+    parser.add_argument("--encoder", help="rank states by this encoder's reward, on our picture and others")
     parser.add_argument(
         "--goal", action="append", help="with --encoder: a sentence, may be repeated; default: all eight"
     )
