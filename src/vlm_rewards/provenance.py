@@ -12,7 +12,20 @@ from typing import Any
 
 from vlm_rewards import __version__
 
-_PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "gymnasium", "stable_baselines3", "numpy", "pillow")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "timm",
+    "gymnasium",
+    "mujoco",
+    "stable_baselines3",
+    "sb3_contrib",
+    "sbx-rl",
+    "jax",
+    "numpy",
+    "pillow",
+)
 
 
 def provenance() -> dict[str, Any]:
@@ -25,10 +38,21 @@ def provenance() -> dict[str, Any]:
     """
     return {
         "version": __version__,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **package_versions()},
         "commit": source_commit(),
         "machine": _machine(),
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Releases of the packages that may compute, draw or draw random numbers differently, as far as installed."""
+    found: dict[str, str] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def source_commit() -> str | None:
@@ -46,16 +70,6 @@ def _git(*words: str) -> str:
     here = Path(__file__).resolve().parent
     done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
-
-
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _machine() -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
@@ -12,24 +11,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from vlm_rewards import __version__
 from vlm_rewards.envs import Task
 from vlm_rewards.errors import CheckpointError
+from vlm_rewards.provenance import package_versions
 
 FORMAT = 2
 """Of the resume state; another number is another layout."""
-
-_DECIDING = (
-    "torch",
-    "numpy",
-    "stable_baselines3",
-    "sb3_contrib",
-    "sbx-rl",
-    "jax",
-    "gymnasium",
-    "mujoco",
-    "pillow",
-    "open_clip_torch",
-    "timm",
-)
-"""Packages of which another release may compute, draw or draw random numbers differently."""
 
 
 def identity(task: Task, venv: VecEnv, reward: Any, held_out: Any = None) -> dict[str, Any]:
@@ -40,7 +25,7 @@ def identity(task: Task, venv: VecEnv, reward: Any, held_out: Any = None) -> dic
     """
     return {
         "format": FORMAT,
-        "versions": {"vlm-rewards": __version__, **_versions()},
+        "versions": {"vlm-rewards": __version__, **package_versions()},
         "task": {
             "name": task.name,
             "horizon": task.horizon,
@@ -110,13 +95,3 @@ def _said(saved: Mapping[str, Any], *keys: str) -> Any:
 def _plain(value: Any) -> Any:
     """As JSON gives it back, so that saved and present can be compared."""
     return json.loads(json.dumps(value, default=str))
-
-
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in _DECIDING:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
