@@ -37,6 +37,8 @@ $(STAMP): pyproject.toml
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "venv failed; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -c 'import sys, ctypes.util as c; sys.exit(sys.platform == "linux" and not c.find_library("EGL"))' || \
+		echo "There is no EGL here, which draws the humanoid; on Debian: apt-get install libegl1 libgl1-mesa-dri"
 	@echo "Installing into $(VENV): some minutes the first time."
 	@$(BIN)/python -m pip install -qq --no-compile torch torchvision
 	@$(BIN)/python -m pip install -qq --no-compile --editable '.[dev]'

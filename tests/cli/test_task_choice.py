@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import torch
 
-from vlm_rewards.cli.task_choice import read_about_task
+from vlm_rewards.cli.task_choice import read_about_task, read_choice
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
 from vlm_rewards.envs.humanoid.tasks import GOALS, config_of
 
@@ -84,3 +85,22 @@ def test_help_shows_them(
     assert "--count" in told
     assert [flag for flag in shown if flag not in told] == []
     assert [flag for flag in missing if flag in told] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gpu", "preset"),
+    [
+        (("kneeling", "--encoder", "ViT-L-14/laion2b_s32b_b82k"), True, "paper"),
+        (("kneeling", "--encoder=ViT-L-14/laion2b_s32b_b82k"), True, "paper"),
+        (("kneeling", "--encoder=ViT-L-14/laion2b_s32b_b82k"), False, "cpu"),
+        (("kneeling", "--encoder=ViT-L-14/laion2b_s32b_b82k", "--preset", "cpu"), True, "cpu"),
+        (("kneeling", "--encoder", "bundled"), True, "cpu"),
+        (("kneeling",), True, "cpu"),
+        (("kneeling", "--preset=paper"), False, "paper"),
+    ],
+)
+def test_the_papers_settings_are_for_a_gpu_and_another_model(
+    arguments: tuple[str, ...], gpu: bool, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert read_choice(arguments).start().preset == preset

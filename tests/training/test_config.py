@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vlm_rewards.envs import get_task, list_tasks
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
-from vlm_rewards.envs.humanoid.tasks import GOALS, config_of
+from vlm_rewards.envs.humanoid.tasks import GOALS, config_of, configured
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.training import DQNConfig, SACConfig, TrainConfig, preset
 from vlm_rewards.training.algorithm_config import SBXSACConfig
@@ -233,6 +233,12 @@ class TestHumanoid:
         assert restored == config
         assert config_of(task_of(restored)) == self.OTHER
         assert preset("kneeling").humanoid == HumanoidConfig(observations="compact")
+
+    def test_a_pose_of_ones_own_starts_from_the_poses_settings_and_keeps_its_drawing(self) -> None:
+        own = replace(configured(get_task("kneeling"), self.OTHER), name="bowing")
+        start, kneeling = preset(own), preset("kneeling")
+        assert start.humanoid == self.OTHER
+        assert (start.algorithm, start.steps, start.label_every) == (kneeling.algorithm, 300_000, 4)
 
     def test_records_from_before_it_load(self) -> None:
         old = preset("cartpole").to_dict()

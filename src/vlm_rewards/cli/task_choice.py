@@ -140,7 +140,7 @@ class TaskChoice:
         if self.env_id is not None:
             return self._environment()
         task = str(self.task)
-        preset_name = self.preset or default_preset(task)
+        preset_name = self.preset or default_preset(task, _value("encoder", self.rest))
         file, name = _file_and_name(task)
         if file is not None:
             return file_preset(file, name, preset_name, self.algo)
@@ -191,11 +191,16 @@ def read_choice(arguments: Sequence[str]) -> TaskChoice:
     return choice
 
 
-def default_preset(task: str | None) -> str:
-    """``"paper"`` where there is a GPU and the paper has the task, ``"cpu"`` elsewhere."""
+def default_preset(task: str | None, encoder: str | None) -> str:
+    """``"paper"`` where a GPU, a task of the paper and a model to judge it come together, ``"cpu"`` elsewhere.
+
+    Args:
+        task: What was named.
+        encoder: The encoder that was named. The bundled one, or none, does not ask for the paper's millions of steps.
+    """
     import torch
 
-    return "paper" if task in PAPER_TASKS and torch.cuda.is_available() else "cpu"
+    return "paper" if encoder not in (None, "bundled") and task in PAPER_TASKS and torch.cuda.is_available() else "cpu"
 
 
 def _file_and_name(task: str) -> tuple[Path | None, str | None]:
@@ -205,14 +210,22 @@ def _file_and_name(task: str) -> tuple[Path | None, str | None]:
 
 
 def _sentence(name: str, arguments: Sequence[str]) -> str:
+    value = _value(name, arguments)
+    if value is not None:
+        return value
+    if any(argument in _HELP for argument in arguments):
+        return f"the {name}"
+    raise InvalidInputError(f"--env-id needs --{name}: {_EXAMPLES[name]}.")
+
+
+def _value(name: str, arguments: Sequence[str]) -> str | None:
+    """What follows a flag, the first if several do; None without the flag."""
     for position, argument in enumerate(arguments):
         if argument == f"--{name}" and position + 1 < len(arguments):
             return arguments[position + 1]
         if argument.startswith(f"--{name}="):
             return argument.split("=", 1)[1]
-    if any(argument in _HELP for argument in arguments):
-        return f"the {name}"
-    raise InvalidInputError(f"--env-id needs --{name}: {_EXAMPLES[name]}.")
+    return None
 
 
 def _choices(name: str) -> str:

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
+from vlm_rewards.envs.headless import import_mujoco
 from vlm_rewards.errors import InvalidInputError, unknown_name
 
 Luxury = Literal["shadows", "reflections", "multisampling", "facets"]
@@ -30,10 +31,15 @@ def mujoco_class(spec: EnvSpec) -> type[Any] | None:
 
     Returns:
         Its class; None where it is of another kind.
+
+    Raises:
+        InvalidInputError: It is of that kind, and MuJoCo has nothing to draw with.
     """
     creator = spec.entry_point
     try:
         if isinstance(creator, str):
+            if creator.startswith("gymnasium.envs.mujoco"):
+                import_mujoco()
             creator = load_env_creator(creator)
         if not isinstance(creator, type):
             return None

@@ -198,8 +198,8 @@ def preset(task: str | Task, name: str = "cpu", algorithm: str | None = None) ->
             `vlm_rewards.training.algorithm_config.ALGORITHMS`. It takes over what the preset says of both.
 
     Returns:
-        The settings. A task of the user's own gets general ones for its kind
-        of actions.
+        The settings. A task of the user's own gets those of the poses on the
+        humanoid, and elsewhere general ones for its kind of actions.
 
     Raises:
         UnknownNameError: There is no such task, preset or algorithm.
@@ -290,6 +290,8 @@ def _action_space(task: Task) -> gym.Space[Any]:
 def _general(task: Task, name: str) -> _Start:
     if name == "paper":
         raise InvalidInputError(f"preset must be 'cpu' for task {task.name!r}: the paper does not have this task.")
+    if config_of(task) is not None:
+        return dataclasses.replace(_humanoid_cpu(), humanoid=None)  # drawn and observed as the task itself says
     kind = type(_action_space(task)).__name__
     if kind == "Discrete":
         return _cartpole_cpu()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from vlm_rewards.envs.humanoid.model import POSITIONS, clearances, shared_model
@@ -170,6 +171,15 @@ class BodyMeter:
 def shared_meter() -> BodyMeter:
     """One meter for every humanoid of this process: edited or not, their shapes are the same."""
     return BodyMeter(shared_model().model)
+
+
+def measure(env: gym.Env[Any, Any]) -> Body:
+    """Measure the present state of a simulator, as a criterion of one's own does.
+
+    Args:
+        env: What `vlm_rewards.envs.humanoid.build_humanoid` built, wrapped or not.
+    """
+    return shared_meter().measure(env.unwrapped.data)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def measure_state(state: np.ndarray) -> Body:

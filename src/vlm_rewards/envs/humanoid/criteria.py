@@ -17,7 +17,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from vlm_rewards.envs.humanoid.body import Body, shared_meter
+from vlm_rewards.envs.humanoid.body import Body, measure
 
 Conditions = Callable[[Body], tuple[float, ...]]
 Margin = Callable[[Body], float]
@@ -152,4 +152,4 @@ class PoseCriterion:
         Args:
             env: The unwrapped simulator.
         """
-        return MARGINS[self.pose](shared_meter().measure(env.unwrapped.data)) >= 0  # pyright: ignore
+        return MARGINS[self.pose](measure(env)) >= 0

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from vlm_rewards.envs.headless import import_mujoco
+
 JOINTS = (
     "abdomen_z",
     "abdomen_y",
@@ -54,6 +56,7 @@ class HumanoidModel:
     """
 
     def __init__(self) -> None:
+        import_mujoco()
         import mujoco as bindings
         from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import gymnasium as gym
 
 from vlm_rewards.envs.canvas import check_size
-from vlm_rewards.envs.headless import configure_headless
+from vlm_rewards.envs.headless import import_mujoco
 from vlm_rewards.envs.mujoco_drawing import draw_cheaply
 from vlm_rewards.envs.mujoco_models import Textures, View, check_textures, with_textures
 from vlm_rewards.errors import InvalidInputError, check_settings
@@ -70,10 +70,10 @@ def build_humanoid(image_size: int, config: HumanoidConfig | None = None) -> gym
         Gymnasium's ``HumanoidEnv`` with ``render_mode="rgb_array"``, without a time limit.
 
     Raises:
-        InvalidInputError: ``image_size`` is not an int of at least 32.
+        InvalidInputError: ``image_size`` is not an int of at least 32, or MuJoCo has nothing to draw with.
     """
     size = check_size(image_size)
-    configure_headless()
+    import_mujoco()
     from gymnasium.envs.mujoco.humanoid_v5 import HumanoidEnv
 
     chosen = config or HumanoidConfig()
