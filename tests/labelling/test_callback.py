@@ -17,9 +17,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from vlm_rewards.errors import InvalidInputError, LabellerError, UnlabelledSampleError
 from vlm_rewards.labelling import LabelledReplayBuffer, LabelRewards
+from vlm_rewards.rewards import PotentialShaping
 from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.testing import (
     CountingEnv,
+    CountingPotential,
     DelayedReward,
     brightness_reward,
     counting_label,
@@ -265,11 +267,13 @@ def test_episodes_and_log_are_of_raw_rewards(simulators: Make) -> None:
 
 
 class StopAt(BaseCallback):
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, error: Exception | None = None) -> None:
         super().__init__()
-        self.step = step
+        self.step, self.error = step, error
 
     def _on_step(self) -> bool:
+        if self.n_calls == self.step and self.error is not None:
+            raise self.error
         return self.n_calls != self.step
 
 
@@ -309,6 +313,52 @@ def test_a_reward_that_raises_ends_learning_and_another_can_follow(simulators: M
     fresh = build("dqn", simulators("dqn", 7, 2, 5))
     fresh.learn(200, callback=labels)
     check_every_row("dqn", fresh.replay_buffer)
+
+
+def test_a_callback_may_serve_another_model_before_its_first_rewards_are_out() -> None:
+    """Tickets count from 0 in every environment: what waited for the first model must not reach the second's rows."""
+    labels = LabelRewards(counting_reward, standardise=28)
+    for steps, waits in ((14, True), (140, False)):
+        venv = PhotographedVecEnv(TASKS["dqn"], 7, image_size=32, n_workers=1, slots=5, seed=int(waits))
+        try:
+            model = build("dqn", venv, train_freq=2)
+            model.learn(steps, callback=labels)
+        finally:
+            venv.close()
+        buffer = model.replay_buffer
+        assert (buffer.pending_count > 0) == waits
+    raw = counting_label(buffer.next_observations[rows(buffer)].astype(np.float64))
+    fitted = labels.standardiser
+    np.testing.assert_allclose(buffer.rewards[rows(buffer)], (raw - fitted.mean) / fitted.std, rtol=1e-5)
+    assert fitted.mean == pytest.approx(raw[:4].mean(), abs=1e-9)
+
+
+def test_episodes_that_go_on_in_the_next_learn_are_counted_whole(simulators: Make) -> None:
+    model = build("dqn", simulators("dqn", 7, 2, 5), train_freq=5)
+    labels = LabelRewards(counting_reward)
+    for first in (True, False, False):
+        model.learn(70, callback=labels, reset_num_timesteps=first)
+    buffer = model.replay_buffer
+    true_lengths = [np.diff(np.flatnonzero(buffer.dones[: buffer.pos, one]), prepend=-1) for one in range(7)]
+    assert sorted(episode.length for episode in labels.episodes) == sorted(np.concatenate(true_lengths))
+    check_every_row("dqn", buffer)
+
+
+def test_shaping_does_not_go_on_in_episodes_that_it_lost_sight_of() -> None:
+    venv = PhotographedVecEnv(TASKS["dqn"], 7, image_size=32, n_workers=1, slots=9, photograph_resets=True)
+    try:
+        model = build("dqn", venv, train_freq=5)
+        labels = LabelRewards(PotentialShaping(CountingPotential(), gamma=0.9))
+        with pytest.raises(ZeroDivisionError):
+            model.learn(700, callback=CallbackList([labels, StopAt(13, error=ZeroDivisionError())]))
+        labels.stop()
+        model.replay_buffer.reset()
+        with pytest.raises(InvalidInputError, match=r"interrupted among them: learn\(reset_num_timesteps=True\)"):
+            model.learn(70, callback=labels, reset_num_timesteps=False)
+        model.learn(70, callback=labels)
+        assert model.replay_buffer.pending_count == 0
+    finally:
+        venv.close()
 
 
 def test_refuses_what_cannot_work(simulators: Make) -> None:

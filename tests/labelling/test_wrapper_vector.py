@@ -21,7 +21,15 @@ from vlm_rewards.envs import letterbox
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.labelling.wrapper_frames import FRAME
 from vlm_rewards.rewards import PotentialShaping
-from vlm_rewards.testing import CountingEnv, FakeEncoder, PointEnv, brightness_reward, counting_label, counting_reward
+from vlm_rewards.testing import (
+    CountingEnv,
+    CountingPotential,
+    FakeEncoder,
+    PointEnv,
+    brightness_reward,
+    counting_label,
+    counting_reward,
+)
 
 SIZE = 32
 COUNT = 3
@@ -43,24 +51,6 @@ class OneCanvas(CountingEnv):
     def render(self) -> np.ndarray:
         self.canvas[:] = super().render()
         return self.canvas
-
-
-class CountingPotential:
-    """`counting_reward` in the form of a `StateReward`."""
-
-    encoder = FakeEncoder(image_size=SIZE)
-
-    def embed(self, frames: Any) -> np.ndarray:
-        return counting_reward(frames)[:, None]
-
-    def from_embeddings(self, embeddings: Any) -> np.ndarray:
-        return embeddings[:, 0]
-
-    def __call__(self, frames: Any) -> np.ndarray:
-        return counting_reward(frames)
-
-    def describe(self) -> dict[str, Any]:
-        return {}
 
 
 def counting_env(delivered: bool, lengths: tuple[int, int] = (3, 9)) -> gym.Env[Any, Any]:

@@ -87,24 +87,34 @@ class LabelRewards(BaseCallback):
         self._potentials: Potentials | None = None
         self._interpolation: Interpolation | None = None
         self._labeller: Labeller | None = None
+        self._served: tuple[Any, Any] = (None, None)
+        self._undelivered = 0
 
     def _on_training_start(self) -> None:
         self.stop()  # an exception may have ended the last call of learn()
         self._venv = _photographed(self.training_env)
         self._delivery = delivery_for(self.model)
         self._check_standardise()
+        same = self._served[0] is self._venv and self._served[1] is self.model
+        if not same or self._delivery.pending == 0:
+            self._waiting = []  # of other rows: tickets count from 0 in every environment
+        # Whether episodes go on, learn(reset_num_timesteps=False), of which every step has been delivered.
+        shapes = isinstance(self.reward, PotentialShaping)
+        ready = not self._undelivered and shapes == (self._potentials is not None)
+        follows = same and ready and not self._venv.just_reset
+        self._served, self._undelivered = (self._venv, self.model), 0
         lost = self._delivery.pending - sum(len(tickets) for tickets, _ in self._waiting)
         if lost > 0:
             raise InvalidInputError(
                 f"{lost} transitions in the replay buffer were left without a reward when the last learn() was "
                 "interrupted; their pictures are gone. Go on with a fresh replay buffer (model.replay_buffer.reset())."
             )
-        self._ledger = EpisodeLedger(self._venv.num_envs)
-        if self._venv.just_reset or self._interpolation is None:
+        if not follows:
+            self._ledger = EpisodeLedger(self._venv.num_envs)
             self._interpolation = Interpolation(self._venv.num_envs)
             self._venv.photograph_next()
-        if isinstance(self.reward, PotentialShaping):
-            self._potentials = self._first_potentials(self.reward)
+            shaping = self.reward
+            self._potentials = self._first_potentials(shaping) if isinstance(shaping, PotentialShaping) else None
         self._start()
 
     def _first_potentials(self, shaping: PotentialShaping) -> Potentials:
@@ -112,9 +122,12 @@ class LabelRewards(BaseCallback):
             raise InvalidInputError(
                 "potential-based shaping needs the states after resets: PhotographedVecEnv(photograph_resets=True)."
             )
-        if self._venv.just_reset or self._potentials is None:
-            return Potentials(shaping, shaping.columns(self._venv.reset_frames())[:, 1])
-        return self._potentials  # learn(reset_num_timesteps=False) goes on in the middle of episodes
+        if not self._venv.just_reset:
+            raise InvalidInputError(
+                "potential-based shaping must follow episodes from their first state; these have begun without it, or "
+                "the last learn() was interrupted among them: learn(reset_num_timesteps=True)."
+            )
+        return Potentials(shaping, shaping.columns(self._venv.reset_frames())[:, 1])
 
     def _start(self) -> None:
         venv = self._venv
@@ -139,6 +152,7 @@ class LabelRewards(BaseCallback):
         if self._potentials is not None:
             self._potentials.observe(dones, infos)
         resets = () if self._potentials is None else np.flatnonzero(dones).tolist()
+        self._undelivered += 1
         self._running().submit(self._venv.steps_taken - 1, resets, self._venv.photographed)
         return True
 
@@ -214,6 +228,7 @@ class LabelRewards(BaseCallback):
         self.finished.extend(finished)
         self.episodes.extend(finished)
         rewards = raw if self._potentials is None else self._potentials.shape(raw, after_resets)
+        self._undelivered = 0
         first_ticket = first_step * self._venv.num_envs
         self._waiting.append((np.arange(first_ticket, first_ticket + rewards.size), rewards.reshape(-1)))
         if self.standardise is not None and not self.standardiser.fitted and not self._fit(self.standardise):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vlm_rewards.testing.counting import (
     CountingEnv,
+    CountingPotential,
     DelayedReward,
     counting_label,
     counting_reward,
@@ -14,6 +15,7 @@ from vlm_rewards.testing.point import PointEnv, brightness_reward, darkness_rewa
 
 __all__ = [
     "CountingEnv",
+    "CountingPotential",
     "DelayedReward",
     "FakeEncoder",
     "PointEnv",

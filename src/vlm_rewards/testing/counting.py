@@ -19,6 +19,7 @@ from vlm_rewards.arrays import Frames, Rewards
 from vlm_rewards.envs import Task
 from vlm_rewards.envs.canvas import check_size
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.testing.fakes import FakeEncoder
 
 Ending = Literal["terminate", "truncate", "either"]
 
@@ -116,6 +117,28 @@ def counting_reward(frames: Frames) -> Rewards:
         raise InvalidInputError("a picture of CountingEnv must have one colour: was it read while it was written?")
     digits = frames[:, 0, 0].astype(np.int64)
     return ((digits @ np.array([65536, 256, 1])) / _NUMBERS).astype(np.float32)
+
+
+class CountingPotential:
+    """`counting_reward` in the form of a `StateReward`."""
+
+    encoder = FakeEncoder(image_size=32)
+
+    def embed(self, frames: Frames) -> np.ndarray:
+        """The rewards themselves, float32 ``[n 1]``."""
+        return counting_reward(frames)[:, None]
+
+    def from_embeddings(self, embeddings: np.ndarray) -> Rewards:
+        """What `embed` gave, without the second axis."""
+        return embeddings[:, 0]
+
+    def __call__(self, frames: Frames) -> Rewards:
+        """As `counting_reward`."""
+        return counting_reward(frames)
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
 
 
 def counting_label(observations: np.ndarray) -> np.ndarray:
