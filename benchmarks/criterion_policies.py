@@ -6,8 +6,8 @@ No vision-language model has a part in it, and no picture is drawn. What a trans
 its criterion's conditions, the least of them counting again, and a bonus where all hold. Every transition is learned
 from for all poses at once: those in a minibatch are told a pose at random. The weights at several times go into the
 package; ``docs/measurements/criterion-policies.json`` says how well each does. Half of the episodes begin in a pose,
-which teaches what it is worth before anybody can get there (DeepMimic, arXiv 1804.02717). What is reported, and what
-rewards are judged on, begins as Gymnasium does.
+which teaches what it is worth before anybody can get there (DeepMimic, arXiv 1804.02717). What is reported begins as
+Gymnasium does; of the episodes that rewards are judged on, four in ten begin in a pose, too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from vlm_rewards.envs.humanoid.body import shared_meter
+from vlm_rewards.envs.humanoid.body import measure
 from vlm_rewards.envs.humanoid.criteria import CONDITIONS
 from vlm_rewards.envs.humanoid.model import HORIZON, VELOCITIES, shared_model
 from vlm_rewards.envs.humanoid.policies import OBSERVED, WEIGHTS, PoseNetwork
@@ -71,7 +71,7 @@ class PoseEnv(gym.Env[np.ndarray, np.ndarray]):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         observation, *_ = self._env.step(action)
         self._steps += 1
-        body = shared_meter().measure(self._env.unwrapped.data)
+        body = measure(self._env)
         worth = np.zeros(len(POSES), np.float32)
         holds = np.zeros(len(POSES), dtype=bool)
         for number, pose in enumerate(POSES):

@@ -26,7 +26,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from vlm_rewards.envs.humanoid.body import shared_meter
+from vlm_rewards.envs.humanoid.body import measure
 from vlm_rewards.envs.humanoid.criteria import CONDITIONS
 from vlm_rewards.envs.humanoid.model import HORIZON
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, Observations, build_humanoid
@@ -61,28 +61,33 @@ class Setting:
     """In the critic (sbx alone)."""
 
 
-def _as_the_preset() -> Setting:
-    """The learner of the ``cpu`` preset, which all poses share."""
-    config = preset("kneeling")
-    learner, humanoid = config.algorithm, config.humanoid
-    if not isinstance(learner, SBXSACConfig) or humanoid is None:
-        raise TypeError(f"the settings start from sbx's SAC on the humanoid, not from {config!r}")
-    return Setting(
-        "as the preset",
-        algorithm=algorithm_name(learner),
-        observations=humanoid.observations,
-        n_envs=config.n_envs,
-        updates=learner.gradient_steps / (config.n_envs * learner.train_freq),
-        batch=learner.batch_size,
-        width=learner.net_arch[0],
-        learning_rate=learner.learning_rate,
-        gamma=learner.gamma,
-        label_every=config.label_every,
-        policy_delay=learner.policy_delay,
-    )
+_PRESET = preset("kneeling")
+"""The ``cpu`` preset, which all poses share."""
 
 
-_BASE = _as_the_preset()
+def _learner() -> SBXSACConfig:
+    learner = _PRESET.algorithm
+    if not isinstance(learner, SBXSACConfig):
+        raise TypeError(f"the settings start from sbx's SAC, not from {learner!r}")
+    return learner
+
+
+_LEARNER = _learner()
+_ROLLOUT = _PRESET.n_envs * _LEARNER.train_freq
+"""Transitions between two trainings."""
+_BASE = Setting(
+    "as the preset",
+    algorithm=algorithm_name(_LEARNER),
+    observations=(_PRESET.humanoid or HumanoidConfig()).observations,
+    n_envs=_PRESET.n_envs,
+    updates=_LEARNER.gradient_steps / _ROLLOUT,
+    batch=_LEARNER.batch_size,
+    width=_LEARNER.net_arch[0],
+    learning_rate=_LEARNER.learning_rate,
+    gamma=_LEARNER.gamma,
+    label_every=_PRESET.label_every,
+    policy_delay=_LEARNER.policy_delay,
+)
 SETTINGS = (
     _BASE,
     replace(_BASE, name="every state labelled", label_every=1),
@@ -121,8 +126,7 @@ class WorthEnv(gym.Env[np.ndarray, np.ndarray]):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         observation, *_ = self._env.step(action)
         self._steps += 1
-        simulator: Any = self._env.unwrapped
-        conditions = np.clip(self._conditions(shared_meter().measure(simulator.data)), _LEAST, _MOST)
+        conditions = np.clip(self._conditions(measure(self._env)), _LEAST, _MOST)
         holds = conditions.min() >= 0
         worth = 0.5 * conditions.mean() + 0.25 * conditions.min()
         return observation, float(worth), False, self._steps >= HORIZON, {"holds": holds}
@@ -203,13 +207,13 @@ def build(setting: Setting, venv: DummyVecEnv, seed: int) -> Any:
     policy: dict[str, Any] = {"net_arch": [setting.width, setting.width]}
     if setting.layer_norm:
         policy["layer_norm"] = True
-    rounds = max(1, 64 // setting.n_envs)
+    rounds = max(1, _ROLLOUT // setting.n_envs)
     return kinds[setting.algorithm](
         "MlpPolicy",
         venv,
         learning_rate=setting.learning_rate,
-        buffer_size=400_000,
-        learning_starts=4_000,
+        buffer_size=_LEARNER.buffer_size,
+        learning_starts=_LEARNER.learning_starts,
         batch_size=setting.batch,
         gamma=setting.gamma,
         train_freq=rounds,

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError, LabellerError, RunFolderError
 from vlm_rewards.rewards import VLMReward
+from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.state_file import read_state, write_state
 from vlm_rewards.testing import FakeEncoder
 from vlm_rewards.testing.states import state_differences
@@ -169,6 +170,26 @@ def stopped(make_config: Make, cut: Path, tmp_path: Path) -> tuple[TrainConfig, 
 def contents(run: RunFolder) -> dict[str, bytes]:
     paths = sorted(path for path in run.path.rglob("*") if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(run.path)): path.read_bytes() for path in paths}
+
+
+def test_ctrl_c_before_the_run_is_there_again_leaves_it_as_it_was(
+    stopped: tuple[TrainConfig, RunFolder], reward: VLMReward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = stopped
+
+    def press(self: Any, state: Any) -> None:
+        raise KeyboardInterrupt
+
+    def kept() -> dict[str, bytes]:
+        return {name: content for name, content in contents(run).items() if "tensorboard" not in name}
+
+    before = kept()
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotographedVecEnv, "load_state_dict", press)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, run.path, reward, judge, resume=True)
+    assert kept() == before
+    assert train(config, run.path, reward, judge, resume=True).record["steps"] >= config.steps
 
 
 def refused(

@@ -140,7 +140,8 @@ def _replay_buffer(model: Any, algorithm: OffPolicyConfig) -> ReplayBuffer:
     several: dict[str, Any] = {"n_steps": algorithm.n_steps, "gamma": algorithm.gamma}
     kind, options = (NStepReplayBuffer, several) if algorithm.n_steps > 1 else (ReplayBuffer, {})
     spaces = model.observation_space, model.action_space
-    return kind(model.buffer_size, *spaces, model.device, n_envs=model.n_envs, **options)
+    device = model.replay_buffer.device  # sbx keeps its own on the CPU, wherever it learns
+    return kind(model.buffer_size, *spaces, device, n_envs=model.n_envs, **options)
 
 
 def timed_learning(model: Any, callback: Any, steps: int) -> float:

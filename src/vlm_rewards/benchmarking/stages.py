@@ -92,6 +92,8 @@ def preprocessing(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str)
             for start in range(0, len(small), 64):
                 pixels = torch.from_numpy(small[start : start + 64]).permute(0, 3, 1, 2)
                 encoder.preprocessing(pixels.to(encoder.device))
+        if encoder.device.startswith("cuda"):
+            torch.cuda.synchronize()  # a GPU has only been told so far
 
     def theirs() -> None:
         for start in range(0, len(raw), 64):

@@ -6,6 +6,7 @@ scene twice, and round bodies have more facets than pixels. None of it is seen.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -80,7 +81,7 @@ def camera_id(env: gym.Env[Any, Any], camera: str) -> int:
     names = [model.camera(index).name for index in range(model.ncam)]
     if camera in names:
         return names.index(camera)
-    if camera.lstrip("-").isdigit():
+    if re.fullmatch(r"-?[0-9]+", camera):
         if -1 <= int(camera) < model.ncam:
             return int(camera)
         raise InvalidInputError(f"camera must be a number from -1 (free) to {model.ncam - 1}, got {camera}.")

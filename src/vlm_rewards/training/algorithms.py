@@ -9,18 +9,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 
 from vlm_rewards.errors import InvalidInputError, MissingExtraError
 from vlm_rewards.labelling import LabelledNStepReplayBuffer, LabelledReplayBuffer
 from vlm_rewards.labelling.memory import bytes_of, check_memory, rollout_row
 from vlm_rewards.training.algorithm_config import AlgorithmConfig, PPOConfig, algorithm_name
-
-_UNBOUNDED = 1e6
+from vlm_rewards.training.scaled_observations import ScaledObservations
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,8 @@ def build_algorithm(
         The algorithm, ready for ``learn(callback=LabelRewards(...))``.
 
     Raises:
-        InvalidInputError: It cannot act in the environment's action space, or its transitions do not fit into memory.
+        InvalidInputError: It cannot act in the environment's action space or scale its observations, or its
+            transitions do not fit into memory.
         MissingExtraError: Its library is not installed.
     """
     check_action_space(algorithm, venv.action_space)
@@ -101,7 +99,8 @@ def build_algorithm(
         check_memory("n_steps", algorithm.n_steps * venv.num_envs, bytes_of(row))
     else:
         settings |= _replay(settings, for_inference=for_inference)
-    settings |= {"policy_kwargs": _policy_settings(algorithm, name), "seed": seed, "device": device}
+    policy = _policy_settings(algorithm, name, venv.observation_space)
+    settings |= {"policy_kwargs": policy, "seed": seed, "device": device}
     return kind("MlpPolicy", venv, **settings)
 
 
@@ -126,12 +125,14 @@ def _replay(settings: dict[str, Any], *, for_inference: bool) -> dict[str, Any]:
     return buffer | {"n_steps": 1} | ({"buffer_size": 1} if for_inference else {})
 
 
-def _policy_settings(algorithm: AlgorithmConfig, name: str) -> dict[str, Any]:
+def _policy_settings(algorithm: AlgorithmConfig, name: str, observations: gym.Space[Any]) -> dict[str, Any]:
     given = {field.name: getattr(algorithm, field.name) for field in dataclasses.fields(algorithm)}
     settings: dict[str, Any] = {"net_arch": list(given["net_arch"])}
     if "critic_arch" in given:
         settings["net_arch"] = {"pi": list(given["net_arch"]), "qf": list(given["critic_arch"])}
     if given.get("scale_observations"):
+        if not isinstance(observations, gym.spaces.Box) or len(observations.shape) != 1:
+            raise InvalidInputError(f"scale_observations needs a Box of one dimension, got {observations!r}.")
         settings["features_extractor_class"] = ScaledObservations
     if given.get("use_sde") or name == "ppo":
         settings["log_std_init"] = given["log_std_init"]
@@ -142,37 +143,3 @@ def _action_noise(sigma: float, space: gym.Space[Any]) -> NormalActionNoise | No
     # Stable-Baselines3 adds it to actions that are scaled to [-1, 1].
     size = int(np.prod(space.shape or (1,)))
     return NormalActionNoise(np.zeros(size), np.full(size, sigma)) if sigma else None
-
-
-class ScaledObservations(BaseFeaturesExtractor):
-    """Maps every bounded number of an observation to [-1, 1] and leaves the others alone.
-
-    The bounds are the observation space's, so there is nothing to estimate, to
-    save or to resume. MountainCar's velocity, for one, lies within 0.07 and
-    would hardly reach the network otherwise.
-
-    Args:
-        observation_space: Box of shape ``[k]``.
-
-    Raises:
-        InvalidInputError: The space is not a vector of numbers.
-    """
-
-    centre: torch.Tensor
-    half_range: torch.Tensor
-
-    def __init__(self, observation_space: gym.Space[Any]) -> None:
-        if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
-            raise InvalidInputError(f"scale_observations needs a Box of one dimension, got {observation_space!r}.")
-        super().__init__(observation_space, observation_space.shape[0])
-        low, high = observation_space.low.astype(np.float64), observation_space.high.astype(np.float64)
-        # "Unbounded" is often written as the largest float.
-        bounded = (np.abs(low) < _UNBOUNDED) & (np.abs(high) < _UNBOUNDED) & (high > low)
-        centre = np.where(bounded, (low + high) / 2, 0.0)
-        half = np.where(bounded, (high - low) / 2, 1.0)
-        self.register_buffer("centre", torch.as_tensor(centre, dtype=torch.float32))
-        self.register_buffer("half_range", torch.as_tensor(half, dtype=torch.float32))
-
-    def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Scale observations ``[n k]``."""
-        return (observations - self.centre) / self.half_range

@@ -125,12 +125,18 @@ class Resumption(BaseCallback):
     def _on_step(self) -> bool:
         return True
 
+    @property
+    def pending(self) -> bool:
+        """Whether the state has not been put back yet, or only in part."""
+        return self._state is not None
+
     def _put_back(self) -> None:
-        state, self._state = self._state, None
+        state = self._state
         if state is not None:
             self._restore(state)
             for callback in self._others:
                 callback.num_timesteps = state["steps"]
+            self._state = None
 
 
 def check_interval(seconds: float) -> float:

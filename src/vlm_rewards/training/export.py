@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import cloudpickle
 import gymnasium as gym
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -21,6 +22,7 @@ from torch.distributions import Distribution
 
 from vlm_rewards.errors import InvalidInputError, MissingExtraError, unknown_name
 from vlm_rewards.files import write_atomically
+from vlm_rewards.training import scaled_observations
 
 FORMATS = {"sb3": ".zip", "torchscript": ".pt", "onnx": ".onnx"}
 """Names of the formats, and what their files end with."""
@@ -89,12 +91,17 @@ def export_policy(model: BaseAlgorithm, path: Path, kind: str) -> None:
 
 
 def _sb3_zip(model: BaseAlgorithm) -> bytes:
-    # The zip must load where this package is not installed: the buffer that waits for labels stays behind.
+    # The zip must load where this package is not installed: the buffer that waits for labels stays behind, and what
+    # scales observations comes along.
     for name, plain in (("replay_buffer_class", None), ("replay_buffer_kwargs", {})):
         if hasattr(model, name):
             setattr(model, name, plain)
     file = io.BytesIO()
-    model.save(file)
+    cloudpickle.register_pickle_by_value(scaled_observations)
+    try:
+        model.save(file)
+    finally:
+        cloudpickle.unregister_pickle_by_value(scaled_observations)
     return file.getvalue()
 
 

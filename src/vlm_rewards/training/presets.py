@@ -105,7 +105,7 @@ def _cartpole_paper() -> _Start:
         ),
         steps=3_000_000,
         n_envs=1,
-        snapshots=46,  # every 64,000 steps
+        snapshots=46,  # the paper: every 64,000 steps
     )
 
 
@@ -146,7 +146,7 @@ def _humanoid_paper() -> _Start:
         ),
         steps=10_000_000,
         n_envs=32,
-        snapshots=78,  # every 128,000 steps
+        snapshots=78,  # the paper: every 128,000 steps
         chunk_frames=3_200,
     )
 

@@ -110,8 +110,9 @@ class Session:
         watch = [] if self.watch is None else [self.watch]
         others: list[BaseCallback] = [self.threads, *watch, self.metrics, self.bar, self.snapshots, self.stopwatch]
         self._callbacks: list[BaseCallback] = [self.labels, *others, self._checkpoints]
-        if state is not None:
-            self._callbacks.insert(1, Resumption(state, self._restore, self._callbacks))
+        self._resumption = None if state is None else Resumption(state, self._restore, self._callbacks)
+        if self._resumption is not None:
+            self._callbacks.insert(1, self._resumption)
 
     @property
     def seconds(self) -> float:
@@ -119,7 +120,11 @@ class Session:
         return time.time() - self._began
 
     def learn(self, model: BaseAlgorithm) -> bool:
-        """Learn; True if Ctrl-C ended it."""
+        """Learn; True if Ctrl-C ended it.
+
+        Raises:
+            KeyboardInterrupt: It came before the run that is to go on was there again.
+        """
         self._model = model
         try:
             with self._interruption:
@@ -127,6 +132,8 @@ class Session:
                     model.learn(self.config.steps, callback=CallbackList(self._callbacks), log_interval=_NEVER)
                     return False
                 except KeyboardInterrupt:
+                    if self._resumption is not None and self._resumption.pending:
+                        raise  # nothing has been learned, and what there is is not the run's policy
                     self._interruption.limit_last_words()
                     self._stop()
                     with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: what there is must do

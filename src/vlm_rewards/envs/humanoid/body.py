@@ -120,6 +120,9 @@ class BodyMeter:
 
         Args:
             data: ``mujoco.MjData`` with up-to-date kinematics and centres of mass.
+
+        Returns:
+            What was measured.
         """
         model = self._model
         places, bodies = data.geom_xpos, data.xpos
@@ -178,8 +181,16 @@ def measure(env: gym.Env[Any, Any]) -> Body:
 
     Args:
         env: What `vlm_rewards.envs.humanoid.build_humanoid` built, wrapped or not.
+
+    Returns:
+        What was measured.
     """
-    return shared_meter().measure(env.unwrapped.data)  # pyright: ignore[reportAttributeAccessIssue]
+    # A step leaves kinematics 3 ms behind its positions. Brought up to date in the simulator itself, they would change
+    # what Gymnasium computes its own reward from.
+    robot = shared_model()
+    robot.data.qpos[:] = env.unwrapped.data.qpos  # pyright: ignore[reportAttributeAccessIssue]
+    robot.refresh()
+    return shared_meter().measure(robot.data)
 
 
 def measure_state(state: np.ndarray) -> Body:
@@ -187,6 +198,9 @@ def measure_state(state: np.ndarray) -> Body:
 
     Args:
         state: ``qpos`` and ``qvel``, float64 ``[47]``.
+
+    Returns:
+        What was measured.
     """
     robot = shared_model()
     robot.place(state[:POSITIONS], state[POSITIONS:])
@@ -229,7 +243,7 @@ def _crossed(elbows: np.ndarray, hands: np.ndarray) -> bool:
 
 
 def _level_axes(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The frame's front and left without their vertical parts; of a lying robot its head's end is its front."""
+    """The frame's front and left without their vertical parts; the head's end of one face down, the feet's face up."""
     front = frame[:2, 0]
     if np.linalg.norm(front) < 0.3:
         front = frame[:2, 2] * -np.sign(frame[2, 0])

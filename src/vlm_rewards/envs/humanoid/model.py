@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vlm_rewards.envs.headless import import_mujoco
+from vlm_rewards.errors import unknown_name
 
 JOINTS = (
     "abdomen_z",
@@ -187,12 +188,17 @@ def joint_vector(angles: Mapping[str, float]) -> np.ndarray:
     Names without a side stand for both: ``hip_y`` is right and left hip. The
     model's left shoulders turn the other way; the sign of a name without a side
     is that of the right one.
+
+    Raises:
+        UnknownNameError: There is no such hinge.
     """
     values: dict[str, float] = dict.fromkeys(JOINTS, 0.0)
     for name, angle in angles.items():
         if name in values:
             values[name] = angle
             continue
+        if f"right_{name}" not in values:
+            raise unknown_name("hinge", name, JOINTS)
         values[f"right_{name}"] = angle
         values[f"left_{name}"] = -angle if name.startswith("shoulder") else angle
     return np.radians([values[name] for name in JOINTS])

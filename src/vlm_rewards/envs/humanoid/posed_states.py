@@ -10,8 +10,7 @@ from vlm_rewards.envs.humanoid.model import HumanoidModel
 from vlm_rewards.envs.humanoid.poses import FAMILIES, Family, draw_pose, ground
 
 _TRANSITION, _SETTLED = 0.2, 0.5
-_LONGEST_HOLD = 30  # environment steps, 0.45 s
-_LONGEST_FALL = 20  # environment steps, 0.3 s
+_HOLD, _FALL = (4, 30), (2, 20)  # environment steps of 15 ms, without the second number
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,10 @@ def draw_state(rng: np.random.Generator, body: HumanoidModel, families: tuple[Fa
     body.place(positions)
     if rng.random() < _SETTLED:
         if rng.random() < 0.75:
-            body.hold(positions[7:], int(rng.integers(4, _LONGEST_HOLD)))
+            body.hold(positions[7:], int(rng.integers(*_HOLD)))
             origin += ", held"
         else:
-            body.step(rng.uniform(-0.4, 0.4, 17), int(rng.integers(2, _LONGEST_FALL)))
+            body.step(rng.uniform(-0.4, 0.4, 17), int(rng.integers(*_FALL)))
             origin += ", let go"
     return PosedState(body.state(), origin)
 

@@ -11,7 +11,7 @@ from vlm_rewards.envs.humanoid.generator import PoseStates
 from vlm_rewards.envs.humanoid.model import HORIZON
 from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, build_humanoid
 from vlm_rewards.envs.tasks import Task, half_of_steps
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import InvalidInputError, unknown_name
 
 BASELINE = "a humanoid robot"
 """The baseline prompt of every pose."""
@@ -50,7 +50,15 @@ def humanoid_task(name: str, config: HumanoidConfig | None = None) -> Task:
     Args:
         name: One of `GOALS`.
         config: How the robot is drawn and what is observed of it; default: as in the paper.
+
+    Returns:
+        The task, registered nowhere.
+
+    Raises:
+        UnknownNameError: There is no such pose.
     """
+    if name not in GOALS:
+        raise unknown_name("pose", name, GOALS)
     chosen = config or HumanoidConfig()
     return Task(
         name=name,
