@@ -5,7 +5,9 @@
 The best checkpoint acts as in an evaluation. Of the states that it visits and that do not fulfil the criterion, the
 record says which conditions they break, and how often a goal state has the higher reward: goal states are those of the
 recipe that rewards are judged on. Near 1, the reward knows better than what the agent does, and the agent has not
-found it or not held it; near 0, what the agent does is what the reward asks for.
+found it or not held it; near 0, what the agent does is what the reward asks for. Of poses that ask for standing and
+something besides, the record also says how often a goal state is above one that merely stands: near 0.5 the reward does
+not see what is asked for besides.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from rich.console import Console
 
 from vlm_rewards.cli.common import load_reward
 from vlm_rewards.envs.humanoid.body import measure_state
-from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS
+from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS, MARGINS
 from vlm_rewards.evaluation.ranking import auroc
 from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
 from vlm_rewards.files import write_json
@@ -39,6 +41,15 @@ def broken(pose: str, states: np.ndarray) -> dict[str, float]:
     shares = (np.array(rows) < 0).mean(axis=0).tolist()
     named = sorted(zip(CONDITION_NAMES[pose], shares, strict=True), key=lambda pair: -pair[1])
     return {name: round(share, 3) for name, share in named if share}
+
+
+def above_standing(pose: str, goals: StateSet, rewards: np.ndarray) -> float | None:
+    """How often a goal state is above one that stands and is no goal; None where the pose does not ask for standing."""
+    upright = CONDITION_NAMES["standing"]
+    if goals.states is None or goals.labels is None or CONDITION_NAMES[pose][: len(upright)] != upright:
+        return None
+    stands = np.array([MARGINS["standing"](measure_state(state)) >= 0 for state in goals.states])
+    return None if goals.labels[stands].all() else round(auroc(rewards[stands], goals.labels[stands]), 4)
 
 
 def visited_by_best(folder: Path, count: int, seed: int, size: int) -> StateSet:
@@ -63,17 +74,19 @@ def reason(folder: Path, count: int, seed: int) -> dict[str, Any]:
     goals = generated_states(task_of(config), "visited", count, seed=seed, size=size)
     if visited.labels is None or visited.states is None or goals.labels is None:
         raise SystemExit(f"{config.task} has no criterion")
+    goal_rewards = reward(goals.frames)
     found: dict[str, Any] = {
         "run": folder.name,
         "task": config.task,
         "seed": config.seed,
         "held": round(float(visited.labels.mean()), 4),
+        "goal_above_standing": above_standing(config.task, goals, goal_rewards),
         "goal_above_failure": None,
         "broken": {},
     }
     failures = ~visited.labels
     if failures.any():
-        rewards = [reward(goals.frames[goals.labels]), reward(visited.frames[failures])]
+        rewards = [goal_rewards[goals.labels], reward(visited.frames[failures])]
         labels = np.repeat([True, False], [len(part) for part in rewards])
         found["goal_above_failure"] = round(auroc(np.concatenate(rewards), labels), 4)
         found["broken"] = broken(config.task, visited.states[failures])

@@ -150,6 +150,22 @@ def test_poses_were_learned_from_their_sentences_by_the_preset(pose: str, seed: 
     assert record["seconds"]["training"] + record["seconds"]["evaluation"] < 40 * 60
 
 
+def learned_row(pose: str) -> str:
+    """A line of the table of what was learned."""
+    agents = [read(f"{pose}-{seed}")["evaluation"] for seed in range(LEARNED[pose])]
+    policies = read(f"baselines-{pose}")["policies"]
+    cells = [pose]
+    for runs in (agents, [policies["random"], policies["zero"]]):
+        cells += [", ".join(str(run["successes"]) for run in runs)]
+        cells += [", ".join(f"{100 * run['held_share']:.0f}" for run in runs)]
+    return f"| {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("pose", LEARNED)
+def test_the_page_on_the_humanoid_says_what_was_learned(pose: str) -> None:
+    assert learned_row(pose) in (DOCS / "humanoid.md").read_text().splitlines()
+
+
 def test_two_poses_are_held_by_every_agent() -> None:
     rates = {run: read("{}-{}".format(*run))["evaluation"]["success_rate"] for run in RUNS}
     assert all(rate >= 0.8 for (pose, _), rate in rates.items() if pose in ("kneeling", "standing"))
