@@ -1,4 +1,4 @@
-"""Make the pictures of README and docs from a run: python docs/make_pictures.py runs/demo.
+"""Make the pictures of README and docs from a run: python docs/make_pictures.py runs/demo [curve] [agent] [reward].
 
 The curve is the run's own; the animation is the first 200 frames of its video, every fourth of them; the plot is what
 `vlm-rewards score --plot` draws for that video.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
 
@@ -21,17 +22,20 @@ from vlm_rewards.reporting.videos import write_gif
 PICTURES = Path(__file__).parent / "img"
 
 
-def main(run: Path) -> None:
-    """Write docs/img/TASK-{curve.png,agent.gif,reward.png}."""
+def main(run: Path, wanted: Collection[str]) -> None:
+    """Write docs/img/TASK-{curve.png,agent.gif,reward.png}, or those that are wanted."""
     PICTURES.mkdir(exist_ok=True)
     record = json.loads((run / "record.json").read_text(encoding="utf-8"))
     video = run / record["evaluation"]["video"]
     name = str(PICTURES / record["task"])
-    shutil.copy(run / "curve.png", f"{name}-curve.png")
-    frames = (_small(frame) for frame in islice(iio.imiter(video), 0, 200, 4))
-    write_gif(frames, f"{name}-agent.gif", fps=10)
-    prompts = ["--goal", record["goal"], "--baseline", record["baseline"], "--alpha", str(record["alpha"])]
-    vlm_rewards(["score", str(video), *prompts, "--csv", "--plot", f"{name}-reward.png"])
+    if "curve" in wanted:
+        shutil.copy(run / "curve.png", f"{name}-curve.png")
+    if "agent" in wanted:
+        frames = (_small(frame) for frame in islice(iio.imiter(video), 0, 200, 4))
+        write_gif(frames, f"{name}-agent.gif", fps=10)
+    if "reward" in wanted:
+        prompts = ["--goal", record["goal"], "--baseline", record["baseline"], "--alpha", str(record["alpha"])]
+        vlm_rewards(["score", str(video), *prompts, "--csv", "--plot", f"{name}-reward.png"])
 
 
 def _small(frame: np.ndarray) -> np.ndarray:
@@ -41,4 +45,4 @@ def _small(frame: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or ("curve", "agent", "reward"))
