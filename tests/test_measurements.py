@@ -125,6 +125,25 @@ def test_the_page_on_drawing_has_the_numbers_of_the_record() -> None:
     assert sum((DOCS / "img" / name).stat().st_size for name in ("drawing-steps.png", "drawing-looks.png")) < 300_000
 
 
+def ranking_rows() -> list[str]:
+    """The lines on rewards in docs/drawing.md."""
+    rows = []
+    for picture, found in DRAWING["ranking"]["spearman"].items():
+        values = list(found.values())
+        kneeling = found["a humanoid robot kneeling"]
+        rows.append(f"| {picture} | {kneeling:.2f} | {min(values):.2f} to {max(values):.2f} |")
+    return rows
+
+
+def test_the_page_on_drawing_says_what_it_does_to_rewards() -> None:
+    page = (DOCS / "drawing.md").read_text()
+    lines = page.splitlines()
+    first = lines.index(ranking_rows()[0])
+    assert lines[first : first + 5] == ranking_rows()
+    assert f"{DRAWING['ranking']['states']} posed states" in page
+    assert "dirty" not in DRAWING["commit"]
+
+
 def test_drawing_is_ten_times_as_fast_as_gymnasiums_default() -> None:
     assert DRAWING["repeats"] >= 5
     assert DRAWN["Gymnasium's default"]["settings"]["size"] == 480
