@@ -22,7 +22,7 @@ from rich.console import Console
 
 from vlm_rewards.cli.common import load_reward
 from vlm_rewards.envs.humanoid.body import measure_state
-from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS, MARGINS
+from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS
 from vlm_rewards.evaluation.ranking import auroc
 from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
 from vlm_rewards.files import write_json
@@ -46,9 +46,9 @@ def broken(pose: str, states: np.ndarray) -> dict[str, float]:
 def above_standing(pose: str, goals: StateSet, rewards: np.ndarray) -> float | None:
     """How often a goal state is above one that stands and is no goal; None where the pose does not ask for standing."""
     upright = CONDITION_NAMES["standing"]
-    if goals.states is None or goals.labels is None or CONDITION_NAMES[pose][: len(upright)] != upright:
+    if goals.all_labels is None or goals.labels is None or CONDITION_NAMES[pose][: len(upright)] != upright:
         return None
-    stands = np.array([MARGINS["standing"](measure_state(state)) >= 0 for state in goals.states])
+    stands = goals.all_labels["standing"]
     return None if goals.labels[stands].all() else round(auroc(rewards[stands], goals.labels[stands]), 4)
 
 

@@ -31,16 +31,13 @@ def sweep(folder: Path, *, seeds: int = 4) -> Path:
 
 def test_the_committed_records() -> None:
     found = gather([RECORDS])
-    runs = sorted(path.name.removesuffix(".snapshots.csv") for path in RECORDS.glob("*.snapshots.csv"))
-    assert sorted(run.name for run in found.runs) == runs
+    assert [run.name for run in found.runs][2:6] == ["cartpole-0", "cartpole-1", "cartpole-2", "cartpole-3"]
+    assert (len(found.runs), len(found.baselines), found.left_out) == (22, 9, ())
+    kinds = {kind: sum(study.kind == kind for study in found.studies) for kind in ("judge", "landscape", "scaling")}
+    assert kinds == {"judge": 12, "landscape": 3, "scaling": 2}
     assert {run.state for run in found.runs} == {"complete"}
-    baselines = [path.stem.removeprefix("baselines-") for path in RECORDS.glob("baselines-*.json")]
-    assert (len(found.baselines), found.left_out) == (len(baselines), ())
-    kinds = ("judge", "landscape", "scaling")
-    assert [sum(study.kind == kind for study in found.studies) for kind in kinds] == [
-        len(list(RECORDS.glob(f"{kind}-*.json"))) for kind in kinds
-    ]
-    assert found.tasks == tuple(sorted({*baselines, *(name.rpartition("-")[0] for name in runs)}))
+    poses = ("kneeling", "lotus", "mountaincar", "mountaincar-textured", "one-leg", "splits", "standing")
+    assert found.tasks == ("arms-raised", "cartpole", *poses)
 
 
 @pytest.mark.parametrize("above", [0, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,8 @@ def test_the_zip_loads_where_this_package_is_not_installed(scaled: bool, extract
         done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
         assert done.returncode == 0, done.stderr
     assert done.stdout == f"int64 {extractor}\n"
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        assert scaled or b"vlm_rewards" not in archive.read("data")
 
 
 def test_refusals_leave_no_file(

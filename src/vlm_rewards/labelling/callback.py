@@ -88,7 +88,6 @@ class LabelRewards(BaseCallback):
         self._interpolation: Interpolation | None = None
         self._labeller: Labeller | None = None
         self._served: tuple[Any, Any] = (None, None)
-        self._undelivered = 0
 
     def _on_training_start(self) -> None:
         self.stop()  # an exception may have ended the last call of learn()
@@ -100,9 +99,9 @@ class LabelRewards(BaseCallback):
             self._waiting = []  # of other rows: tickets count from 0 in every environment
         # Whether episodes go on, learn(reset_num_timesteps=False), of which every step has been delivered.
         shapes = isinstance(self.reward, PotentialShaping)
-        ready = not self._undelivered and shapes == (self._potentials is not None)
-        follows = same and ready and not self._venv.just_reset
-        self._served, self._undelivered = (self._venv, self.model), 0
+        ready = shapes == (self._potentials is not None) and not self._venv.just_reset
+        follows = same and ready and self._ledger.complete
+        self._served = (self._venv, self.model)
         lost = self._delivery.pending - sum(len(tickets) for tickets, _ in self._waiting)
         if lost > 0:
             raise InvalidInputError(
@@ -152,7 +151,6 @@ class LabelRewards(BaseCallback):
         if self._potentials is not None:
             self._potentials.observe(dones, infos)
         resets = () if self._potentials is None else np.flatnonzero(dones).tolist()
-        self._undelivered += 1
         self._running().submit(self._venv.steps_taken - 1, resets, self._venv.photographed)
         return True
 
@@ -228,7 +226,6 @@ class LabelRewards(BaseCallback):
         self.finished.extend(finished)
         self.episodes.extend(finished)
         rewards = raw if self._potentials is None else self._potentials.shape(raw, after_resets)
-        self._undelivered = 0
         first_ticket = first_step * self._venv.num_envs
         self._waiting.append((np.arange(first_ticket, first_ticket + rewards.size), rewards.reshape(-1)))
         if self.standardise is not None and not self.standardiser.fitted and not self._fit(self.standardise):

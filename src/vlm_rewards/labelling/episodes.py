@@ -54,6 +54,11 @@ class EpisodeLedger:
         self._lately = np.zeros(simulators, dtype=np.int64)  # steps up to now on which the criterion held unbroken
         self._length = np.zeros(simulators, dtype=np.int64)
 
+    @property
+    def complete(self) -> bool:
+        """Whether every step that was noted has its reward."""
+        return not self._steps
+
     def observe(self, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
         """Note a vector step: dones bool ``[n_envs]`` and infos, in order; only what is needed of them is kept."""
         true_rewards = np.array([info["true_reward"] for info in infos], dtype=np.float64)
