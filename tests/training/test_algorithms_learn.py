@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,3 +72,34 @@ def test_learns_to_go_where_it_is_bright_and_not_where_it_is_dark(case: str) -> 
             assert ((low <= reached) & (reached <= high)).all(), f"{reward.__name__}: {reached}"
     finally:
         venv.close()
+
+
+def step_sizes(model: Any) -> set[float]:
+    """Of all optimisers, whatever library they are from."""
+    if hasattr(model, "qf_learning_rate"):
+        states = (model.policy.actor_state.opt_state, model.policy.qf_state.opt_state)
+        return {round(float(state.hyperparams["learning_rate"]), 9) for state in states}
+    modules = [getattr(model.policy, name, model.policy) for name in ("actor", "critic")]
+    return {round(group["lr"], 9) for module in modules for group in module.optimizer.param_groups}
+
+
+@pytest.mark.parametrize("case", with_slow_ones(["dqn", "sac", "sbx-sac", "ppo, continuous"], common=["dqn", "sac"]))
+def test_the_step_size_falls_on_a_straight_line(case: str) -> None:
+    name, actions, settings, _ = CASES[case]
+    algorithm = ALGORITHMS[name](**{**settings, "learning_rate": 1e-2, "final_learning_rate": 2e-3})
+    venv = PhotographedVecEnv(point_task(actions=actions), 4, image_size=32, n_workers=1)  # type: ignore[arg-type]
+    seen: dict[int, set[float]] = {}
+
+    def record(model: Any, train: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        train(*args, **kwargs)
+        seen[model.num_timesteps] = step_sizes(model)
+
+    try:
+        model: Any = build_algorithm(algorithm, venv, seed=3, device="cpu")
+        model.train = partial(record, model, model.train)
+        model.learn(640, callback=LabelRewards(brightness_reward, standardise=64))
+    finally:
+        venv.close()
+    assert len(seen) > 5
+    for steps, sizes in seen.items():
+        assert [*sizes] == [pytest.approx(1e-2 - 8e-3 * steps / 640, abs=1e-8)]

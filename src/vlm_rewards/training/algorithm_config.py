@@ -15,6 +15,8 @@ class _OffPolicyConfig:
 
     learning_rate: float = 3e-4
     """Adam's step size, of every network."""
+    final_learning_rate: float | None = None
+    """Step size that a run ends with, on a straight line from `learning_rate`; None keeps it as it began."""
     learning_starts: int = 2_000
     """Transitions collected with random actions before the first update."""
     buffer_size: int = 100_000
@@ -179,6 +181,8 @@ class PPOConfig(_GSDEConfig):
 
     learning_rate: float = 3e-4
     """Adam's step size."""
+    final_learning_rate: float | None = None
+    """Step size that a run ends with, on a straight line from `learning_rate`; None keeps it as it began."""
     n_steps: int = 128
     """Vector steps (one step of every simulator) in a rollout."""
     batch_size: int = 256
@@ -272,7 +276,7 @@ _MORE_COUNTS = ("target_update_interval", "n_quantiles", "n_critics")
 _COUNTS_OR_MINUS_ONE = ("gradient_steps", "sde_sample_freq")
 _FROM_0_TO_1 = ("gamma", "tau", "exploration_final_eps", "gae_lambda")
 _POSITIVE = ("learning_rate", "clip_range", "max_grad_norm")
-_NOT_NEGATIVE = ("action_noise", "target_policy_noise", "target_noise_clip", "vf_coef")
+_NOT_NEGATIVE = ("final_learning_rate", "action_noise", "target_policy_noise", "target_noise_clip", "vf_coef")
 
 
 def check_algorithm(algorithm: AlgorithmConfig) -> None:
@@ -283,6 +287,8 @@ def check_algorithm(algorithm: AlgorithmConfig) -> None:
     """
     algorithm_name(algorithm)
     values = {field.name: getattr(algorithm, field.name) for field in fields(algorithm)}
+    if values["final_learning_rate"] is None:
+        del values["final_learning_rate"]
     for name in (*_COUNTS, *_MORE_COUNTS):
         if name in values:
             check_plain_count(name, values[name])

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from vlm_rewards.errors import InvalidInputError, MissingExtraError
@@ -90,6 +91,9 @@ def build_algorithm(
         for field in dataclasses.fields(algorithm)
         if field.name not in _POLICY_SETTINGS
     }
+    final = settings.pop("final_learning_rate")
+    if final is not None:
+        settings["learning_rate"] = LinearSchedule(algorithm.learning_rate, final, end_fraction=1.0)
     if isinstance(settings.get("ent_coef"), str) and not settings["ent_coef"].startswith("auto"):
         settings["ent_coef"] = float(settings["ent_coef"])
     if "action_noise" in settings:
