@@ -13,8 +13,6 @@ setting, the share of steps on which the pose was held and the share of episodes
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from accumulating import check_settings, keep_row
 from vlm_rewards.envs.humanoid.body import measure
 from vlm_rewards.envs.humanoid.criteria import CONDITIONS
 from vlm_rewards.envs.humanoid.model import HORIZON
@@ -132,10 +131,6 @@ class WorthEnv(gym.Env[np.ndarray, np.ndarray]):
         return observation, float(worth), False, self._steps >= HORIZON, {"holds": holds}
 
 
-class Finished(Exception):
-    """The time of a setting is up."""
-
-
 class Curve(BaseCallback):
     """Evaluates at equal times, and ends the training when its time is up."""
 
@@ -147,23 +142,22 @@ class Curve(BaseCallback):
         self._due = every
         self._phases: dict[str, list[float]] = {"rollouts": [], "trainings": []}
         self._phase_began = 0.0
+        self._goes_on = True
 
     def _on_step(self) -> bool:
-        return True
+        return self._goes_on
 
     def _on_rollout_start(self) -> None:
         if self.model._n_updates:
             self._phases["trainings"].append(time.perf_counter() - self._phase_began)
         if self.charged >= self._due:
             self._evaluate()
+        self._goes_on = self.charged < self._seconds
         self._phase_began = time.perf_counter()
 
     def _on_rollout_end(self) -> None:
         self._phases["rollouts"].append(time.perf_counter() - self._phase_began)
         self._phase_began = time.perf_counter()
-        if self.charged >= self._seconds:
-            self._evaluate()
-            raise Finished
 
     @property
     def charged(self) -> float:
@@ -228,31 +222,30 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pose", default="kneeling")
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--every", type=float, default=100)
+    parser.add_argument("--every", type=float, default=100, help="seconds between evaluations; a part of --seconds")
     parser.add_argument("--frame-ms", type=float, default=2.3, help="charged for drawing and embedding a picture")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", type=int, help="numbers of settings")
     parser.add_argument("--out", type=Path, default=Path("docs/measurements/learner-settings.json"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    record: dict[str, Any] = {
+    shared = {
         "kind": "learner-settings",
         "pose": chosen.pose,
         "frame_ms": chosen.frame_ms,
         "seed": chosen.seed,
-        "rows": [],
-        **provenance(),
+        "charged_seconds": chosen.seconds,
     }
+    made = provenance()
+    check_settings(chosen.out, shared)
     for number, setting in enumerate(SETTINGS):
         if chosen.only and number not in chosen.only:
             continue
         print(setting.name, flush=True)
         venv = DummyVecEnv([lambda setting=setting: WorthEnv(chosen.pose, setting.observations)] * setting.n_envs)
         curve = Curve(chosen.pose, setting, chosen.seconds, chosen.every, chosen.frame_ms / 1000 / setting.label_every)
-        with contextlib.suppress(Finished):
-            build(setting, venv, chosen.seed).learn(10**9, callback=curve)
-        record["rows"].append({"setting": vars(setting), "curve": curve.rows})
-        chosen.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        build(setting, venv, chosen.seed).learn(10**9, callback=curve)
+        keep_row(chosen.out, shared, setting.name, {"setting": vars(setting), "curve": curve.rows}, made)
 
 
 if __name__ == "__main__":

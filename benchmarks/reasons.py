@@ -7,7 +7,7 @@ record says which conditions they break, and how often a goal state has the high
 recipe that rewards are judged on. Near 1, the reward knows better than what the agent does, and the agent has not
 found it or not held it; near 0, what the agent does is what the reward asks for. Of poses that ask for standing and
 something besides, the record also says how often a goal state is above one that merely stands: near 0.5 the reward does
-not see what is asked for besides.
+not see what is asked for besides. A record that is there already keeps what it says of other runs.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from accumulating import check_settings, keep_row
 from vlm_rewards.cli.common import load_reward
 from vlm_rewards.envs.humanoid.body import measure_state
 from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS
 from vlm_rewards.evaluation.ranking import auroc
 from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
-from vlm_rewards.files import write_json
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.simulation import PhotographedVecEnv
@@ -76,7 +76,6 @@ def reason(folder: Path, count: int, seed: int) -> dict[str, Any]:
         raise SystemExit(f"{config.task} has no criterion")
     goal_rewards = reward(goals.frames)
     found: dict[str, Any] = {
-        "run": folder.name,
         "task": config.task,
         "seed": config.seed,
         "held": round(float(visited.labels.mean()), 4),
@@ -100,13 +99,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("docs/measurements/reasons.json"))
     chosen = parser.parse_args()
-    rows = []
+    settings = {"kind": "reasons", "count": chosen.count, "seed": chosen.seed}
+    made = provenance()
+    check_settings(chosen.out, settings)
     for folder in chosen.runs:
-        rows.append(reason(folder, chosen.count, chosen.seed))
-        print(rows[-1], flush=True)
-    write_json(
-        chosen.out, {"kind": "reasons", "count": chosen.count, "seed": chosen.seed, "runs": rows, **provenance()}
-    )
+        row = reason(folder, chosen.count, chosen.seed)
+        print(folder.name, row, flush=True)
+        keep_row(chosen.out, settings, folder.name, row, made)
 
 
 if __name__ == "__main__":

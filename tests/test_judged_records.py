@@ -134,7 +134,7 @@ def test_pictures_of_a_page_are_there(page: str) -> None:
             assert min(image.size) > 200
 
 
-LEARNED = {"kneeling": 4, "standing": 2, "arms-raised": 2, "lotus": 2, "splits": 2}
+LEARNED = {"kneeling": 4, "standing": 2, "lotus": 2, "one-leg": 2, "splits": 2, "arms-raised": 2}
 """Seeds by pose."""
 RUNS = [(pose, seed) for pose, seeds in LEARNED.items() for seed in range(seeds)]
 
@@ -143,7 +143,6 @@ RUNS = [(pose, seed) for pose, seeds in LEARNED.items() for seed in range(seeds)
 def test_poses_were_learned_from_their_sentences_by_the_preset(pose: str, seed: int) -> None:
     record = read(f"{pose}-{seed}")
     assert record["command"] == f"vlm-rewards train {pose} --seed {seed} --run-dir runs/{pose}-{seed}"
-    assert record["goal"] == get_task(pose).goal
     assert record["encoder"]["weights_sha256"] == read(f"judge-{pose}")["encoders"][0]["weights_sha256"]
     assert "dirty" not in record["commit"]
     assert record["evaluation"]["episodes"] == 100
@@ -154,7 +153,7 @@ def learned_row(pose: str) -> str:
     """A line of the table of what was learned."""
     agents = [read(f"{pose}-{seed}")["evaluation"] for seed in range(LEARNED[pose])]
     policies = read(f"baselines-{pose}")["policies"]
-    cells = [pose]
+    cells = [pose, f"{humanoid_rows(read(f'judge-{pose}'))[0]['epic']:.3f}"]
     for runs in (agents, [policies["random"], policies["zero"]]):
         cells += [", ".join(str(run["successes"]) for run in runs)]
         cells += [", ".join(f"{100 * run['held_share']:.0f}" for run in runs)]
@@ -162,8 +161,8 @@ def learned_row(pose: str) -> str:
 
 
 @pytest.mark.parametrize("pose", LEARNED)
-def test_the_page_on_the_humanoid_says_what_was_learned(pose: str) -> None:
-    assert learned_row(pose) in (DOCS / "humanoid.md").read_text().splitlines()
+def test_the_page_on_the_poses_says_what_was_learned(pose: str) -> None:
+    assert learned_row(pose) in (DOCS / "poses.md").read_text().splitlines()
 
 
 def test_two_poses_are_held_by_every_agent() -> None:

@@ -163,18 +163,18 @@ def test_the_page_on_speed_says_what_labelling_fewer_states_does() -> None:
         assert abs(row["epic_to_criterion"] - record["epic_to_criterion"]) < 0.01
 
 
-def reason_row(run: dict[str, Any]) -> str:
-    """A line of the table of failures in docs/humanoid.md."""
+def reason_row(name: str, run: dict[str, Any]) -> str:
+    """A line of the table of failures in docs/poses.md."""
     most, share = next(iter(run["broken"].items()))
     above = [run["goal_above_failure"], run["goal_above_standing"]]
-    cells = [run["run"], f"{100 * run['held']:.0f} %", f"{most} ({100 * share:.0f} %)"]
+    cells = [name, f"{100 * run['held']:.0f} %", f"{most} ({100 * share:.0f} %)"]
     return "| " + " | ".join(cells + ["-" if one is None else f"{one:.2f}" for one in above]) + " |"
 
 
-def test_the_page_on_the_humanoid_says_why_agents_fail() -> None:
+def test_the_page_on_the_poses_says_why_agents_fail() -> None:
     record = json.loads((DOCS / "measurements" / "reasons.json").read_text())
-    page = (DOCS / "humanoid.md").read_text().splitlines()
-    assert "dirty" not in record["commit"]
+    page = (DOCS / "poses.md").read_text().splitlines()
     assert record["count"] == 1_000
-    for run in record["runs"]:
-        assert reason_row(run) in page
+    for name, run in record["rows"].items():
+        assert "dirty" not in run["provenance"]["commit"]
+        assert reason_row(name, run) in page
