@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from vlm_rewards.evaluation.judging import ALPHAS
 from vlm_rewards.evaluation.landscape import POINTS
 from vlm_rewards.evaluation.states import STATES
 from vlm_rewards.finetuning.config import FROM_SCRATCH
+from vlm_rewards.training import TrainConfig
+from vlm_rewards.training.presets import preset
 
 DOCS = Path(__file__).parent.parent / "docs"
 TASKS = ("cartpole", "mountaincar-textured", "mountaincar")
@@ -143,6 +146,8 @@ RUNS = [(pose, seed) for pose, seeds in LEARNED.items() for seed in range(seeds)
 def test_poses_were_learned_from_their_sentences_by_the_preset(pose: str, seed: int) -> None:
     record = read(f"{pose}-{seed}")
     assert record["command"] == f"vlm-rewards train {pose} --seed {seed} --run-dir runs/{pose}-{seed}"
+    assert TrainConfig.from_dict(record["config"]) == replace(preset(pose), seed=seed)
+    assert record["goal"] == get_task(pose).goal
     assert record["encoder"]["weights_sha256"] == read(f"judge-{pose}")["encoders"][0]["weights_sha256"]
     assert "dirty" not in record["commit"]
     assert record["evaluation"]["episodes"] == 100

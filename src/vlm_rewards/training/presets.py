@@ -173,13 +173,6 @@ def _humanoid_cpu() -> _Start:
     )
 
 
-def _lotus_cpu() -> _Start:
-    # The reward is nearly flat where the legs fold: steps that become smaller and smaller let a run settle there.
-    start = _humanoid_cpu()
-    rates = {"learning_rate": 5e-4, "final_learning_rate": 0.0}
-    return dataclasses.replace(start, algorithm=dataclasses.replace(start.algorithm, **rates))
-
-
 _STARTS: dict[tuple[str, str], Callable[[], _Start]] = {
     ("cartpole", "cpu"): _cartpole_cpu,
     ("cartpole", "paper"): _cartpole_paper,
@@ -189,7 +182,6 @@ _STARTS: dict[tuple[str, str], Callable[[], _Start]] = {
     ("mountaincar-textured", "paper"): _mountain_car_paper,
     **{(task, "cpu"): _humanoid_cpu for task in GOALS},
     **{(task, "paper"): _humanoid_paper for task in GOALS},
-    ("lotus", "cpu"): _lotus_cpu,
 }
 
 PAPER_TASKS = frozenset(task for task, name in _STARTS if name == "paper")
