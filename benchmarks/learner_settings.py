@@ -1,13 +1,14 @@
 """Compare learners on the humanoid at equal time, on the criterion instead of a picture's reward.
 
-    python benchmarks/learner_settings.py --pose kneeling --seconds 600
+    python benchmarks/learner_settings.py --seconds 450 --every 50 --out runs/learner-settings.json
 
 No picture is drawn, so comparing many settings takes minutes. What a state is worth is the mean of the criterion's
 conditions and the least of them once more: it rises towards the pose, as a vision-language reward does, and does not
 tell where the criterion begins to hold. Every transition is charged what drawing and embedding its picture would take,
 if it has one. Time is counted as the number of rollouts and of trainings, each times what the quickest tenth of them
 took: a busy machine makes many of them long, and must not decide which setting is better. The record has, for each
-setting, the share of steps on which the pose was held and the share of episodes that succeed, over time.
+setting, the share of steps on which the pose was held and the share of episodes that succeed, over time. A record
+that is there already keeps its other settings, so that some can be measured now and others later (`--only`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ from vlm_rewards.training.algorithm_config import SBXSACConfig, algorithm_name
 from vlm_rewards.training.presets import preset
 
 _LEAST, _MOST = -4.0, 0.3
+_ENCODER = (0.75, 0.13)
+"""Mean and standard deviation of the bundled encoder's rewards for kneeling under random actions (docs/records)."""
 _EPISODES = 8
+_RANDOM_EPISODES = 40  # as many steps as the preset standardises on
 _QUICK = 10  # percentile
 
 
@@ -56,8 +60,8 @@ class Setting:
     label_every: int
     """Which states of an episode are charged for; rewards between them are not interpolated here."""
     policy_delay: int
-    layer_norm: bool = False
-    """In the critic (sbx alone)."""
+    standardised: bool = True
+    """Whether rewards have about unit spread, or lie as close together as those of an encoder do."""
 
 
 _PRESET = preset("kneeling")
@@ -92,28 +96,27 @@ SETTINGS = (
     replace(_BASE, name="every state labelled", label_every=1),
     replace(_BASE, name="every second state labelled", label_every=2),
     replace(_BASE, name="full observations", observations="full"),
+    replace(_BASE, name="one simulator", n_envs=1),
     replace(_BASE, name="minibatch of 256", batch=256),
     replace(_BASE, name="width 256", width=256),
-    replace(_BASE, name="minibatch of 256, width 256", batch=256, width=256),
-    replace(_BASE, name="0.25 updates", updates=0.25),
-    replace(_BASE, name="1.5 updates", updates=1.5),
+    replace(_BASE, name="one update for four steps", updates=0.25),
+    replace(_BASE, name="three updates for two steps", updates=1.5),
+    replace(_BASE, name="rewards not standardised", standardised=False),
+    replace(_BASE, name="step size 6e-4", learning_rate=6e-4),
     replace(_BASE, name="discount 0.98", gamma=0.98),
-    replace(_BASE, name="layer norm", layer_norm=True),
-    replace(_BASE, name="actor at every second update", policy_delay=2),
-    replace(_BASE, name="rate 6e-4", learning_rate=6e-4),
-    replace(_BASE, name="16 simulators", n_envs=16),
-    replace(_BASE, name="CrossQ", algorithm="sbx-crossq", learning_rate=1e-3, policy_delay=3),
+    replace(_BASE, name="CrossQ of sbx", algorithm="sbx-crossq", learning_rate=1e-3, policy_delay=3),
     replace(_BASE, name="SAC of Stable-Baselines3", algorithm="sac"),
-    replace(_BASE, name="TQC", algorithm="tqc"),
+    replace(_BASE, name="TQC of sb3-contrib", algorithm="tqc"),
 )
 
 
 class WorthEnv(gym.Env[np.ndarray, np.ndarray]):
-    """The humanoid with a reward from the criterion's conditions."""
+    """The humanoid with a reward from the criterion's conditions, scaled by what it is under random actions."""
 
-    def __init__(self, pose: str, observations: Observations) -> None:
-        self._env = build_humanoid(32, HumanoidConfig(observations=observations))
-        self._conditions, self._steps = CONDITIONS[pose], 0
+    def __init__(self, pose: str, setting: Setting, scale: tuple[float, float] = (0.0, 1.0)) -> None:
+        self._env = build_humanoid(32, HumanoidConfig(observations=setting.observations))
+        self._conditions, self._scale, self._steps = CONDITIONS[pose], scale, 0
+        self._mean, self._std = (0.0, 1.0) if setting.standardised else _ENCODER
         self.observation_space = self._env.observation_space
         self.action_space = self._env.action_space
 
@@ -127,8 +130,19 @@ class WorthEnv(gym.Env[np.ndarray, np.ndarray]):
         self._steps += 1
         conditions = np.clip(self._conditions(measure(self._env)), _LEAST, _MOST)
         holds = conditions.min() >= 0
-        worth = 0.5 * conditions.mean() + 0.25 * conditions.min()
-        return observation, float(worth), False, self._steps >= HORIZON, {"holds": holds}
+        worth = (0.5 * conditions.mean() + 0.25 * conditions.min() - self._scale[0]) / self._scale[1]
+        return observation, self._mean + self._std * float(worth), False, self._steps >= HORIZON, {"holds": holds}
+
+
+def scale_of(pose: str) -> tuple[float, float]:
+    """Mean and standard deviation of what states are worth under random actions: what a run standardises by."""
+    env = WorthEnv(pose, _BASE)
+    env.action_space.seed(0)
+    worths = []
+    for episode in range(_RANDOM_EPISODES):
+        env.reset(seed=episode)
+        worths += [env.step(env.action_space.sample())[1] for _ in range(HORIZON)]
+    return float(np.mean(worths)), float(np.std(worths))
 
 
 class Curve(BaseCallback):
@@ -137,7 +151,7 @@ class Curve(BaseCallback):
     def __init__(self, pose: str, setting: Setting, seconds: float, every: float, frame_cost: float) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []
-        self._env = DummyVecEnv([lambda: WorthEnv(pose, setting.observations)] * _EPISODES)
+        self._env = DummyVecEnv([lambda: WorthEnv(pose, setting)] * _EPISODES)
         self._seconds, self._every, self._cost = seconds, every, frame_cost
         self._due = every
         self._phases: dict[str, list[float]] = {"rollouts": [], "trainings": []}
@@ -199,8 +213,6 @@ def build(setting: Setting, venv: DummyVecEnv, seed: int) -> Any:
     kinds = {"sac": SAC, "tqc": TQC, "sbx-sac": JaxSAC, "sbx-crossq": JaxCrossQ}
     more = {"policy_delay": setting.policy_delay} if setting.algorithm.startswith("sbx") else {}
     policy: dict[str, Any] = {"net_arch": [setting.width, setting.width]}
-    if setting.layer_norm:
-        policy["layer_norm"] = True
     rounds = max(1, _ROLLOUT // setting.n_envs)
     return kinds[setting.algorithm](
         "MlpPolicy",
@@ -238,11 +250,12 @@ def main() -> None:
     }
     made = provenance()
     check_settings(chosen.out, shared)
+    scale = scale_of(chosen.pose)
     for number, setting in enumerate(SETTINGS):
         if chosen.only and number not in chosen.only:
             continue
         print(setting.name, flush=True)
-        venv = DummyVecEnv([lambda setting=setting: WorthEnv(chosen.pose, setting.observations)] * setting.n_envs)
+        venv = DummyVecEnv([lambda setting=setting: WorthEnv(chosen.pose, setting, scale)] * setting.n_envs)
         curve = Curve(chosen.pose, setting, chosen.seconds, chosen.every, chosen.frame_ms / 1000 / setting.label_every)
         build(setting, venv, chosen.seed).learn(10**9, callback=curve)
         keep_row(chosen.out, shared, setting.name, {"setting": vars(setting), "curve": curve.rows}, made)
