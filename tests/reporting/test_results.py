@@ -143,6 +143,32 @@ def test_baselines_are_made_with_the_sentences_of_the_run() -> None:
     assert "--goal 'it'\"'\"'s up' --baseline 'pole and cart' --encoder ViT-B-32/openai" in other
 
 
+@pytest.mark.parametrize(
+    ("config", "flags"),
+    [
+        ({"humanoid": {"textures": "realistic", "camera": "fixed", "full_drawing": False}}, "cartpole --out"),
+        (
+            {"humanoid": {"textures": "original", "camera": "original", "full_drawing": True}},
+            "cartpole --textures original --camera original --full-drawing --out",
+        ),
+        ({"environment": {"env_id": "Hopper-v5"}}, "--env-id Hopper-v5 --goal"),
+        (
+            {"environment": {"env_id": "Hopper-v5", "textures": "realistic", "view": [3.0, 0, 0, 1, 90, -10]}},
+            "--env-id Hopper-v5 --textures realistic --view 3.0 0 0 1 90 -10 --goal",
+        ),
+    ],
+)
+def test_baselines_are_drawn_like_the_run(config: dict[str, Any], flags: str) -> None:
+    assert f"vlm-rewards baselines {flags} " in baselines_command(run(config=config))
+
+
+def test_returns_from_pictures_that_are_drawn_otherwise_are_not_to_be_compared() -> None:
+    drawn = [run(config={"humanoid": {"textures": textures}}) for textures in ("realistic", "original")]
+    note = comparability_note(drawn, [])
+    assert note is not None
+    assert "2 different rewards" in note
+
+
 def test_returns_of_several_rewards_are_not_to_be_compared() -> None:
     assert comparability_note([run(), run(seed=1)], []) is None
     note = comparability_note([run(), run(config={"alpha": 1.0})], [])

@@ -40,6 +40,12 @@ SEED_COLUMNS = (
 
 _BASELINE_NAMES = {"random": "random actions", "zero": "zero actions", "rule": "one-line rule"}
 _FEW_SEEDS = 5
+_DRAWING = tuple(
+    f"{of}.{name}"
+    for of in ("humanoid", "environment")
+    for name in ("textures", "camera", "cameras", "view", "full_drawing")
+)
+"""Settings that decide what a picture looks like."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,7 @@ def footnotes(gathered: Gathered) -> list[str]:
 
 def comparability_note(runs: Sequence[Run], baselines: Sequence[dict[str, Any]]) -> str | None:
     """Say so where VLM returns of a task are of several rewards, and so not of one scale."""
-    kept = ("goal", "baseline", "alpha", "weights", "reward.form", "reward.shaping")
+    kept = ("goal", "baseline", "alpha", "weights", "reward.form", "reward.shaping", *_DRAWING)
     rewards = {tuple(str(told.get(name)) for name in kept) for told in identities(runs)}
     for record in baselines:
         told = (record.get("goal"), record.get("baseline"), record.get("alpha"), _digest(record["encoder"]))
@@ -194,8 +200,8 @@ def comparability_note(runs: Sequence[Run], baselines: Sequence[dict[str, Any]])
     if len(rewards) < 2:
         return None
     return (
-        f"VLM returns here are of {len(rewards)} different rewards (sentences, alpha, form or encoder): compare them "
-        "only between rows with the same. Success and true return compare all."
+        f"VLM returns here are of {len(rewards)} different rewards (sentences, alpha, form, encoder or drawing): "
+        "compare them only between rows with the same. Success and true return compare all."
     )
 
 
@@ -280,12 +286,22 @@ def baselines_command(run: Run) -> str:
     else:
         words.append(f"{config['task_file']}:{run.task}" if config.get("task_file") else run.task)
         own = _own_sentences(run.task)
+    words += _drawing_words(config.get("environment") or config.get("humanoid") or {})
     said = tuple(str(config.get(name)) for name in ("goal", "baseline"))
     if own != said and not (config.get("task_file") and own is None):
         words += ["--goal", said[0], "--baseline", said[1]]
     if config.get("encoder") not in (None, "bundled"):
         words += ["--encoder", str(config["encoder"])]
     return shlex.join([*words, "--out", f"baselines-{run.task}.json"])
+
+
+def _drawing_words(drawing: dict[str, Any]) -> list[str]:
+    """Flags of what an environment or the humanoid is drawn with, where it is not the usual."""
+    usual = "original" if "env_id" in drawing else "realistic"
+    words = ["--textures", drawing["textures"]] if drawing.get("textures", usual) != usual else []
+    words += ["--camera", drawing["camera"]] if drawing.get("camera", "fixed") != "fixed" else []
+    words += ["--view", *map(str, drawing["view"])] if drawing.get("view") else []
+    return words + (["--full-drawing"] if drawing.get("full_drawing") else [])
 
 
 def commands(gathered: Gathered) -> list[str]:
