@@ -8,12 +8,14 @@ from typing import Any
 from vlm_rewards.files import read_json, write_json
 
 
-def check_settings(path: Path, settings: dict[str, Any]) -> None:
-    """End the program if a record is there that was made with other settings."""
-    if path.exists():
-        record = read_json(path)
-        if {key: record.get(key) for key in settings} != settings:
-            raise SystemExit(f"{path} was made with other settings than {settings}")
+def rows_of(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows that a record has; ends the program if it was made with other settings."""
+    if not path.exists():
+        return {}
+    record = read_json(path)
+    if {key: record.get(key) for key in settings} != settings:
+        raise SystemExit(f"{path} was made with other settings than {settings}")
+    return record["rows"]
 
 
 def keep_row(path: Path, settings: dict[str, Any], name: str, row: dict[str, Any], made: dict[str, Any]) -> None:
@@ -26,7 +28,5 @@ def keep_row(path: Path, settings: dict[str, Any], name: str, row: dict[str, Any
         row: What was measured.
         made: Where and with what, as of the program's start: a record that is in the repository changes it.
     """
-    check_settings(path, settings)
-    rows = read_json(path)["rows"] if path.exists() else {}
-    rows[name] = row | {"provenance": made}
+    rows = rows_of(path, settings) | {name: row | {"provenance": made}}
     write_json(path, {**settings, "rows": dict(sorted(rows.items()))})

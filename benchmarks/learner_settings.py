@@ -25,7 +25,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from accumulating import check_settings, keep_row
+from accumulating import keep_row, rows_of
 from vlm_rewards.envs.humanoid.body import measure
 from vlm_rewards.envs.humanoid.criteria import CONDITIONS
 from vlm_rewards.envs.humanoid.model import HORIZON
@@ -249,7 +249,7 @@ def main() -> None:
         "charged_seconds": chosen.seconds,
     }
     made = provenance()
-    check_settings(chosen.out, shared)
+    rows_of(chosen.out, shared)  # refused before anything is measured
     scale = scale_of(chosen.pose)
     for number, setting in enumerate(SETTINGS):
         if chosen.only and number not in chosen.only:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from accumulating import check_settings, keep_row
+from accumulating import keep_row, rows_of
 from vlm_rewards.cli.common import load_reward
 from vlm_rewards.envs.humanoid.body import measure_state
 from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS
@@ -101,7 +101,7 @@ def main() -> None:
     chosen = parser.parse_args()
     settings = {"kind": "reasons", "count": chosen.count, "seed": chosen.seed}
     made = provenance()
-    check_settings(chosen.out, settings)
+    rows_of(chosen.out, settings)  # refused before anything is measured
     for folder in chosen.runs:
         row = reason(folder, chosen.count, chosen.seed)
         print(folder.name, row, flush=True)

@@ -36,8 +36,9 @@ def test_the_committed_records() -> None:
     kinds = {kind: sum(study.kind == kind for study in found.studies) for kind in ("judge", "landscape", "scaling")}
     assert kinds == {"judge": 12, "landscape": 3, "scaling": 2}
     assert {run.state for run in found.runs} == {"complete"}
-    poses = ("arms-crossed", "arms-raised", "hands-on-hips", "kneeling", "lotus", "one-leg", "splits", "standing")
-    assert found.tasks == tuple(sorted([*poses, "cartpole", "mountaincar", "mountaincar-textured"]))
+    cars = ("mountaincar", "mountaincar-textured")
+    first = ("arms-crossed", "arms-raised", "cartpole", "hands-on-hips", "kneeling", "lotus")
+    assert found.tasks == (*first, *cars, "one-leg", "splits", "standing")
 
 
 @pytest.mark.parametrize("above", [0, 1])

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_rewards.envs import get_task
+from vlm_rewards.envs import EnvironmentConfig, get_task
+from vlm_rewards.envs.humanoid import HumanoidConfig
 from vlm_rewards.errors import UnknownNameError
 from vlm_rewards.reporting.report.blocks import Cell, Table
 from vlm_rewards.reporting.report.runs import Gathered, Run
@@ -297,9 +298,9 @@ def baselines_command(run: Run) -> str:
 
 def _drawing_words(drawing: dict[str, Any]) -> list[str]:
     """Flags of what an environment or the humanoid is drawn with, where it is not the usual."""
-    usual = "original" if "env_id" in drawing else "realistic"
-    words = ["--textures", drawing["textures"]] if drawing.get("textures", usual) != usual else []
-    words += ["--camera", drawing["camera"]] if drawing.get("camera", "fixed") != "fixed" else []
+    usual = {"textures": EnvironmentConfig.textures} if "env_id" in drawing else HumanoidConfig().to_dict()
+    named = [name for name in ("textures", "camera") if drawing.get(name, usual.get(name)) != usual.get(name)]
+    words = [word for name in named for word in (f"--{name}", drawing[name])]
     words += ["--view", *map(str, drawing["view"])] if drawing.get("view") else []
     return words + (["--full-drawing"] if drawing.get("full_drawing") else [])
 
