@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +111,9 @@ def build_algorithm(
 
 def _load(name: str) -> type[Any]:
     library = _LIBRARIES[name]
+    if library.module == "sbx":
+        # JAX would reserve three quarters of a GPU's memory, where the encoder has to be, too.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         return getattr(importlib.import_module(library.module), library.name)
     except ImportError as error:
