@@ -51,7 +51,7 @@ def test_a_gpu_scores_as_the_cpu_does(photographed: np.ndarray, dtype: str, apar
     ]
     assert rewards[1].dtype == np.float32
     assert np.abs(rewards[0] - rewards[1]).max() < apart * np.ptp(rewards[0])
-    assert spearmanr(*rewards).statistic > correlation
+    assert spearmanr(rewards[0], rewards[1]).statistic > correlation
 
 
 def test_results_do_not_depend_on_how_pictures_are_batched(photographed: np.ndarray) -> None:
