@@ -20,6 +20,8 @@ from vlm_rewards.envs import get_task
 from vlm_rewards.envs.photographer import draw
 from vlm_rewards.rewards import VLMReward
 
+WORKSPACE = 64 * 2**20  # bytes that cuBLAS takes for itself when it is first used
+
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 
 
@@ -56,7 +58,8 @@ def test_a_gpu_scores_as_the_cpu_does(photographed: np.ndarray, dtype: str, apar
 
 def test_results_do_not_depend_on_how_pictures_are_batched(photographed: np.ndarray) -> None:
     whole, cut = (load_encoder("bundled", device="cuda", dtype="fp32", batch_size=size) for size in (256, 7))
-    np.testing.assert_allclose(whole.embed_images(photographed), cut.embed_images(photographed), atol=1e-4)
+    # Torch lets convolutions have TF32's ten bits, and another size of batch another kernel.
+    np.testing.assert_allclose(whole.embed_images(photographed), cut.embed_images(photographed), atol=1e-3)
 
 
 @pytest.mark.parametrize("architecture", ["RN50", "ViT-B-32"])
@@ -66,7 +69,7 @@ def test_weights_take_what_the_plan_says(architecture: str, tmp_path: Path) -> N
     encoder = load_encoder(name)
     planned = plan_encoder(name).memory_bytes("fp16")
     assert (encoder.device[:4], encoder.dtype) == ("cuda", "fp16")
-    assert torch.cuda.memory_allocated() - before == pytest.approx(planned, rel=0.02)
+    assert 0 <= torch.cuda.memory_allocated() - before - planned < WORKSPACE
     assert encoder.embed_images(np.zeros((300, 224, 224, 3), np.uint8)).shape == (300, encoder.embedding_dim)
 
 
@@ -83,7 +86,7 @@ FEW = "--snapshots 2 --selection-episodes 2 --evaluation-episodes 2 --no-video -
 
 @pytest.mark.parametrize(("task", "algorithm"), [("cartpole", "dqn"), ("kneeling", "sac"), ("kneeling", "sbx-sac")])
 def test_a_run_learns_on_a_gpu(tmp_path: Path, task: str, algorithm: str) -> None:
-    choice = f"train {task} --preset cpu --algorithm {algorithm} --run-dir {tmp_path / 'run'} {SMALL} {FEW}"
+    choice = f"train {task} --preset cpu --algo {algorithm} --run-dir {tmp_path / 'run'} {SMALL} {FEW}"
     run("-m", "vlm_rewards.cli", *choice.split())
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
