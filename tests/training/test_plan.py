@@ -289,11 +289,24 @@ def test_too_little_memory_is_no_reason_not_to_plan(make_config: Make, monkeypat
     assert plan(make_config()).machine.fits is False
 
 
+def test_weights_pass_through_main_memory_on_their_way_to_a_gpu(
+    make_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_module, "resolve_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**40, 2**40))
+    planned = plan(make_config(encoder="ViT-bigG-14/laion2b_s39b_b160k"))
+    facts = planned.encoder.facts
+    assert facts is not None
+    assert planned.machine.gpu_needed == 2 * facts.parameters + planned.learner.nbytes
+    assert planned.machine.needed == 4 * facts.parameters == 10_158_268_420
+
+
 def test_a_gpu_holds_encoder_and_learner(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = plan(make_config()).machine
+    long = {"buffer_size": 2_000_000}  # takes more than loading the encoder
+    here = plan(make_config(algorithm_settings=long)).machine
     monkeypatch.setattr(plan_module, "resolve_device", lambda device: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 2**31))
-    planned = plan(make_config(dtype="fp16"))
+    planned = plan(make_config(algorithm_settings=long, dtype="fp16"))
     facts, there = planned.encoder.facts, planned.machine
     assert facts is not None
     assert planned.encoder.precision["cpu"] is None

@@ -141,7 +141,7 @@ class Machine:
     available: int
     """Bytes of memory that are free now."""
     needed: int | None
-    """Bytes of it that the run takes at least; None where they cannot be known."""
+    """Bytes of it that the run takes at least, loading its encoders included; None where they cannot be known."""
     gpu_available: int | None
     """Bytes of the GPU's memory that are free now; None without one."""
     gpu_needed: int | None
@@ -297,9 +297,13 @@ def plan_training(
         frames = Frames(shape, math.prod(shape), math.prod(other))
     stored = _stored(config, simulator.observation_space, simulator.action_space)
     folder, refusals = _refusals(config, frames, stored)
-    weights = {kind: _sum([one.precision[kind] for one in (encoder, held_out) if one is not None]) for kind in _KINDS}
     most = os.cpu_count() or 1 if config.n_workers is None else config.n_workers
     workers = min(most, flow.simulators) + min(most, selection.simulators)
+    encoders = [encoder] if held_out is None else [encoder, held_out]
+    weights = {kind: _sum([one.precision[kind] for one in encoders]) for kind in _KINDS}
+    # Weights are read in fp32, in main memory, one encoder after the other, before anything else is there.
+    loading = max(0 if one.facts is None else one.facts.memory_bytes("fp32") for one in encoders)
+    running = _running(device.type, weights, frames, stored, learner, workers * simulator.worker_bytes)
     return TrainingPlan(
         config=config,
         horizon=task.horizon,
@@ -318,7 +322,7 @@ def plan_training(
         machine=Machine(
             device=device.type,
             available=psutil.virtual_memory().available,
-            needed=_needed(device.type, weights, frames, stored, learner, workers * simulator.worker_bytes),
+            needed=None if running is None else max(running, loading),
             gpu_available=torch.cuda.mem_get_info()[0] if device.type == "cuda" else None,
             gpu_needed=None if weights["cuda"] is None else weights["cuda"] + learner.nbytes,
             ring_folder=folder,
@@ -412,7 +416,7 @@ def _refusals(config: TrainConfig, frames: Frames | None, stored: Stored) -> tup
     return folder, tuple(said)
 
 
-def _needed(
+def _running(
     device: str,
     weights: dict[str, int | None],
     frames: Frames | None,
