@@ -23,11 +23,12 @@ PICTURES = Path(__file__).parent / "img"
 
 
 def main(run: Path, wanted: Collection[str]) -> None:
-    """Write docs/img/TASK-{curve.png,agent.gif,reward.png}, or those that are wanted."""
+    """Write docs/img/TASK-{curve.png,agent.gif,reward.png}, or those that are wanted; TASK-MORE for a run TASK-MORE-SEED."""
     PICTURES.mkdir(exist_ok=True)
     record = json.loads((run / "record.json").read_text(encoding="utf-8"))
     video = run / record["evaluation"]["video"]
-    name = str(PICTURES / record["task"])
+    own = run.name.removesuffix(f"-{record['seed']}")
+    name = str(PICTURES / (own if own.startswith(record["task"]) else record["task"]))
     if "curve" in wanted:
         shutil.copy(run / "curve.png", f"{name}-curve.png")
     if "agent" in wanted:

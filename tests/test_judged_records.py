@@ -13,6 +13,7 @@ from PIL import Image
 from vlm_rewards.encoders.sources import bundled_folder
 from vlm_rewards.envs import get_task
 from vlm_rewards.envs.captions.grammar import PARAPHRASES
+from vlm_rewards.envs.humanoid import HumanoidConfig
 from vlm_rewards.envs.plugins import file_digest
 from vlm_rewards.evaluation.judging import ALPHAS
 from vlm_rewards.evaluation.landscape import POINTS
@@ -177,6 +178,35 @@ def learned_row(pose: str) -> str:
 @pytest.mark.parametrize("pose", LEARNED)
 def test_the_page_on_the_poses_says_what_was_learned(pose: str) -> None:
     assert learned_row(pose) in (DOCS / "poses.md").read_text().splitlines()
+
+
+DRAWINGS = {"kneeling-original": 36, "kneeling-original-camera": 91, "kneeling": 100}
+"""Textures and cameras for kneeling, and the share in % of the paper's episodes that succeed (figure 3)."""
+
+
+def drawn_row(name: str) -> str:
+    """A line of the table of textures and cameras."""
+    run, judged = read(f"{name}-0"), humanoid_rows(read(f"judge-{name}"))[0]
+    drawing, found = run["config"]["humanoid"], run["evaluation"]
+    cells = [drawing["textures"], drawing["camera"], f"{judged['epic']:.3f}", f"{judged['auroc']:.3f}"]
+    cells += [str(found["successes"]), f"{100 * found['held_share']:.0f}", str(DRAWINGS[name])]
+    return f"| {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_textures_and_cameras_are_compared_in_runs_that_are_otherwise_the_same(name: str) -> None:
+    run, judged = read(f"{name}-0"), read(f"judge-{name}")
+    drawing = HumanoidConfig(**judged["metadata"]["humanoid"])
+    assert drawing == HumanoidConfig(
+        textures="original" if name == "kneeling-original" else "realistic",
+        camera="fixed" if name == "kneeling" else "original",
+        observations="compact",
+    )
+    assert TrainConfig.from_dict(run["config"]) == replace(preset("kneeling"), seed=0, humanoid=drawing)
+    assert run["encoder"]["weights_sha256"] == judged["encoders"][0]["weights_sha256"]
+    assert run["seconds"]["training"] + run["seconds"]["evaluation"] < 40 * 60
+    assert "dirty" not in run["commit"] + judged["commit"]
+    assert drawn_row(name) in (DOCS / "poses.md").read_text().splitlines()
 
 
 def test_two_poses_are_held_by_every_agent() -> None:

@@ -14,6 +14,7 @@ ROWS = {row["name"]: row for row in BENCH["measurements"]}
 KILLS: dict[str, Any] = json.loads((DOCS / "measurements" / "kill-and-resume.json").read_text())
 HACKING: dict[str, Any] = json.loads((DOCS / "measurements" / "reward-hacking.json").read_text())
 DRAWING: dict[str, Any] = json.loads((DOCS / "measurements" / "drawing.json").read_text())
+GPU: dict[str, Any] = json.loads((DOCS / "measurements" / "paper-on-a-gpu.json").read_text())
 DRAWN = {row["name"]: row for row in DRAWING["measurements"]}
 
 
@@ -69,6 +70,36 @@ def test_no_kill_left_a_trace() -> None:
     for run in KILLS["runs"].values():
         assert len(run["kills"]) == 20
         assert not any(kill["differences"] or kill["processes_left"] for kill in run["kills"])
+
+
+def gpu_rows() -> list[str]:
+    """The lines of the table in docs/real-clip.md."""
+    ran, planned = GPU["training"], GPU["plan"]["machine"]
+    weights = 2 * ran["encoder"]["parameters"]
+    return [
+        f"| pictures that ViT-bigG-14 embeds in a second | {number(GPU['embedding']['median'])} | |",
+        f"| steps a second, before learning starts | {number(ran['steps_per_second']['collecting'])} | |",
+        f"| steps a second, with updates | {number(ran['steps_per_second']['learning'])} | |",
+        f"| GPU memory, weights alone | {gib(GPU['weights_bytes'])} | {gib(weights)} |",
+        "| GPU memory of the run, activations and CUDA itself included "
+        f"| {gib(ran['gpu_bytes'])} | at least {gib(planned['gpu_needed'])} |",
+        "| main memory of the run, pages of the checkpoint's file included "
+        f"| {gib(ran['memory_bytes'])} | at least {gib(planned['needed'])} |",
+    ]
+
+
+def gib(count: int) -> str:
+    return f"{count / 2**30:.3g} GiB"
+
+
+def test_the_page_on_real_models_has_the_numbers_of_the_papers_run() -> None:
+    page = (DOCS / "real-clip.md").read_text()
+    first = page.splitlines().index("| what | measured | planned |") + 2
+    assert page.splitlines()[first : first + 6] == gpu_rows()
+    assert (GPU["weights"], GPU["architecture"]) == ("random", "ViT-bigG-14")
+    assert GPU["machine"]["accelerator"].startswith("NVIDIA H100")
+    assert GPU["commit"][:7] in page
+    assert f"{1e7 / GPU['training']['steps_per_second']['learning'] / 3600:.1f} hours" in page
 
 
 def hacking_row(name: str, run: dict[str, Any]) -> str:

@@ -32,9 +32,9 @@ def sweep(folder: Path, *, seeds: int = 4) -> Path:
 def test_the_committed_records() -> None:
     found = gather([RECORDS])
     assert [run.name for run in found.runs][4:8] == ["cartpole-0", "cartpole-1", "cartpole-2", "cartpole-3"]
-    assert (len(found.runs), len(found.baselines), found.left_out) == (28, 11, ())
+    assert (len(found.runs), len(found.baselines), found.left_out) == (30, 11, ())
     kinds = {kind: sum(study.kind == kind for study in found.studies) for kind in ("judge", "landscape", "scaling")}
-    assert kinds == {"judge": 12, "landscape": 3, "scaling": 2}
+    assert kinds == {"judge": 14, "landscape": 3, "scaling": 2}
     assert {run.state for run in found.runs} == {"complete"}
     cars = ("mountaincar", "mountaincar-textured")
     first = ("arms-crossed", "arms-raised", "cartpole", "hands-on-hips", "kneeling", "lotus")
