@@ -23,7 +23,7 @@ PICTURES = Path(__file__).parent / "img"
 
 
 def main(run: Path, wanted: Collection[str]) -> None:
-    """Write docs/img/TASK-{curve.png,agent.gif,reward.png}, or those wanted; TASK-MORE for a run called TASK-MORE-SEED."""
+    """Write docs/img/TASK-{curve.png,agent.gif,reward.png}, or those wanted; a run TASK-MORE-0 has its own."""
     PICTURES.mkdir(exist_ok=True)
     record = json.loads((run / "record.json").read_text(encoding="utf-8"))
     video = run / record["evaluation"]["video"]
