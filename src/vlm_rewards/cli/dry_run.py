@@ -193,7 +193,7 @@ def _fit(plan: TrainingPlan) -> list[str]:
         verdict = f"not known, as the encoder's size is not; {free}"
     else:
         fits = "it fits this machine" if machine.fits and not plan.refusals else "IT DOES NOT FIT this machine"
-        own = "apart" if machine.device == "cuda" else "included"
+        own = "apart once loaded" if machine.device == "cuda" else "included"
         verdict = (
             f"{fits}: at least {_bytes(machine.needed)} of memory are needed, encoder and learner {own}, and {free}"
         )
