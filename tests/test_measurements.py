@@ -209,3 +209,22 @@ def test_the_page_on_the_poses_says_why_agents_fail() -> None:
     for name, run in record["rows"].items():
         assert "dirty" not in run["provenance"]["commit"]
         assert reason_row(name, run) in page
+
+
+def learner_row(name: str, row: dict[str, Any]) -> str:
+    """A line of the table of learners in docs/humanoid.md."""
+    curve = row["curve"]
+    held = [100 * point["share_of_steps"] for point in curve]
+    cells = [name, f"{curve[-1]['steps']:,}", f"{curve[-1]['updates']:,}"]
+    cells += [f"{sum(part) / len(part):.0f}" for part in (held, held[-3:])]
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_page_on_the_humanoid_says_what_each_setting_brought() -> None:
+    record = json.loads((DOCS / "measurements" / "learner-settings.json").read_text())
+    page = (DOCS / "humanoid.md").read_text()
+    assert (record["pose"], record["charged_seconds"]) == ("standing", 250)
+    for name, row in record["rows"].items():
+        assert "dirty" not in row["provenance"]["commit"]
+        assert [round(point["seconds"] / 25) for point in row["curve"]] == list(range(1, 11))
+        assert learner_row(name, row) in page.splitlines()
