@@ -56,7 +56,7 @@ test-all: $(STAMP) ## Run all tests; those that measure time or memory come last
 	$(PYTEST) -m alone $(ARGS) || [ $$? -eq 5 ]
 
 bench: $(STAMP) ## Measure every stage and whole runs beside the common way (ARGS="--quick")
-	$(BIN)/vlm-rewards bench $(ARGS)
+	PYTHONPATH=benchmarks $(BIN)/python -m bench $(ARGS)
 
 check: $(STAMP) ## All that CI could object to: format, lint, types, tests, docs
 	$(BIN)/ruff format --check .

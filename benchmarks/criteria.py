@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vlm_rewards.envs.humanoid.body import measure_state
-from vlm_rewards.envs.humanoid.criteria import MARGINS
-from vlm_rewards.envs.humanoid.model import POSITIONS
-from vlm_rewards.envs.humanoid.simulator import build_humanoid
 from vlm_rewards.provenance import provenance
+from vlm_rewards.tasks.humanoid.body import MARGINS, measure_state
+from vlm_rewards.tasks.humanoid.model import POSITIONS, build_humanoid
 
 DOCS = Path(__file__).parent.parent / "docs"
 LABELS = DOCS / "measurements" / "humanoid-labels"

@@ -27,13 +27,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from vlm_rewards.envs.humanoid.body import measure
-from vlm_rewards.envs.humanoid.criteria import CONDITIONS
-from vlm_rewards.envs.humanoid.model import HORIZON, VELOCITIES, shared_model
-from vlm_rewards.envs.humanoid.policies import OBSERVED, WEIGHTS, PoseNetwork
-from vlm_rewards.envs.humanoid.poses import draw_pose, family_of
-from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, build_humanoid
 from vlm_rewards.provenance import provenance
+from vlm_rewards.tasks.humanoid.body import CONDITIONS, measure
+from vlm_rewards.tasks.humanoid.model import HORIZON, VELOCITIES, HumanoidConfig, build_humanoid, shared_model
+from vlm_rewards.tasks.humanoid.poses import draw_pose, family_of
+from vlm_rewards.tasks.humanoid.states import OBSERVED, WEIGHTS, PoseNetwork
 
 POSES = tuple(CONDITIONS)
 _LEAST, _MOST = -8.0, 0.3

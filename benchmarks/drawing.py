@@ -26,19 +26,16 @@ import gymnasium as gym
 import numpy as np
 from PIL import Image
 
-from vlm_rewards.benchmarking.measurement import Measurement
-from vlm_rewards.envs.headless import configure_headless
-from vlm_rewards.envs.humanoid.model import HumanoidModel
-from vlm_rewards.envs.humanoid.posed_states import draw_state
-from vlm_rewards.envs.humanoid.poses import FAMILIES
-from vlm_rewards.envs.humanoid.simulator import FIXED_VIEW, Camera, HumanoidConfig, Textures, build_humanoid
-from vlm_rewards.envs.humanoid.tasks import BASELINE, GOALS
-from vlm_rewards.envs.mujoco_drawing import Luxury, draw_cheaply
-from vlm_rewards.envs.mujoco_models import look_from
-from vlm_rewards.envs.photographer import Photographer, draw
+from bench.measurement import Measurement
 from vlm_rewards.files import write_json
-from vlm_rewards.montage import montage, write_png
+from vlm_rewards.media import montage, write_png
 from vlm_rewards.provenance import provenance
+from vlm_rewards.tasks.humanoid.model import FIXED_VIEW, Camera, HumanoidConfig, HumanoidModel, Textures, build_humanoid
+from vlm_rewards.tasks.humanoid.poses import FAMILIES
+from vlm_rewards.tasks.humanoid.states import draw_state
+from vlm_rewards.tasks.humanoid.tasks import BASELINE, GOALS
+from vlm_rewards.tasks.mujoco import Luxury, draw_cheaply, look_from
+from vlm_rewards.tasks.rendering import Photographer, configure_headless, draw
 
 SEED = 0
 DEFAULT = "Gymnasium's default"
@@ -162,7 +159,7 @@ def views(size: int) -> dict[str, Callable[[], gym.Env[Any, Any]]]:
 def correlations(encoder: Any, goals: Sequence[str], baseline: str, alpha: float, chosen: np.ndarray) -> dict[str, Any]:
     """Spearman's correlation of a reward on our pictures to the same reward on others, goal by goal."""
     from vlm_rewards import VLMReward
-    from vlm_rewards.evaluation import spearman
+    from vlm_rewards.evaluation.statistics import spearman
 
     pictures = {}
     for name, build in views(encoder.image_size).items():

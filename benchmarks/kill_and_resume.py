@@ -23,9 +23,9 @@ from typing import Any
 
 import psutil
 
+from vlm_rewards.files import read_state
 from vlm_rewards.provenance import provenance
-from vlm_rewards.state_file import read_state
-from vlm_rewards.testing.states import state_differences
+from vlm_rewards.testing.fakes import state_differences
 
 COMMON = ["--no-video", "--keep-state", "--checkpoint-seconds", "0.5", "--seed", "0", "--device", "cpu"]
 SHORT = ["--steps", "6000", "--learning-starts", "1000", "--standardise", "1000", "--gradient-steps", "16"]

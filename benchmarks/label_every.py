@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from vlm_rewards.encoders import load_encoder
-from vlm_rewards.envs import get_task
-from vlm_rewards.envs.humanoid.criteria import MARGINS
-from vlm_rewards.envs.humanoid.model import HORIZON, POSITIONS, VELOCITIES, shared_model
-from vlm_rewards.envs.humanoid.policies import ACTION_LIMIT, criterion_networks
+from vlm_rewards.collection.episodes import Interpolation
+from vlm_rewards.collection.vec_env import falls_due
+from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.evaluation.epic import label_distance, pearson_distance
 from vlm_rewards.evaluation.states import open_studio
 from vlm_rewards.files import write_json
-from vlm_rewards.labelling.interpolation import Interpolation
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards import VLMReward
-from vlm_rewards.simulation.vec_env import falls_due
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.tasks.humanoid.body import MARGINS
+from vlm_rewards.tasks.humanoid.model import HORIZON, POSITIONS, VELOCITIES, shared_model
+from vlm_rewards.tasks.humanoid.states import ACTION_LIMIT, criterion_networks
+from vlm_rewards.tasks.task import get_task
 
 EVERY = (2, 3, 4, 6, 8)
 _NOISE = (1.0, 0.6, 0.3, 0.1, 0.0)

@@ -26,13 +26,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from accumulating import keep_row, rows_of
-from vlm_rewards.envs.humanoid.body import measure
-from vlm_rewards.envs.humanoid.criteria import CONDITIONS
-from vlm_rewards.envs.humanoid.model import HORIZON
-from vlm_rewards.envs.humanoid.simulator import HumanoidConfig, Observations, build_humanoid
-from vlm_rewards.envs.tasks import half_of_steps
 from vlm_rewards.provenance import provenance
-from vlm_rewards.training.algorithm_config import SBXSACConfig, algorithm_name
+from vlm_rewards.tasks.humanoid.body import CONDITIONS, measure
+from vlm_rewards.tasks.humanoid.model import HORIZON, HumanoidConfig, Observations, build_humanoid
+from vlm_rewards.tasks.task import half_of_steps
+from vlm_rewards.training.algorithms import SBXSACConfig, algorithm_name
 from vlm_rewards.training.presets import preset
 
 _LEAST, _MOST = -4.0, 0.3

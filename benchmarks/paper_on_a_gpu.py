@@ -23,11 +23,11 @@ from typing import Any
 
 import torch
 
-from vlm_rewards.benchmarking.measurement import Measurement, repeat
-from vlm_rewards.benchmarking.memory import PeakMemory
-from vlm_rewards.benchmarking.stages import noise, rate
-from vlm_rewards.encoders import load_encoder
-from vlm_rewards.encoders.random_weights import write_random_checkpoint
+from bench.measurement import Measurement, repeat
+from bench.memory import PeakMemory
+from bench.stages import noise, rate
+from vlm_rewards.encoders.loading import load_encoder
+from vlm_rewards.encoders.sizing import write_random_checkpoint
 from vlm_rewards.provenance import provenance
 
 ROLLOUT = 3_200

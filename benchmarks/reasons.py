@@ -22,17 +22,15 @@ from rich.console import Console
 
 from accumulating import keep_row, rows_of
 from vlm_rewards.cli.common import load_reward
-from vlm_rewards.envs.humanoid.body import measure_state
-from vlm_rewards.envs.humanoid.criteria import CONDITION_NAMES, CONDITIONS
-from vlm_rewards.evaluation.ranking import auroc
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
 from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
+from vlm_rewards.evaluation.statistics import auroc
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import StateReward
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.simulation.seeding import derive_seed
-from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.snapshots import PolicyFunction, best_snapshot, load_policy
-from vlm_rewards.training.tasks import task_of
+from vlm_rewards.seeding import derive_seed
+from vlm_rewards.tasks.humanoid.body import CONDITION_NAMES, CONDITIONS, measure_state
+from vlm_rewards.training.presets import task_of
+from vlm_rewards.training.run_folder import PolicyFunction, RunFolder, best_snapshot, load_policy
 
 
 def broken(pose: str, states: np.ndarray) -> dict[str, float]:

@@ -78,7 +78,11 @@ def relabelled(folder: Path) -> dict[str, Any]:
     command("relabel", DATASET, "--frames", "replay", *prompts, folder=folder)
     (written,) = [name for name in minari.list_local_datasets() if name != DATASET]
     rewards = np.concatenate([episode.rewards for episode in minari.load_dataset(written)])
-    return {"rewards": len(rewards), "sum": float(rewards.sum()), "sha256": hashlib.sha256(rewards.tobytes()).hexdigest()}
+    return {
+        "rewards": len(rewards),
+        "sum": float(rewards.sum()),
+        "sha256": hashlib.sha256(rewards.tobytes()).hexdigest(),
+    }
 
 
 def main() -> None:

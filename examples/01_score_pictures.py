@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_rewards import VLMReward, load_encoder
-from vlm_rewards.envs import draw_cartpole
+from vlm_rewards.tasks.cartpole import draw_cartpole
 
 GOAL = "pole vertically upright on top of the cart"
 BASELINE = "pole and cart"

@@ -16,7 +16,8 @@ from typing import Any
 
 from vlm_rewards import VLMReward, get_task, load_encoder
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator
-from vlm_rewards.training import preset, train
+from vlm_rewards.training.presets import preset
+from vlm_rewards.training.runner import train
 
 STEPS = int(os.environ.get("STEPS", "3000"))
 

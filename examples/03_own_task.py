@@ -16,7 +16,8 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards import Task, VLMReward, load_encoder, register_task
-from vlm_rewards.envs import CartPoleSimulator, half_of_steps, make_task_env
+from vlm_rewards.tasks.cartpole import CartPoleSimulator
+from vlm_rewards.tasks.task import half_of_steps, make_task_env
 
 
 def hangs_down(env: gym.Env[Any, Any]) -> bool:

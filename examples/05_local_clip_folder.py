@@ -15,7 +15,7 @@ from importlib.resources import as_file, files
 import numpy as np
 
 from vlm_rewards import load_encoder
-from vlm_rewards.encoders import ImageTextEncoder
+from vlm_rewards.encoders.base import ImageTextEncoder
 
 PROMPTS = ["pole vertically upright on top of the cart", "pole and cart", "a car in the mountain"]
 

@@ -17,7 +17,7 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards import VLMReward, VLMRewardWrapper, load_encoder
-from vlm_rewards.envs import letterbox
+from vlm_rewards.tasks.rendering import letterbox
 
 EPISODES = 2
 

@@ -17,9 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm_rewards import VLMReward, get_task, load_encoder
-from vlm_rewards.encoders import ImageTextEncoder
-from vlm_rewards.envs import draw_cartpole
-from vlm_rewards.rewards import EmbeddingReward, FormInputs, RewardConfig, WeightedSum, build_reward, register_form
+from vlm_rewards.encoders.base import ImageTextEncoder
+from vlm_rewards.rewards.base import EmbeddingReward
+from vlm_rewards.rewards.config import RewardConfig, build_reward
+from vlm_rewards.rewards.registry import FormInputs, register_form
+from vlm_rewards.rewards.weighted import WeightedSum
+from vlm_rewards.tasks.cartpole import draw_cartpole
 
 
 class AngleReward(EmbeddingReward):

@@ -20,7 +20,7 @@ from torchrl.envs import GymWrapper
 from torchrl.envs.libs.gym import default_info_dict_reader
 
 from vlm_rewards import VLMReward, VLMRewardWrapper, load_encoder
-from vlm_rewards.envs import letterbox
+from vlm_rewards.tasks.rendering import letterbox
 
 FRAMES, BATCH = 120, 40
 

@@ -47,7 +47,8 @@ def main() -> None:
         import minari
 
         from vlm_rewards import VLMReward, load_encoder
-        from vlm_rewards.offline import RelabelOptions, open_dataset, relabel
+        from vlm_rewards.offline.dataset import RelabelOptions
+        from vlm_rewards.offline.relabelling import open_dataset, relabel
 
         reward = VLMReward(
             load_encoder("bundled"),

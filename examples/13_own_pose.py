@@ -17,8 +17,9 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards import Task, VLMReward, load_encoder, register_task
-from vlm_rewards.envs import half_of_steps, make_task_env
-from vlm_rewards.envs.humanoid import HORIZON, HumanoidConfig, build_humanoid, measure
+from vlm_rewards.tasks.humanoid.body import measure
+from vlm_rewards.tasks.humanoid.model import HORIZON, HumanoidConfig, build_humanoid
+from vlm_rewards.tasks.task import half_of_steps, make_task_env
 
 COMPACT = HumanoidConfig(observations="compact")  # learns faster than the paper's 348 numbers
 

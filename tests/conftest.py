@@ -41,12 +41,12 @@ def _known_generators() -> None:
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Tasks and reward forms that a test registers are gone with it."""
-    from vlm_rewards.envs import list_tasks, tasks
-    from vlm_rewards.rewards import list_forms, registry
+    from vlm_rewards.rewards import registry
+    from vlm_rewards.tasks import task as tasks
+    from vlm_rewards.tasks.task import list_tasks
 
     assert list_tasks()  # those of the package are registered when they are first asked for
-    assert list_forms()
-    before = [(known, dict(known)) for known in (tasks._REGISTRY, registry._FORMS)]
+    before = [(known, dict(known)) for known in (tasks._REGISTRY, registry.FORMS._values)]
     yield
     for known, then in before:
         known.clear()

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlm_rewards.testing import FakeEncoder, counting_reward
-from vlm_rewards.training.algorithm_config import ALGORITHMS, AlgorithmConfig
+from vlm_rewards.testing.counting import counting_reward
+from vlm_rewards.testing.fakes import FakeEncoder
+from vlm_rewards.training.algorithms import ALGORITHMS, AlgorithmConfig
 
 GSDE = {"use_sde": True, "sde_sample_freq": 3}
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {

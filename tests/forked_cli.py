@@ -17,7 +17,7 @@ from typing import Any
 MODULES = (
     "stable_baselines3.dqn.dqn",
     "torch._dynamo",
-    "vlm_rewards.benchmarking.settings",
+    "bench.settings",
     "vlm_rewards.cli.train",
     "vlm_rewards.encoders.loading",
     "vlm_rewards.training.checkpoints",

@@ -12,8 +12,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from vlm_rewards.offline import RelabelOptions
-from vlm_rewards.testing import CountingEnv, FakeEncoder, counting_label, counting_reward
+from vlm_rewards.offline.dataset import RelabelOptions
+from vlm_rewards.testing.counting import CountingEnv, counting_label, counting_reward
+from vlm_rewards.testing.fakes import FakeEncoder
 
 COUNTING = "vlm-rewards-test/Counting-v0"
 SIZE = 32

@@ -17,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 import psutil
 
+from bench.settings import BenchSettings
 from refused_envs import Grey, Many, Undrawn, Worded
 from vlm_rewards import (
     FrameInInfo,
@@ -33,32 +34,30 @@ from vlm_rewards import (
     load_encoder,
     register_task,
 )
-from vlm_rewards.benchmarking.settings import BenchSettings
-from vlm_rewards.encoders.random_weights import write_random_checkpoint
-from vlm_rewards.envs import EnvironmentConfig, environment_task
-from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
-from vlm_rewards.envs.humanoid.tasks import configured
-from vlm_rewards.envs.plugins import load_task_file
-from vlm_rewards.finetuning import FinetuneConfig
-from vlm_rewards.offline import RelabelOptions, open_dataset
-from vlm_rewards.rewards import (
-    CameraReward,
-    ContrastReward,
-    DemonstrationReward,
-    GoalPictureReward,
-    PotentialShaping,
-    RewardConfig,
-    SoftmaxReward,
-    Standardiser,
-    WeightedSum,
-    build_reward,
-    mean_prompt,
-    register_form,
-)
-from vlm_rewards.simulation.ring import FrameRing
-from vlm_rewards.testing import CountingEnv, FakeEncoder, point_task
-from vlm_rewards.training.algorithm_config import DQNConfig, PPOConfig, SACConfig
-from vlm_rewards.training.algorithms import build_algorithm
+from vlm_rewards.collection.ring import FrameRing
+from vlm_rewards.encoders.sizing import write_random_checkpoint
+from vlm_rewards.finetuning.config import FinetuneConfig
+from vlm_rewards.offline.dataset import RelabelOptions
+from vlm_rewards.offline.relabelling import open_dataset
+from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.config import RewardConfig, build_reward
+from vlm_rewards.rewards.contrast import ContrastReward
+from vlm_rewards.rewards.demonstration import DemonstrationReward
+from vlm_rewards.rewards.goal_baseline import mean_prompt
+from vlm_rewards.rewards.goal_pictures import GoalPictureReward
+from vlm_rewards.rewards.registry import register_form
+from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.softmax import SoftmaxReward
+from vlm_rewards.rewards.standardise import Standardiser
+from vlm_rewards.rewards.weighted import WeightedSum
+from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
+from vlm_rewards.tasks.humanoid.model import HumanoidConfig
+from vlm_rewards.tasks.humanoid.tasks import configured
+from vlm_rewards.tasks.registry import load_task_file
+from vlm_rewards.testing.counting import CountingEnv
+from vlm_rewards.testing.fakes import FakeEncoder
+from vlm_rewards.testing.point import point_task
+from vlm_rewards.training.algorithms import DQNConfig, PPOConfig, SACConfig, build_algorithm
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import preset
 from vlm_rewards.training.run_folder import RunFolder

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from vlm_rewards.testing import CountingEnv
+from vlm_rewards.testing.counting import CountingEnv
 
 
 class Undrawn(CountingEnv):

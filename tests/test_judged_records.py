@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 
 from vlm_rewards.encoders.sources import bundled_folder
-from vlm_rewards.envs import get_task
-from vlm_rewards.envs.captions.grammar import PARAPHRASES
-from vlm_rewards.envs.humanoid import HumanoidConfig
-from vlm_rewards.envs.plugins import file_digest
 from vlm_rewards.evaluation.judging import ALPHAS
 from vlm_rewards.evaluation.landscape import POINTS
 from vlm_rewards.evaluation.states import STATES
 from vlm_rewards.finetuning.config import FROM_SCRATCH
-from vlm_rewards.training import TrainConfig
+from vlm_rewards.tasks.captions import PARAPHRASES
+from vlm_rewards.tasks.humanoid.model import HumanoidConfig
+from vlm_rewards.tasks.registry import file_digest
+from vlm_rewards.tasks.task import get_task
+from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import preset
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.montage import montage, write_png
+from vlm_rewards.media import montage, write_png
 
 GAP = 6
 

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from vlm_rewards.encoders import load_encoder
-from vlm_rewards.encoders.random_weights import write_random_checkpoint
-from vlm_rewards.encoders.sizing import plan_encoder
-from vlm_rewards.envs import get_task
-from vlm_rewards.envs.photographer import draw
-from vlm_rewards.evaluation.ranking import spearman
-from vlm_rewards.rewards import VLMReward
+from vlm_rewards.encoders.loading import load_encoder
+from vlm_rewards.encoders.sizing import plan_encoder, write_random_checkpoint
+from vlm_rewards.evaluation.statistics import spearman
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.tasks.rendering import draw
+from vlm_rewards.tasks.task import get_task
 
 WORKSPACE = 64 * 2**20  # bytes that cuBLAS takes for itself when it is first used
 
@@ -102,7 +101,7 @@ import jax
 import numpy as np
 import torch
 from gymnasium.spaces import Box
-from vlm_rewards.training.algorithm_config import SBXSACConfig
+from vlm_rewards.training.algorithms import SBXSACConfig
 from vlm_rewards.training.learner_size import plan_learner
 
 plan_learner(SBXSACConfig(), Box(-1, 1, (8,), np.float32), Box(-1, 1, (2,), np.float32))

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vlm_rewards.errors import CheckpointError
-from vlm_rewards.state_file import read_state, seconds_to_wait, write_state
+from vlm_rewards.files import read_state, seconds_to_wait, write_state
 
 DTYPES = st.sampled_from([np.float32, np.float64, np.uint8, np.int64, np.uint32, np.bool_, np.float16])
 ARRAYS = DTYPES.flatmap(
@@ -155,7 +155,7 @@ WRITER = """
 import itertools, sys
 from pathlib import Path
 import numpy as np
-from vlm_rewards.state_file import write_state
+from vlm_rewards.files import write_state
 for number in itertools.count():
     write_state(Path(sys.argv[1]), {"number": number, "a": np.full(50_000, number)})
     if number == 0:

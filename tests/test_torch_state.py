@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vlm_rewards.torch_state import (
+from vlm_rewards.training.learner_state import (
     load_optimiser,
     module_arrays,
     module_tensors,

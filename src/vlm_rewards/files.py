@@ -1,11 +1,15 @@
-"""Writing so that a reader, or a crash at any moment, sees the old file or the new one."""
+"""Files that are written whole or not at all: JSON, folders, and a resume state of JSON values and numpy arrays."""
 
 from __future__ import annotations
 
 import json
 import os
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import numpy as np
 
 from vlm_rewards.errors import CheckpointError
 
@@ -54,3 +58,114 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_JSON = "state.json"
+_ARRAY = "__array__"
+_SMALLEST_SHARE = 19
+
+
+def seconds_to_wait(interval: float, duration: float) -> float:
+    """Say how long after one state the next is due.
+
+    Args:
+        interval: Seconds between two states, as wished; 0 is none.
+        duration: Seconds that writing this one took.
+
+    Returns:
+        Seconds: the interval, or where writing is slow so much more that at most 5 % of the time goes there.
+    """
+    return max(interval, _SMALLEST_SHARE * duration) if interval else 0.0
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> int:
+    """Write a state, so that a crash at any moment leaves the old file or the new one.
+
+    Arrays are written one after the other, without a copy of them all.
+
+    Args:
+        path: The file, replaced when the new one is complete and on disk.
+        state: Dictionaries with str keys, lists and JSON values, with numpy arrays of any shape and plain dtype at
+            the leaves.
+
+    Returns:
+        Bytes written.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written; the old file is as it was.
+        TypeError: The state holds something else.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            _write(file, state)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return size
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what `write_state` wrote.
+
+    Raises:
+        CheckpointError: The file is missing, truncated, damaged, or something else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            tree = json.loads(archive.read(_JSON))
+            state = _with_arrays(tree, archive)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise CheckpointError(f"the resume state {str(path)!r} cannot be read: {error}.") from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"the resume state {str(path)!r} must hold an object, got {type(state).__name__}.")
+    return state
+
+
+def _write(file: IO[bytes], state: Mapping[str, Any]) -> None:
+    arrays: dict[str, np.ndarray] = {}
+    tree = _without_arrays(state, (), arrays)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(_JSON, json.dumps(tree))
+        for name, array in arrays.items():
+            with archive.open(name + ".npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _without_arrays(value: Any, path: tuple[str, ...], arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise TypeError(f"the array at {'/'.join(path)} holds objects.")
+        name = "/".join(path)
+        while name in arrays:  # {"a": {"b": ...}} and {"a/b": ...}
+            name += "'"
+        arrays[name] = value
+        return {_ARRAY: name}
+    if isinstance(value, Mapping):
+        return {_key(key, path): _without_arrays(item, (*path, key), arrays) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_arrays(item, (*path, str(index)), arrays) for index, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _key(key: object, path: tuple[str, ...]) -> str:
+    if not isinstance(key, str) or key == _ARRAY:
+        raise TypeError(f"keys must be str and not {_ARRAY!r}, got {key!r} in {'/'.join(path) or 'the state'}.")
+    return key
+
+
+def _with_arrays(value: Any, archive: zipfile.ZipFile) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {_ARRAY}:
+            with archive.open(value[_ARRAY] + ".npy") as member:
+                return np.lib.format.read_array(member, allow_pickle=False)
+        return {key: _with_arrays(item, archive) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_arrays(item, archive) for item in value]
+    return value

@@ -6,11 +6,10 @@ import sys
 
 import numpy as np
 
-from vlm_rewards.labelling import LabelRewards
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.testing import counting_task
-from vlm_rewards.training.algorithm_config import DQNConfig
-from vlm_rewards.training.algorithms import build_algorithm
+from vlm_rewards.collection.callback import LabelRewards
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.testing.counting import counting_task
+from vlm_rewards.training.algorithms import DQNConfig, build_algorithm
 from vlm_rewards.training.runner import ring_slots
 
 SIMULATORS, SIZE, CHUNK = 16, 96, 256

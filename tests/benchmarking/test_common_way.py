@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlm_rewards.benchmarking.common_simulators import build_cartpole, build_humanoid
-from vlm_rewards.benchmarking.common_way import CommonWay, embed_raw, prepare_raw
-from vlm_rewards.benchmarking.our_way import OurWay
-from vlm_rewards.benchmarking.settings import BenchSettings
-from vlm_rewards.benchmarking.workloads import Workload, cartpole, kneeling
-from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
-from vlm_rewards.labelling import LabelledReplayBuffer
-from vlm_rewards.training import preset
+from bench.common_simulators import build_cartpole, build_humanoid
+from bench.common_way import CommonWay, embed_raw, prepare_raw
+from bench.our_way import OurWay
+from bench.settings import BenchSettings
+from bench.workloads import Workload, cartpole, kneeling
+from vlm_rewards.collection.replay_buffer import LabelledReplayBuffer
+from vlm_rewards.encoders.loading import load_encoder
+from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.training.learner_size import learner_size
+from vlm_rewards.training.presets import preset
 
 STEPS, SIMULATORS = 6, 2
 

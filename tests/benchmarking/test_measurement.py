@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from vlm_rewards.benchmarking.measurement import Measurement, paired, repeat
-from vlm_rewards.benchmarking.settings import BenchSettings
+from bench.measurement import Measurement, paired, repeat
+from bench.settings import BenchSettings
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vlm_rewards.benchmarking.memory import PeakMemory
+from bench.memory import PeakMemory
 from vlm_rewards.errors import InvalidInputError
 
 pytestmark = pytest.mark.alone

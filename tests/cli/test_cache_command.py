@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from vlm_rewards.cli import main
-from vlm_rewards.encoders import EmbeddingCache
-from vlm_rewards.testing import FakeEncoder
+from vlm_rewards.encoders.cache import EmbeddingCache
+from vlm_rewards.testing.fakes import FakeEncoder
 
 
 class Named(FakeEncoder):

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from vlm_rewards.cli import main
-from vlm_rewards.envs.cartpole import draw_cartpole
 from vlm_rewards.media import read_frames
+from vlm_rewards.tasks.cartpole import draw_cartpole
 
 GOAL = "pole vertically upright on top of the cart"
 TINY_RUN = [

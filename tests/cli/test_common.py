@@ -13,7 +13,7 @@ from vlm_rewards.cli import common
 from vlm_rewards.cli.common import captioned_for, load_encoder_for
 from vlm_rewards.encoders.loading import trained_on
 from vlm_rewards.encoders.sources import bundled_folder
-from vlm_rewards.envs import get_task
+from vlm_rewards.tasks.task import get_task
 
 
 @pytest.mark.parametrize(

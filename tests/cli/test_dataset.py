@@ -13,9 +13,9 @@ from PIL import Image
 
 from vlm_rewards.cli import main
 from vlm_rewards.cli.dataset import portable_command
-from vlm_rewards.envs import get_task
-from vlm_rewards.envs.humanoid.criteria import MARGINS
 from vlm_rewards.evaluation.states import generated_states, named_policies, open_studio, visited_states
+from vlm_rewards.tasks.humanoid.body import MARGINS
+from vlm_rewards.tasks.task import get_task
 
 POSED = "dataset kneeling --states posed --count 12 --size 32"
 CARTPOLE = "dataset cartpole --count 12 --state-seed 3 --size 32"
@@ -172,7 +172,7 @@ def test_a_data_set_is_not_replaced_without_a_word(capsys: pytest.CaptureFixture
 
 def test_what_the_simulator_cannot_tell_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     Path("point.py").write_text(
-        "from vlm_rewards import register_task\nfrom vlm_rewards.testing import point_task\n"
+        "from vlm_rewards import register_task\nfrom vlm_rewards.testing.point import point_task\n"
         'register_task(point_task("point-that-tells-nothing"), replace=True)\n'
     )
     run("dataset point.py --count 12 --size 32 --out p.npz")

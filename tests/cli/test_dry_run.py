@@ -12,14 +12,15 @@ import pytest
 import torch
 
 from vlm_rewards.cli import dry_run, main
-from vlm_rewards.encoders import load_encoder, sizing
+from vlm_rewards.collection import vec_env as trial
+from vlm_rewards.collection.vec_env import Trial
+from vlm_rewards.encoders import sizing
+from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
-from vlm_rewards.encoders.random_weights import write_random_checkpoint
+from vlm_rewards.encoders.sizing import write_random_checkpoint
 from vlm_rewards.encoders.sources import bundled_folder
-from vlm_rewards.envs import Task
-from vlm_rewards.envs.humanoid.tasks import config_of
-from vlm_rewards.simulation import trial
-from vlm_rewards.simulation.trial import Trial
+from vlm_rewards.tasks.humanoid.tasks import config_of
+from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.plan import plan_training
 from vlm_rewards.training.presets import PAPER_TASKS, PRESETS
 
@@ -29,7 +30,7 @@ SENTENCES = ("--goal", "a pole", "--baseline", "a cart")
 UNDRAWN = """
 import dataclasses
 from vlm_rewards import register_task
-from vlm_rewards.testing import point_task
+from vlm_rewards.testing.point import point_task
 def build(size):
     simulator = point_task().simulator(size)
     simulator.render_mode = None

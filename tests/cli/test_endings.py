@@ -18,8 +18,8 @@ import pytest
 
 import forked_cli
 from vlm_rewards.cli import main
-from vlm_rewards.state_file import read_state
-from vlm_rewards.testing.states import state_differences
+from vlm_rewards.files import read_state
+from vlm_rewards.testing.fakes import state_differences
 
 pytestmark = pytest.mark.alone
 PATIENCE = 5.0
@@ -33,7 +33,7 @@ TASK_FILE = """
 import dataclasses, os, time
 from pathlib import Path
 from vlm_rewards import register_task
-from vlm_rewards.testing import point_task
+from vlm_rewards.testing.point import point_task
 
 MARKER, WHEN, FAILS = Path({marker!r}), {when!r}, {fails!r}
 POINT = point_task("dot")
@@ -69,7 +69,7 @@ TASK = register_task(dataclasses.replace(POINT, simulator=build, goal="the pole 
 INTERRUPTED = {
     "loading the encoder": ("vlm_rewards.encoders.loading:load_parts", 1),
     "asking the task for its actions": ("build", 1),
-    "starting simulators": ("vlm_rewards.simulation.pool:WorkerPool.receive_all", 1),
+    "starting simulators": ("vlm_rewards.collection.pool:WorkerPool.receive_all", 1),
     "collecting": ("step", 1),
     "labelling": ("vlm_rewards.rewards.model:VLMReward.embed", 12),
     "updating": ("stable_baselines3.dqn.dqn:DQN.train", 3),

@@ -10,8 +10,8 @@ import numpy as np
 from rich.console import Console
 
 from vlm_rewards.cli.common import load_held_out
-from vlm_rewards.rewards import VLMReward
-from vlm_rewards.testing import FakeEncoder
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.testing.fakes import FakeEncoder
 from vlm_rewards.training.presets import preset
 
 ENCODER = FakeEncoder()

@@ -12,16 +12,17 @@ import pytest
 from PIL import Image
 
 from vlm_rewards.cli import main
-from vlm_rewards.encoders import load_encoder
+from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.encoders.trainable import build_tiny, save_folder
-from vlm_rewards.envs import get_task
-from vlm_rewards.evaluation import auroc, pearson_distance
+from vlm_rewards.evaluation.epic import pearson_distance
 from vlm_rewards.evaluation.states import named_policies, visited_states
+from vlm_rewards.evaluation.statistics import auroc
 from vlm_rewards.files import write_json
+from vlm_rewards.finetuning import sizes as training
 from vlm_rewards.finetuning.run import settings_of
-from vlm_rewards.rewards import goal_baseline_reward
-from vlm_rewards.scaling import training
+from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
+from vlm_rewards.tasks.task import get_task
 
 GOAL = "a car at the peak of the mountain, next to the yellow flag"
 

@@ -21,7 +21,7 @@ SENTENCES = "--goal red --baseline any"
 POINT = """
 import dataclasses
 from vlm_rewards import register_task
-from vlm_rewards.testing import point_task
+from vlm_rewards.testing.point import point_task
 TASK = register_task(point_task("point-in-a-file"{}), replace=True)
 """
 BROKEN = (

@@ -20,9 +20,9 @@ import torch
 
 from offline_datasets import COUNTING, Recorder
 from vlm_rewards.cli import main
+from vlm_rewards.files import read_state
 from vlm_rewards.media import read_frames
-from vlm_rewards.state_file import read_state
-from vlm_rewards.testing.states import state_differences
+from vlm_rewards.testing.fakes import state_differences
 
 SMALL = (
     "--steps 600 --n-envs 3 --n-workers 1 --standardise 150 --learning-starts 150 --train-freq 10 --gradient-steps 4"
@@ -31,7 +31,7 @@ SMALL += " --net-arch 16 --snapshots 2 --selection-episodes 2 --evaluation-episo
 TASK_FILE = """
 import dataclasses
 from vlm_rewards import register_task
-from vlm_rewards.testing import point_task
+from vlm_rewards.testing.point import point_task
 TASK = register_task(dataclasses.replace(point_task("dot"), goal="the pole is upright"), replace=True)
 """
 SENTENCES = ("--goal", "the pole is upright", "--baseline", "a pole")

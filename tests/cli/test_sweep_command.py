@@ -23,7 +23,7 @@ SMALL += " --chunk-frames 30 --device cpu --no-video"
 TASK_FILE = """
 import dataclasses
 from vlm_rewards import register_task
-from vlm_rewards.testing import point_task
+from vlm_rewards.testing.point import point_task
 TASK = register_task(dataclasses.replace(point_task("dot"), goal="the pole is upright"), replace=True)
 """
 BREAKS = """

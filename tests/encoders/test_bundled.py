@@ -9,19 +9,22 @@ import numpy as np
 import open_clip
 import pytest
 
-from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
+from vlm_rewards.encoders.loading import load_encoder
+from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.encoders.sources import bundled_folder
-from vlm_rewards.envs import draw_cartpole, draw_mountain_car, get_task
-from vlm_rewards.envs.humanoid.generator import judge_all
-from vlm_rewards.envs.humanoid.model import VELOCITIES, shared_model
-from vlm_rewards.envs.humanoid.poses import draw_pose, family_of
-from vlm_rewards.envs.humanoid.tasks import GOALS
-from vlm_rewards.evaluation import auroc
-from vlm_rewards.finetuning import FinetuneConfig
+from vlm_rewards.evaluation.statistics import auroc
 from vlm_rewards.finetuning.card import model_card
+from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.finetuning.dataset import draw_states
 from vlm_rewards.finetuning.run import command_line, settings_of
-from vlm_rewards.rewards import goal_baseline_reward
+from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
+from vlm_rewards.tasks.cartpole import draw_cartpole
+from vlm_rewards.tasks.humanoid.model import VELOCITIES, shared_model
+from vlm_rewards.tasks.humanoid.poses import draw_pose, family_of
+from vlm_rewards.tasks.humanoid.states import judge_all
+from vlm_rewards.tasks.humanoid.tasks import GOALS
+from vlm_rewards.tasks.mountain_car import draw_mountain_car
+from vlm_rewards.tasks.task import get_task
 
 ALPHAS = (0.0, 0.5, 1.0)
 

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlm_rewards.encoders import EmbeddingCache
-from vlm_rewards.encoders.cache import DEFAULT_BYTES, default_folder, encoder_key
+from vlm_rewards.encoders.cache import DEFAULT_BYTES, EmbeddingCache, default_folder, encoder_key
 from vlm_rewards.errors import CacheError, InvalidInputError
-from vlm_rewards.testing import FakeEncoder
+from vlm_rewards.testing.fakes import FakeEncoder
 
 
 class Digested(FakeEncoder):
@@ -43,7 +42,7 @@ class Digested(FakeEncoder):
 WRITER = """
 import sys
 from test_cache import Digested, pictures
-from vlm_rewards.encoders import EmbeddingCache
+from vlm_rewards.encoders.cache import EmbeddingCache
 
 folder, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 cache, encoder = EmbeddingCache(folder), Digested()

@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from vlm_rewards.encoders.folding import fold_batch_norms
+from vlm_rewards.encoders.openclip import fold_batch_norms
 
 
 def randomise(model):

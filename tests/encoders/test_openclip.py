@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
-from vlm_rewards.encoders.openclip import resolve_batch_size, resolve_device, resolve_dtype
+from vlm_rewards.encoders.loading import load_encoder
+from vlm_rewards.encoders.openclip import OpenCLIPEncoder, resolve_batch_size, resolve_device, resolve_dtype
 from vlm_rewards.errors import CheckpointError, InvalidInputError, VLMRewardsError
 
 

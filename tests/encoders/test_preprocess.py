@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from vlm_rewards.encoders.preprocess import Preprocessing
+from vlm_rewards.encoders.openclip import Preprocessing
 from vlm_rewards.errors import CheckpointError
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)

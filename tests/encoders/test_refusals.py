@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vlm_rewards.encoders import load_encoder
+from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import (
     CheckpointError,
     InvalidInputError,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from open_clip import SimpleTokenizer
 from open_clip.tokenizer import HFTokenizer, SigLipTokenizer
 
-from vlm_rewards.encoders.tokens import PromptTokenizer
+from vlm_rewards.encoders.openclip import PromptTokenizer
 from vlm_rewards.errors import InvalidInputError
 
 WORDS = ["a", "the", "red", "robot", "standing", "up", "pole", "cart", "car", "on", "of", "top"]

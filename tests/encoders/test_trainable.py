@@ -10,7 +10,7 @@ import open_clip
 import pytest
 import torch
 
-from vlm_rewards.encoders import load_encoder
+from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.trainable import (
     KnownTokens,
     TrainableModel,

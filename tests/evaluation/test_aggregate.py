@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation.aggregate import (
+from vlm_rewards.evaluation.statistics import (
     interquartile_mean,
     probability_of_improvement,
     stratified_bootstrap_interval,

@@ -16,17 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_rewards.encoders import EmbeddingCache, ImageTextEncoder, load_encoder
-from vlm_rewards.envs import get_task
-from vlm_rewards.envs.captions import CartPoleCaptioner
+from vlm_rewards.encoders.base import ImageTextEncoder
+from vlm_rewards.encoders.cache import EmbeddingCache
+from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation import auroc, label_distance, pearson_distance, spearman
+from vlm_rewards.evaluation.epic import label_distance, pearson_distance
 from vlm_rewards.evaluation.judging import ALPHAS, Judged, PromptPair, judge, prompt_pairs
-from vlm_rewards.evaluation.ranking import ranked
-from vlm_rewards.evaluation.resampling import PearsonBootstrap
 from vlm_rewards.evaluation.states import STATES, StateSet, named_policies, visited_states
-from vlm_rewards.rewards import goal_baseline_reward
-from vlm_rewards.testing import FakeEncoder
+from vlm_rewards.evaluation.statistics import PearsonBootstrap, auroc, ranked, spearman
+from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
+from vlm_rewards.tasks.cartpole_captions import CartPoleCaptioner
+from vlm_rewards.tasks.task import get_task
+from vlm_rewards.testing.fakes import FakeEncoder
 
 PROMPTS = prompt_pairs(["a red wall", "a white wall", "night"], ["a wall", "a picture"])
 FEW = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3), st.booleans()), min_size=4, max_size=12)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vlm_rewards.encoders import load_encoder
-from vlm_rewards.envs import draw_cartpole, get_task
-from vlm_rewards.envs.state_access import StateSpace
+from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.evaluation.judging import ALPHAS
 from vlm_rewards.evaluation.landscape import POINTS, Landscape, landscape, line_along, line_between
 from vlm_rewards.evaluation.states import open_studio
-from vlm_rewards.rewards import goal_baseline_reward
-from vlm_rewards.testing import FakeEncoder
+from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
+from vlm_rewards.tasks.cartpole import draw_cartpole
+from vlm_rewards.tasks.state_access import StateSpace
+from vlm_rewards.tasks.task import get_task
+from vlm_rewards.testing.fakes import FakeEncoder
 
 SPACE = StateSpace(
     ("x", "v", "angle"),

@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_rewards.envs import get_task
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation.pictures import check_new, pictured_states, read_labels, write_states
-from vlm_rewards.evaluation.states import StateSet, uniform_states
+from vlm_rewards.evaluation.states import (
+    StateSet,
+    check_new,
+    pictured_states,
+    read_labels,
+    uniform_states,
+    write_states,
+)
+from vlm_rewards.tasks.task import get_task
 
 
 def grey(count: int, *, names: tuple[str, ...] = ()) -> StateSet:

@@ -8,10 +8,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from vlm_rewards.envs import get_task
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
-from vlm_rewards.evaluation.policies import BASELINES, baseline_policy
-from vlm_rewards.testing import counting_task
+from vlm_rewards.evaluation.rollouts import BASELINES, baseline_policy
+from vlm_rewards.tasks.task import get_task
+from vlm_rewards.testing.counting import counting_task
 
 TASK = counting_task()
 SPACES = [

@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 from typecheck import unchecked
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation import (
-    auroc,
-    average_precision,
-    bootstrapped,
-    kendall,
-    label_distance,
-    pearson_distance,
-    spearman,
-)
+from vlm_rewards.evaluation.epic import label_distance, pearson_distance
+from vlm_rewards.evaluation.statistics import auroc, average_precision, bootstrapped, kendall, spearman
 
 FEW = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3), st.booleans()), min_size=4, max_size=12)
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation import bootstrapped, label_distance, pearson_distance, resampling
-from vlm_rewards.evaluation.resampling import PearsonBootstrap
+from vlm_rewards.evaluation import statistics as resampling
+from vlm_rewards.evaluation.epic import label_distance, pearson_distance
+from vlm_rewards.evaluation.statistics import PearsonBootstrap, bootstrapped
 
 ALONE = np.arange
 

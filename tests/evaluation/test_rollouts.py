@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from vlm_rewards.envs import make_task_env
+from vlm_rewards.collection.episodes import EpisodeSummary
 from vlm_rewards.errors import InvalidInputError, LabellerError
-from vlm_rewards.evaluation import Evaluation, PolicyEvaluator, rollout_frames, wilson_interval
-from vlm_rewards.labelling.episodes import EpisodeSummary
-from vlm_rewards.simulation.seeding import episode_seed
-from vlm_rewards.testing import DelayedReward, counting_label, counting_reward, counting_task
+from vlm_rewards.evaluation.rollouts import Evaluation, PolicyEvaluator, rollout_frames
+from vlm_rewards.evaluation.statistics import wilson_interval
+from vlm_rewards.seeding import episode_seed
+from vlm_rewards.tasks.task import make_task_env
+from vlm_rewards.testing.counting import DelayedReward, counting_label, counting_reward, counting_task
 
 TASK = counting_task(lengths=(1, 12), horizon=10)
 

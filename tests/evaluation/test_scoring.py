@@ -17,7 +17,7 @@ from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation import scoring
 from vlm_rewards.evaluation.scoring import Score, frames_per_second, score_paths, scores_to_csv, scores_to_json
 from vlm_rewards.reporting.videos import write_video
-from vlm_rewards.rewards import VLMReward
+from vlm_rewards.rewards.model import VLMReward
 
 
 class BrightnessEncoder:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from vlm_rewards.envs import EnvironmentConfig, Task, draw_cartpole, environment_task, get_task
-from vlm_rewards.envs.humanoid.criteria import MARGINS
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.evaluation.states import (
@@ -22,8 +21,12 @@ from vlm_rewards.evaluation.states import (
     uniform_states,
     visited_states,
 )
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.testing import counting_task, point_task
+from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
+from vlm_rewards.tasks.cartpole import draw_cartpole
+from vlm_rewards.tasks.humanoid.body import MARGINS
+from vlm_rewards.tasks.task import Task, get_task
+from vlm_rewards.testing.counting import counting_task
+from vlm_rewards.testing.point import point_task
 
 CARTPOLE = get_task("cartpole")
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from vlm_rewards.finetuning import FinetuneConfig, card, trainer
+from vlm_rewards.finetuning import card, trainer
+from vlm_rewards.finetuning.config import FinetuneConfig
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.finetuning import FinetuneConfig, config
+from vlm_rewards.finetuning import config
+from vlm_rewards.finetuning.config import FinetuneConfig
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_rewards.envs import get_task, register_task
-from vlm_rewards.envs import tasks as registry
-from vlm_rewards.envs.captions import CartPoleCaptioner
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.evaluation.states import open_studio
 from vlm_rewards.finetuning.dataset import CaptionedStates, Jitter, captioned_tasks
+from vlm_rewards.tasks import task as registry
+from vlm_rewards.tasks.cartpole_captions import CartPoleCaptioner
+from vlm_rewards.tasks.task import get_task, register_task
 
 
 def test_pictures_belong_to_their_states():

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError
-from vlm_rewards.finetuning import FinetuneConfig, resume, run_finetune
-from vlm_rewards.finetuning.resume import STATE
-from vlm_rewards.finetuning.run import RECORD
-from vlm_rewards.finetuning.trainer import Trainer
+from vlm_rewards.finetuning import trainer as resume
+from vlm_rewards.finetuning.config import FinetuneConfig
+from vlm_rewards.finetuning.run import RECORD, run_finetune
+from vlm_rewards.finetuning.trainer import STATE, Trainer
 
 Quick = Callable[..., FinetuneConfig]
 WEIGHTS = "open_clip_model.safetensors"

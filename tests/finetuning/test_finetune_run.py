@@ -11,14 +11,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from vlm_rewards.encoders import load_encoder
-from vlm_rewards.envs import get_task
-from vlm_rewards.envs.captions import PAPER_PROMPTS
+from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.finetuning import FinetuneConfig, run_finetune
 from vlm_rewards.finetuning.card import model_card
-from vlm_rewards.finetuning.landscape import landscape
-from vlm_rewards.finetuning.run import CARD, RECORD, command_line
+from vlm_rewards.finetuning.config import FinetuneConfig
+from vlm_rewards.finetuning.run import CARD, RECORD, command_line, landscape, run_finetune
+from vlm_rewards.tasks.captions import PAPER_PROMPTS
+from vlm_rewards.tasks.task import get_task
 
 Quick = Callable[..., FinetuneConfig]
 

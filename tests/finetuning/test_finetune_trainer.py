@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from vlm_rewards.encoders.trainable import TrainableModel, build_tiny, freeze
-from vlm_rewards.envs import get_task
-from vlm_rewards.finetuning import FinetuneConfig
+from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.finetuning.dataset import CaptionedStates
 from vlm_rewards.finetuning.trainer import Trainer, learning_rate, split_parameters
+from vlm_rewards.tasks.task import get_task
 
 Quick = Callable[..., FinetuneConfig]
 

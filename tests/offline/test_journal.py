@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.offline.journal import Journal
+from vlm_rewards.offline.files import Journal
 
 LENGTHS = (3, 0, 5, 1)
 

@@ -10,7 +10,7 @@ import pytest
 
 from offline_datasets import Reward, options
 from offline_lerobot import CAMERA, LeRobotMaker, right_values
-from vlm_rewards.offline import relabel
+from vlm_rewards.offline.relabelling import relabel
 
 pq = pytest.importorskip("pyarrow.parquet")
 

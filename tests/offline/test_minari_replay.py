@@ -16,7 +16,7 @@ import pytest
 
 from offline_datasets import Recorder, Reward, options, right_rewards
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.offline import relabel
+from vlm_rewards.offline.relabelling import relabel
 
 minari = pytest.importorskip("minari")
 h5py = pytest.importorskip("h5py")
@@ -190,7 +190,7 @@ def test_drawing_with_mujoco_leaves_the_process_able_to_train(tmp_path: Path) ->
         """
 import gymnasium as gym, minari, numpy as np, torch, warnings
 from minari.data_collector.episode_buffer import EpisodeBuffer
-from vlm_rewards.offline import RelabelOptions, relabel
+from vlm_rewards.offline.dataset import RelabelOptions; from vlm_rewards.offline.relabelling import relabel
 from offline_datasets import Reward, brightness
 warnings.simplefilter("ignore")
 env = gym.make("InvertedPendulum-v5")

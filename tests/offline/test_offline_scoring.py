@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_rewards.errors import InvalidInputError, LabellerError
-from vlm_rewards.offline.scoring import score_episodes
+from vlm_rewards.offline.dataset import score_episodes
 
 
 def frames_of(episode: int, count: int) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_rewards.offline.summary import RewardStatistics
+from vlm_rewards.offline.relabelling import RewardStatistics
 
 PARTS = st.lists(st.lists(st.floats(-100, 100, width=32), max_size=6), min_size=1, max_size=6)
 

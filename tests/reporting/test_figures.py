@@ -12,7 +12,8 @@ from PIL import Image
 
 from saved_figures import saved_by
 from vlm_rewards.errors import CheckpointError, InvalidInputError
-from vlm_rewards.reporting.figures import curves, plot_learning_curve, plot_video_rewards
+from vlm_rewards.reporting.figures import curves
+from vlm_rewards.reporting.figures.curves import plot_learning_curve, plot_video_rewards
 
 METRICS = """step,wall_seconds,episodes,vlm_return_mean,vlm_return_std,true_return_mean,success_rate,updates,loss
 100,1.0,0,,,,,0,

@@ -14,26 +14,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards import (
-    CameraReward,
-    ContrastReward,
-    DemonstrationReward,
-    EmbeddingReward,
-    FormInputs,
-    GoalPictureReward,
-    PotentialShaping,
-    RewardConfig,
-    SoftmaxReward,
-    StateReward,
-    VLMReward,
-    WeightedSum,
-    build_reward,
-    goal_baseline_reward,
-    list_forms,
-    register_form,
-    registry,
-)
-from vlm_rewards.testing import FakeEncoder
+from vlm_rewards.rewards import registry
+from vlm_rewards.rewards.base import EmbeddingReward, StateReward
+from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.config import RewardConfig, build_reward
+from vlm_rewards.rewards.contrast import ContrastReward
+from vlm_rewards.rewards.demonstration import DemonstrationReward
+from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
+from vlm_rewards.rewards.goal_pictures import GoalPictureReward
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.rewards.registry import FormInputs, list_forms, register_form
+from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.softmax import SoftmaxReward
+from vlm_rewards.rewards.weighted import WeightedSum
+from vlm_rewards.testing.fakes import FakeEncoder
 
 ENCODER = FakeEncoder(embedding_dim=8, image_size=32)
 

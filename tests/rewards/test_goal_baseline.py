@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards import goal_baseline_reward, goal_reward, mean_prompt
+from vlm_rewards.rewards.goal_baseline import goal_baseline_reward, goal_reward, mean_prompt
 
 ALPHAS = st.floats(0.0, 1.0)
 SEEDS = st.integers(0, 2**32 - 1)

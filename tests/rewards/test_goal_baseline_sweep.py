@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards import goal_baseline_reward, goal_baseline_sweep
+from vlm_rewards.rewards.goal_baseline import goal_baseline_reward, goal_baseline_sweep
 
 ALPHAS = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12)
 DTYPES = st.sampled_from([np.float16, np.float32, np.float64])

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards import VLMReward, goal_baseline_reward, goal_reward, mean_prompt
-from vlm_rewards.testing import FakeEncoder
+from vlm_rewards.rewards.goal_baseline import goal_baseline_reward, goal_reward, mean_prompt
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.testing.fakes import FakeEncoder
 
 
 class PlaneEncoder:

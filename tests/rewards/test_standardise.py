@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards import Standardiser
+from vlm_rewards.rewards.standardise import Standardiser
 
 REWARDS = st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=50).filter(lambda v: np.std(v) > 1e-3)
 

@@ -11,19 +11,10 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_rewards.envs import make_task_env
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.testing import (
-    CountingEnv,
-    DelayedReward,
-    PointEnv,
-    brightness_reward,
-    counting_label,
-    counting_reward,
-    counting_task,
-    darkness_reward,
-    point_task,
-)
+from vlm_rewards.tasks.task import make_task_env
+from vlm_rewards.testing.counting import CountingEnv, DelayedReward, counting_label, counting_reward, counting_task
+from vlm_rewards.testing.point import PointEnv, brightness_reward, darkness_reward, point_task
 
 
 @given(st.integers(0, 4095), st.integers(0, 4095))

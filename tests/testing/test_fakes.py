@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.testing import FakeEncoder
+from vlm_rewards.testing.fakes import FakeEncoder
 
 
 @given(n=st.integers(1, 6), height=st.integers(1, 9), width=st.integers(1, 9), dim=st.integers(2, 20))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vlm_rewards.envs import register_task, tasks
-from vlm_rewards.rewards import VLMReward
-from vlm_rewards.testing import FakeEncoder, counting_task, point_task
-from vlm_rewards.training import DQNConfig, SACConfig, TrainConfig
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.tasks import task as tasks
+from vlm_rewards.tasks.task import register_task
+from vlm_rewards.testing.counting import counting_task
+from vlm_rewards.testing.fakes import FakeEncoder
+from vlm_rewards.testing.point import point_task
+from vlm_rewards.training.algorithms import DQNConfig, SACConfig
+from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.presets import preset
+from vlm_rewards.training.sweep_plan import SWEPT, PlannedRun, SweepPlan, SweepRequest, make_plan
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "dqn": {"target_update_interval": 8},
@@ -57,3 +66,41 @@ def make_config() -> Callable[..., TrainConfig]:
 def reward() -> VLMReward:
     """Means nothing, but is one."""
     return VLMReward(FakeEncoder(image_size=32), goal="a white wall", baseline="a wall")
+
+
+Finish = Callable[..., None]
+
+
+def configure(arguments: list[str]) -> TrainConfig:
+    """``TASK --name=value ...`` to settings, by hand."""
+    given = dict(argument.removeprefix("--").split("=", 1) for argument in arguments[1:])
+    config = preset(arguments[0], given.pop("preset", "cpu"), given.pop("algo", None))
+    kinds = {**SWEPT, "steps": int}
+    return dataclasses.replace(config, **{name: kinds[name](value) for name, value in given.items()})
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Callable[..., SweepPlan]:
+    def plan(task: str = "cartpole", **fields: Any) -> SweepPlan:
+        return make_plan(SweepRequest(task=task, **fields), tmp_path / "sweep", configure)
+
+    return plan
+
+
+@pytest.fixture
+def finish() -> Finish:
+    def write(plan: SweepPlan, run: PlannedRun, success: float | None, true: float = 100.0, vlm: float = 50.0) -> None:
+        """Leave the files of a complete run."""
+        folder = plan.folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(run.config.to_dict()))
+        record = {
+            "criterion": None if success is None else "it stands",
+            "encoder": {"name": "bundled", "in_domain": True, "weights_sha256": "0123456789abcdef"},
+            "commit": "abc",
+            "seconds": {"training": 12.3},
+            "evaluation": {"success_rate": success, "true_return": true, "vlm_return": vlm},
+        }
+        (folder / "record.json").write_text(json.dumps(record))
+
+    return write

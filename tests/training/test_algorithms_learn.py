@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from every_algorithm import with_slow_ones
-from vlm_rewards.labelling import LabelRewards
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.testing import brightness_reward, darkness_reward, point_task
-from vlm_rewards.training.algorithm_config import ALGORITHMS
-from vlm_rewards.training.algorithms import build_algorithm
+from vlm_rewards.collection.callback import LabelRewards
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.testing.point import brightness_reward, darkness_reward, point_task
+from vlm_rewards.training.algorithms import ALGORITHMS, build_algorithm
 
 OFF_POLICY = {
     "learning_starts": 100,

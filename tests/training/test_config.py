@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_rewards.envs import get_task, list_tasks
-from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
-from vlm_rewards.envs.humanoid.tasks import GOALS, config_of, configured
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
-from vlm_rewards.training import DQNConfig, SACConfig, TrainConfig, preset
-from vlm_rewards.training.algorithm_config import SBXSACConfig
-from vlm_rewards.training.config import update_budget
-from vlm_rewards.training.tasks import file_preset, task_of
+from vlm_rewards.tasks.humanoid.model import HumanoidConfig
+from vlm_rewards.tasks.humanoid.tasks import GOALS, config_of, configured
+from vlm_rewards.tasks.task import get_task, list_tasks
+from vlm_rewards.training.algorithms import DQNConfig, SACConfig, SBXSACConfig
+from vlm_rewards.training.config import TrainConfig, update_budget
+from vlm_rewards.training.presets import file_preset, preset, task_of
 
 Make = Callable[..., TrainConfig]
 

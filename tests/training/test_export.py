@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from every_algorithm import CASES, tiny, with_slow_ones
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
 from vlm_rewards.errors import InvalidInputError, MissingExtraError, UnknownNameError
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.testing import point_task
+from vlm_rewards.testing.point import point_task
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.export import export_policy
 
@@ -107,9 +107,9 @@ def test_jax_has_the_zip_alone(case: str, venvs: dict[str, PhotographedVecEnv], 
 
 WRITES = """
 import pathlib, sys
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.testing import point_task
-from vlm_rewards.training import DQNConfig
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.testing.point import point_task
+from vlm_rewards.training.algorithms import DQNConfig
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.export import export_policy
 venv = PhotographedVecEnv(point_task(), 1, image_size=32, n_workers=1, slots=2)

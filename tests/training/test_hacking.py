@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.training.hacking import PATIENCE, WINDOW, HackingDetector, compare, window_of
+from vlm_rewards.training.watch import PATIENCE, WINDOW, HackingDetector, compare, window_of
 
 Pairs = list[tuple[float, float]]
 SEEDS = st.integers(0, 2**32 - 1)

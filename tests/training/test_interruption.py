@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from vlm_rewards.training import interruption
-from vlm_rewards.training.interruption import Interruption
+from vlm_rewards.training import checkpoints as interruption
+from vlm_rewards.training.checkpoints import Interruption
 
 
 def press() -> None:

@@ -18,26 +18,23 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from every_algorithm import CASES, COMMON, CountingStateReward, judge, tiny, with_slow_ones
-from vlm_rewards.envs import get_task
+from vlm_rewards.collection.replay_buffer import LabelledReplayBuffer, bytes_of, replay_row, rollout_row
+from vlm_rewards.collection.vec_env import PhotographedVecEnv, Trial, try_simulator
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator, plan_rollouts
-from vlm_rewards.labelling import LabelledReplayBuffer
-from vlm_rewards.labelling.memory import bytes_of, replay_row, rollout_row
+from vlm_rewards.files import read_state
 from vlm_rewards.rewards.config import RewardConfig
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.simulation.trial import Trial, try_simulator
-from vlm_rewards.state_file import read_state
-from vlm_rewards.testing import point_task
-from vlm_rewards.training import TrainConfig, train
+from vlm_rewards.tasks.task import get_task
+from vlm_rewards.testing.point import point_task
 from vlm_rewards.training import plan as plan_module
 from vlm_rewards.training.algorithms import build_algorithm
+from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.learner_size import learner_size, plan_learner
 from vlm_rewards.training.paper import compare_with_paper
 from vlm_rewards.training.plan import TrainingPlan, plan_training
-from vlm_rewards.training.presets import PAPER_TASKS, preset
-from vlm_rewards.training.runner import _environment
-from vlm_rewards.training.snapshots import find_snapshot
-from vlm_rewards.training.tasks import task_of
+from vlm_rewards.training.presets import PAPER_TASKS, preset, task_of
+from vlm_rewards.training.run_folder import find_snapshot
+from vlm_rewards.training.runner import _environment, train
 
 Make = Callable[..., TrainConfig]
 UNBOUNDED = gym.spaces.Box(-np.inf, np.inf, (348,), np.float64)
@@ -122,7 +119,7 @@ def test_an_evaluation_does_what_its_plan_says(episodes: int) -> None:
 
 @pytest.mark.parametrize("shaping", [False, True])
 def test_frames_in_flight_are_those_of_the_runs_own_simulators(make_config: Make, shaping: bool) -> None:
-    from vlm_rewards.rewards import PotentialShaping
+    from vlm_rewards.rewards.shaping import PotentialShaping
 
     config = make_config(n_envs=3, chunk_frames=25, reward=RewardConfig(shaping=shaping))
     planned = plan(config)

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, LabellerError, RunFolderError
-from vlm_rewards.rewards import VLMReward
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.state_file import read_state, write_state
-from vlm_rewards.testing import FakeEncoder
-from vlm_rewards.testing.states import state_differences
-from vlm_rewards.training import TrainConfig, identity, train
+from vlm_rewards.files import read_state, write_state
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.testing.fakes import FakeEncoder, state_differences
+from vlm_rewards.training import checkpoints as identity
+from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.runner import train
 
 Make = Callable[..., TrainConfig]
 WALL_TIME = {"wall_seconds", "steps_per_second"}
@@ -211,8 +212,8 @@ def test_another_task_or_setting_is_refused(
 def test_a_task_that_has_changed_is_refused(
     stopped: tuple[TrainConfig, RunFolder], reward: VLMReward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vlm_rewards.envs import register_task
-    from vlm_rewards.testing import counting_task
+    from vlm_rewards.tasks.task import register_task
+    from vlm_rewards.testing.counting import counting_task
 
     register_task(counting_task("counting-dqn", horizon=5), replace=True)
     refused(stopped, reward, "the task is not that of the run: horizon was 8, is 5. The task has changed")

@@ -12,7 +12,7 @@ import pytest
 from vlm_rewards import files
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.files import write_atomically
-from vlm_rewards.training import TrainConfig
+from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
 
 Make = Callable[..., TrainConfig]

@@ -21,12 +21,12 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vlm_rewards.errors import InvalidInputError, LabellerError
-from vlm_rewards.rewards import VLMReward
-from vlm_rewards.simulation.seeding import derive_seed
-from vlm_rewards.testing import FakeEncoder
-from vlm_rewards.training import TrainConfig, train
-from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.snapshots import best_snapshot
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.seeding import derive_seed
+from vlm_rewards.testing.fakes import FakeEncoder
+from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.run_folder import RunFolder, best_snapshot
+from vlm_rewards.training.runner import train
 
 Make = Callable[..., TrainConfig]
 WALL_TIME = {"wall_seconds", "steps_per_second"}
@@ -174,7 +174,7 @@ class Interrupting(VLMReward):
 def test_ctrl_c_ends_with_a_snapshot(
     make_config: Make, tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vlm_rewards.training.interruption._LAST_WORDS_SECONDS", 100.0)  # on a busy machine
+    monkeypatch.setattr("vlm_rewards.training.checkpoints._LAST_WORDS_SECONDS", 100.0)  # on a busy machine
     outcome = train(make_config(steps=5_000, snapshots=1), tmp_path, Interrupting(calls), FakeEvaluate())
     assert outcome.interrupted
     assert outcome.record["interrupted"] is True

@@ -12,13 +12,15 @@ import pytest
 from stable_baselines3 import PPO
 
 from every_algorithm import CountingStateReward, judge, tiny
-from vlm_rewards.envs import Task, register_task
 from vlm_rewards.errors import LabellerError
-from vlm_rewards.rewards import CameraReward, PotentialShaping, shaped
-from vlm_rewards.state_file import read_state
-from vlm_rewards.testing import CountingEnv, counting_label, counting_task
-from vlm_rewards.testing.states import state_differences
-from vlm_rewards.training import TrainConfig, train
+from vlm_rewards.files import read_state
+from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.shaping import PotentialShaping, shaped
+from vlm_rewards.tasks.task import Task, register_task
+from vlm_rewards.testing.counting import CountingEnv, counting_label, counting_task
+from vlm_rewards.testing.fakes import state_differences
+from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.runner import train
 
 GAMMA = 0.75  # of no algorithm here: whoever used the learner's would be found out
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vlm_rewards.envs import get_task
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.testing import point_task
-from vlm_rewards.training import TrainConfig
+from vlm_rewards.tasks.task import get_task
+from vlm_rewards.testing.point import point_task
 from vlm_rewards.training.algorithms import build_algorithm
-from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.snapshots import (
+from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.run_folder import (
+    RunFolder,
     Snapshot,
     best_snapshot,
     load_policy,

@@ -17,18 +17,18 @@ from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vlm_rewards.envs import Task, register_task
+from vlm_rewards.collection.witness import Sighting
 from vlm_rewards.errors import InvalidInputError, LabellerError
-from vlm_rewards.labelling.witness import Sighting
-from vlm_rewards.rewards import VLMReward
+from vlm_rewards.files import read_state
 from vlm_rewards.rewards.base import EmbeddingReward
-from vlm_rewards.state_file import read_state
-from vlm_rewards.testing import FakeEncoder, PointEnv, brightness_reward, point_task
-from vlm_rewards.testing.scripted import run_script
-from vlm_rewards.testing.states import state_differences
-from vlm_rewards.training import DQNConfig, TrainConfig, train
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.tasks.task import Task, register_task
+from vlm_rewards.testing.fakes import FakeEncoder, run_script, state_differences
+from vlm_rewards.testing.point import PointEnv, brightness_reward, point_task
+from vlm_rewards.training.algorithms import DQNConfig
+from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.runner import _check_held_out
+from vlm_rewards.training.runner import _check_held_out, train
 from vlm_rewards.training.watch import _telling, watched_against
 
 Make = Callable[..., TrainConfig]
@@ -247,7 +247,7 @@ class Turning(There):
 
 @pytest.mark.slow
 def test_a_resumed_run_raises_the_same_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vlm_rewards.testing import scripted
+    from vlm_rewards.testing import fakes as scripted
 
     config = settings()
     whole = run_script(Turning(), config, tmp_path / "whole", Brightness(loophole=True), HORIZON)["watch"]

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from vlm_rewards import __version__
-from vlm_rewards.envs.headless import configure_headless
 from vlm_rewards.errors import VLMRewardsError, unknown_name
+from vlm_rewards.tasks.rendering import configure_headless
 
 _VERBS = {
     "train": "train an agent on a task from its sentence",
@@ -26,7 +26,6 @@ _VERBS = {
     "relabel": "write VLM rewards into a recorded data set",
     "finetune": "train an encoder on captioned pictures of simulators",
     "tasks": "list the tasks",
-    "bench": "measure how fast each stage is here, beside the common way",
     "report": "turn runs into one page: tables, curves, videos, settings, commands",
 }
 

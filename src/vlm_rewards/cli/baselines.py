@@ -13,13 +13,12 @@ from rich.console import Console
 from vlm_rewards.cli.common import captioned_for, command_line, load_reward, print_evaluation
 from vlm_rewards.cli.task_choice import read_about_task
 from vlm_rewards.errors import check_count
-from vlm_rewards.evaluation.policies import BASELINES, baseline_policy
-from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator
+from vlm_rewards.evaluation.rollouts import BASELINES, SIMULATORS, PolicyEvaluator, baseline_policy
 from vlm_rewards.files import write_atomically
 from vlm_rewards.provenance import provenance
-from vlm_rewards.simulation.seeding import derive_seed
+from vlm_rewards.seeding import derive_seed
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.tasks import task_of
+from vlm_rewards.training.presets import task_of
 
 
 @dataclass(frozen=True)

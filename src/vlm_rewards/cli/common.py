@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vlm_rewards.encoders import OpenCLIPEncoder, load_encoder
-from vlm_rewards.encoders.loading import trained_on
-from vlm_rewards.envs import Task, get_task, list_tasks
+from vlm_rewards.encoders.loading import load_encoder, trained_on
+from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.rewards.config import build_reward
 from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.tasks.task import Task, get_task, list_tasks
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.tasks import task_of
+from vlm_rewards.training.presets import task_of
 from vlm_rewards.training.watch import watched_against
 
 IN_DOMAIN_NOTE = (

@@ -18,15 +18,15 @@ from rich.table import Table
 from vlm_rewards.cli.common import say
 from vlm_rewards.cli.state_choice import StateOptions, states_of
 from vlm_rewards.cli.task_choice import AboutTask, read_about_task
-from vlm_rewards.envs.canvas import check_size
-from vlm_rewards.envs.state_access import StateSpace
-from vlm_rewards.envs.tasks import Task
 from vlm_rewards.errors import InvalidInputError, RunFolderError, check_prompt
 from vlm_rewards.evaluation.dataset import FACTS, StateDataset, write_folder, write_npz
 from vlm_rewards.evaluation.states import open_studio
 from vlm_rewards.files import read_json
 from vlm_rewards.offline.files import check_writable, put_folder
 from vlm_rewards.provenance import provenance
+from vlm_rewards.tasks.canvas import check_size
+from vlm_rewards.tasks.state_access import StateSpace
+from vlm_rewards.tasks.task import Task
 
 KIND = "dataset"
 """``kind`` of the facts that a data set carries."""

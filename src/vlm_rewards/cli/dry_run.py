@@ -15,10 +15,10 @@ from vlm_rewards.cli.common import say
 from vlm_rewards.encoders.sizing import PlannedEncoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.rollouts import plan_rollouts
-from vlm_rewards.training.algorithm_config import PPOConfig
+from vlm_rewards.training.algorithms import PPOConfig
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.plan import ASSUMED_SIZE, EncoderPlan, TrainingPlan, plan_training
-from vlm_rewards.training.tasks import task_of
+from vlm_rewards.training.presets import task_of
 from vlm_rewards.training.watch import REFERENCES
 
 _DEVICES = {"cuda": "on CUDA", "cpu": "on the CPU"}

@@ -13,9 +13,8 @@ from rich.console import Console
 from vlm_rewards.cli.common import load_reward, print_evaluation
 from vlm_rewards.cli.judge_run import evaluate_run, record_video
 from vlm_rewards.errors import check_count
-from vlm_rewards.simulation.seeding import derive_seed
-from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.snapshots import find_snapshot
+from vlm_rewards.seeding import derive_seed
+from vlm_rewards.training.run_folder import RunFolder, find_snapshot
 
 
 @dataclass(frozen=True)

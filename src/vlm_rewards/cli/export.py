@@ -10,12 +10,11 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.simulation import PhotographedVecEnv
 from vlm_rewards.training.export import FORMATS, export_policy
-from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.snapshots import find_snapshot, load_model
-from vlm_rewards.training.tasks import task_of
+from vlm_rewards.training.presets import task_of
+from vlm_rewards.training.run_folder import RunFolder, find_snapshot, load_model
 
 _SMALLEST_PICTURE = 32  # nobody looks at it
 

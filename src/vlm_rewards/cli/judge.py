@@ -23,7 +23,7 @@ from vlm_rewards.cli.judging import (
 from vlm_rewards.cli.state_choice import RECIPE, StateOptions, states_of
 from vlm_rewards.cli.task_choice import read_about_task
 from vlm_rewards.errors import check_count
-from vlm_rewards.evaluation.pictures import check_new, write_states
+from vlm_rewards.evaluation.states import check_new, write_states
 from vlm_rewards.files import write_json
 
 

@@ -8,16 +8,15 @@ from typing import Any
 
 from rich.console import Console
 
-from vlm_rewards.envs import Task
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator, rollout_frames
 from vlm_rewards.reporting.videos import write_video
 from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.presets import task_of
+from vlm_rewards.training.run_folder import PolicyFunction, RunFolder, best_snapshot, load_policy
 from vlm_rewards.training.runner import Evaluate
-from vlm_rewards.training.snapshots import PolicyFunction, best_snapshot, load_policy
-from vlm_rewards.training.tasks import task_of
 
 _VIDEO_SIZE = 256
 _VIDEO_EPISODES = 2

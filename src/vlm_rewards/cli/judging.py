@@ -18,19 +18,19 @@ from vlm_rewards.arrays import Embeddings, Frame, Frames
 from vlm_rewards.cli.common import captioned_for, load_encoder_for, say
 from vlm_rewards.cli.state_choice import ChosenStates, StateOptions
 from vlm_rewards.cli.task_choice import AboutTask
-from vlm_rewards.encoders import ImageTextEncoder
+from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.encoders.cache import EmbeddingCache
 from vlm_rewards.encoders.openclip import resolve_device, resolve_dtype
 from vlm_rewards.encoders.sources import parse_source
-from vlm_rewards.envs import Task
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.judging import ALPHAS, Judged, PromptPair, judge, prompt_pairs
 from vlm_rewards.evaluation.states import StateSet
 from vlm_rewards.files import write_json
-from vlm_rewards.montage import montage, write_png
+from vlm_rewards.media import montage, write_png
 from vlm_rewards.provenance import provenance
 from vlm_rewards.reporting.judgements import draw_figures
 from vlm_rewards.rewards.goal_baseline import check_alpha
+from vlm_rewards.tasks.task import Task
 
 _MANY_ROWS = 40
 _SHOWN_STATES = 3

@@ -17,15 +17,15 @@ from vlm_rewards.cli.common import captioned_for, command_line, load_encoder_for
 from vlm_rewards.cli.judging import check_alphas, check_encoders, check_out
 from vlm_rewards.cli.task_choice import AboutTask, read_about_task
 from vlm_rewards.encoders.cache import EmbeddingCache
-from vlm_rewards.envs.state_access import StateSpace
 from vlm_rewards.errors import InvalidInputError, check_count, check_prompt
 from vlm_rewards.evaluation.judging import ALPHAS
 from vlm_rewards.evaluation.landscape import POINTS, Landscape, StateLine, landscape, line_along, line_between
 from vlm_rewards.evaluation.states import open_studio
 from vlm_rewards.files import write_json
-from vlm_rewards.montage import montage, write_png
+from vlm_rewards.media import montage, write_png
 from vlm_rewards.provenance import provenance
 from vlm_rewards.reporting.figures.landscapes import plot_landscape, shown_places
+from vlm_rewards.tasks.state_access import StateSpace
 
 RECORD = "landscape.json"
 _SMALL = 32  # pictures of a simulator that is only asked what its state is

@@ -16,13 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from vlm_rewards.cli.common import IN_DOMAIN_NOTE, command_line, warn_of_unknown_words
-from vlm_rewards.encoders import load_encoder
+from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError, check_prompt
-from vlm_rewards.offline import RelabelOptions, open_dataset, relabel
+from vlm_rewards.offline.dataset import RelabelOptions
 from vlm_rewards.offline.relabelling import Progress as Report
-from vlm_rewards.rewards import PotentialShaping, RewardConfig, StateReward, build_reward
+from vlm_rewards.offline.relabelling import open_dataset, relabel
+from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.config import RewardConfig, build_reward
 from vlm_rewards.rewards.goal_baseline import check_alpha
 from vlm_rewards.rewards.registry import get_form
+from vlm_rewards.rewards.shaping import PotentialShaping
 
 _WITHOUT_GOAL = {"goal_pictures", "demonstration"}
 """Inputs of a reward form that stand for a goal in words."""

@@ -12,25 +12,25 @@ from rich.console import Console
 from rich.table import Table
 
 from vlm_rewards.cli.common import command_line, say
-from vlm_rewards.cli.judging import (
-    RewardOptions,
-    check_out,
-    judge_encoders,
-    print_judged,
-    record_of,
-    write_judged,
-)
+from vlm_rewards.cli.judging import RewardOptions, check_out, judge_encoders, print_judged, record_of, write_judged
 from vlm_rewards.cli.state_choice import StateOptions, states_of, wanted_states
 from vlm_rewards.cli.task_choice import read_about_task
 from vlm_rewards.encoders.openclip import resolve_device, resolve_dtype
 from vlm_rewards.encoders.sizing import PlannedEncoder
-from vlm_rewards.envs import Task
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.judging import PromptPair
 from vlm_rewards.evaluation.states import StateSet
 from vlm_rewards.finetuning.config import FROM_SCRATCH
-from vlm_rewards.scaling.plan import Budget, expand, plan_encoders, plan_trainings
-from vlm_rewards.scaling.training import is_trained, train, training_facts
+from vlm_rewards.finetuning.sizes import (
+    Budget,
+    expand,
+    is_trained,
+    plan_encoders,
+    plan_trainings,
+    train,
+    training_facts,
+)
+from vlm_rewards.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from vlm_rewards.envs import Task
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, check_count
-from vlm_rewards.evaluation.pictures import pictured_states, read_labels
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.evaluation.states import (
     GENERATED_STATES,
@@ -23,15 +22,16 @@ from vlm_rewards.evaluation.states import (
     generated_states,
     named_policies,
     numbered_names,
+    pictured_states,
+    read_labels,
     uniform_states,
     visited_states,
 )
 from vlm_rewards.files import read_json
 from vlm_rewards.media import expand_paths
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.simulation.seeding import check_seed
-from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.snapshots import load_policy
+from vlm_rewards.seeding import check_seed
+from vlm_rewards.tasks.task import Task
+from vlm_rewards.training.run_folder import RunFolder, load_policy
 
 RECIPE = "states.json"
 """File beside the pictures of states that says how to draw the same again."""

@@ -14,16 +14,22 @@ from rich.console import Console
 from vlm_rewards.cli.common import command_line, say
 from vlm_rewards.cli.task_choice import read_choice
 from vlm_rewards.cli.training_run import RunOptions
-from vlm_rewards.envs import EnvironmentConfig
 from vlm_rewards.errors import InvalidInputError, RunFolderError, VLMRewardsError, check_count
-from vlm_rewards.sweeping.execution import execute
-from vlm_rewards.sweeping.page import number, percent, with_interval
-from vlm_rewards.sweeping.plan import PlannedRun, SweepPlan, make_plan, read_plan, write_plan
-from vlm_rewards.sweeping.request import SWEPT, SweepRequest, read_sweep_file
-from vlm_rewards.sweeping.status import RunStatus, status_of
-from vlm_rewards.sweeping.summary import write_summary
+from vlm_rewards.reporting.sweeps import number, percent, with_interval, write_summary
+from vlm_rewards.tasks.any_env import EnvironmentConfig
 from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.sweep import RunStatus, execute, status_of
+from vlm_rewards.training.sweep_plan import (
+    SWEPT,
+    PlannedRun,
+    SweepPlan,
+    SweepRequest,
+    make_plan,
+    read_plan,
+    read_sweep_file,
+    write_plan,
+)
 
 _USAGE = """usage: vlm-rewards sweep TASK --out DIR [--alpha X ...] [--seed N ...] [...] [-- ARGUMENTS OF TRAIN]
        vlm-rewards sweep FILE.py[:TASK] --out DIR [...]

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from vlm_rewards.envs import EnvironmentConfig, Task, environment_task, list_tasks
-from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.training.algorithm_config import ALGORITHMS
+from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
+from vlm_rewards.tasks.humanoid.model import HumanoidConfig
+from vlm_rewards.tasks.task import Task, list_tasks
+from vlm_rewards.training.algorithms import ALGORITHMS
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.presets import PAPER_TASKS, PRESETS, check_algorithm_name, preset
-from vlm_rewards.training.tasks import file_preset, task_of
+from vlm_rewards.training.presets import PAPER_TASKS, PRESETS, check_algorithm_name, file_preset, preset, task_of
 
 _HELP = ("-h", "--help")
 _USAGE = """usage: vlm-rewards {verb} TASK [...]

@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from vlm_rewards.envs import get_task, list_tasks
+from vlm_rewards.tasks.task import get_task, list_tasks
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,14 @@ from vlm_rewards.cli.common import command_line
 from vlm_rewards.cli.dry_run import print_dry_run
 from vlm_rewards.cli.task_choice import TaskChoice, read_choice
 from vlm_rewards.cli.training_run import RunOptions, run_training
-from vlm_rewards.envs import EnvironmentConfig, list_tasks
-from vlm_rewards.envs.any_env import termination_warning
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.training.algorithm_config import ALGORITHMS
+from vlm_rewards.tasks.any_env import EnvironmentConfig, termination_warning
+from vlm_rewards.tasks.task import list_tasks
+from vlm_rewards.training.algorithms import ALGORITHMS
 from vlm_rewards.training.checkpoints import check_interval
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.presets import PRESETS
+from vlm_rewards.training.presets import PRESETS, task_of
 from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.tasks import task_of
 
 _USAGE = """usage: vlm-rewards train TASK [--preset {presets}] [--algo NAME] [--run-dir DIR] [--overwrite] [...]
        vlm-rewards train TASK [...] --dry-run [--json]

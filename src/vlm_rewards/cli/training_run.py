@@ -13,14 +13,14 @@ from rich.console import Console
 from vlm_rewards.cli.common import captioned_for, load_held_out, load_reward, print_evaluation
 from vlm_rewards.cli.judge_run import evaluate_run, record_video, selection_evaluator
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError
-from vlm_rewards.reporting.figures import plot_learning_curve
+from vlm_rewards.reporting.figures.curves import plot_learning_curve
 from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.rewards.shaping import PotentialShaping
-from vlm_rewards.simulation.seeding import derive_seed
+from vlm_rewards.seeding import derive_seed
 from vlm_rewards.training.config import TrainConfig, update_budget
+from vlm_rewards.training.presets import task_of
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.runner import TrainingOutcome, train
-from vlm_rewards.training.tasks import task_of
 from vlm_rewards.training.watch import watched_against
 
 

@@ -21,10 +21,10 @@ from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.hf_configs import arch_dict
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
 
-from vlm_rewards.encoders.folding import fold_batch_norms
 from vlm_rewards.encoders.openclip import (
     OpenCLIPEncoder,
     count_parameters,
+    fold_batch_norms,
     resolve_batch_size,
     resolve_device,
     resolve_dtype,

@@ -1,19 +1,323 @@
-"""Any model of open_clip as an ``ImageTextEncoder``."""
+"""Any model of open_clip as an ``ImageTextEncoder``.
+
+Prompts to tokens, with nothing cut off on the way. Batch norms folded into the convolutions before them: the same
+function, in half of the time on a CPU. A model's own picture preprocessing, on batches of uint8 tensors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import open_clip
 import torch
+from open_clip import SimpleTokenizer
+from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, basic_clean, canonicalize_text
+from open_clip.transform import center_crop_or_pad
+from timm.layers import BatchNormAct2d
+from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
 
 from vlm_rewards.arrays import Embeddings, Frames
-from vlm_rewards.encoders.preprocess import Preprocessing
-from vlm_rewards.encoders.tokens import PromptTokenizer
 from vlm_rewards.errors import CheckpointError, InvalidInputError, VLMRewardsError
+
+
+class PromptTokenizer:
+    """A model's own tokenizer, which refuses what it would otherwise cut.
+
+    Args:
+        tokenizer: One of open_clip's three tokenizers.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        if not isinstance(tokenizer, SimpleTokenizer | HFTokenizer | SigLipTokenizer):
+            raise InvalidInputError(f"tokenizer must be one of open_clip's; received {type(tokenizer).__name__}")
+        if isinstance(tokenizer, SimpleTokenizer):
+            # Masks shorten captions at random during training; here nothing is shortened.
+            tokenizer.reduction_fn = None
+        self._tokenizer: Any = tokenizer
+        # Tokenizers of transformers hold their padding rule as mutable state.
+        self._lock = threading.Lock()
+
+    @property
+    def context_length(self) -> int:
+        """The greatest number of tokens, the special ones included."""
+        return int(self._tokenizer.context_length)
+
+    def count(self, prompt: str) -> int:
+        """Count the tokens of one prompt, the special ones included, before any cut.
+
+        Args:
+            prompt: The sentence.
+        """
+        with self._lock:
+            return self._count(prompt)
+
+    def word_tokens(self, word: str) -> list[int]:
+        """Ids of a word's tokens, without special ones; empty for tokenizers of transformers.
+
+        Args:
+            word: One word.
+        """
+        return list(self._tokenizer.encode(word)) if isinstance(self._tokenizer, SimpleTokenizer) else []
+
+    def _count(self, prompt: str) -> int:
+        if isinstance(self._tokenizer, SimpleTokenizer):
+            return len(self._tokenizer.encode(prompt)) + 2
+        plain = {"padding": False, "truncation": False, "verbose": False}
+        inner = self._tokenizer.tokenizer
+        if getattr(self._tokenizer, "tokenizer_mode", "") == "clips":
+            # Start, end and class token are added by open_clip.
+            return len(inner(self._clean(prompt), add_special_tokens=False, **plain).input_ids) + 3
+        return len(inner(self._clean(prompt), **plain).input_ids)
+
+    def _clean(self, prompt: str) -> str:
+        if isinstance(self._tokenizer, SigLipTokenizer):
+            return canonicalize_text(basic_clean(prompt))
+        return self._tokenizer.clean_fn(prompt)
+
+    def __call__(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Tokenize prompts, all of them or none.
+
+        Args:
+            prompts: The sentences.
+
+        Returns:
+            int64 ``[n context_length]``.
+
+        Raises:
+            InvalidInputError: If a prompt is not a string, is empty, or is too long.
+        """
+        for index, prompt in enumerate(prompts):
+            self._check(index, prompt)
+        with self._lock:
+            return self._tokenizer(list(prompts))
+
+    def _check(self, index: int, prompt: Any) -> None:
+        if not isinstance(prompt, str):
+            raise InvalidInputError(f"prompts[{index}] must be a string; received {prompt!r}")
+        if not self._clean(prompt):
+            rule = (
+                "must not be empty" if not prompt.strip() else "must hold more than this tokenizer's cleaning removes"
+            )
+            raise InvalidInputError(f"prompts[{index}] {rule}; received {prompt!r}")
+        tokens = self.count(prompt)
+        shown = prompt if len(prompt) <= 60 else f"{prompt[:60]}..."
+        if tokens > self.context_length:
+            raise InvalidInputError(
+                f"prompts[{index}] must fit the model's context of {self.context_length} tokens; received {tokens} "
+                f"tokens, start and end included: {shown!r}. Shorten it: a prompt is never cut silently."
+            )
+
+
+def fold_batch_norms(model: nn.Module) -> int:
+    """Fold, in place, each batch norm that follows a convolution, in a model that will not be trained.
+
+    Which layers follow each other is read from the traced computation, never
+    guessed from the order in which they were defined. A model that cannot be
+    traced is left as it is.
+
+    Args:
+        model: In evaluation mode; float32 weights.
+
+    Returns:
+        How many batch norms are gone.
+    """
+    modules: dict[str, Any] = dict(model.named_modules())
+    pairs = list(_foldable(model, modules))
+    for conv_name, norm_name in pairs:
+        conv, norm = modules[conv_name], modules[norm_name]
+        _replace(model, conv_name, fuse_conv_bn_eval(conv, norm))
+        _replace(model, norm_name, _remainder(norm))
+    return len(pairs)
+
+
+def _foldable(model: nn.Module, modules: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name each convolution whose result goes into one batch norm and nowhere else."""
+    try:
+        nodes = [node for node in _Tracer().trace(model).nodes if node.op == "call_module"]
+    # Control flow that depends on data ends a trace with any exception at all.
+    except Exception:
+        return
+    targets = [str(node.target) for node in nodes]
+    for node in nodes:
+        before = node.args[0] if node.args else None
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) != 1:
+            continue
+        conv_name, norm_name = str(before.target), str(node.target)
+        shared = targets.count(conv_name) > 1 or targets.count(norm_name) > 1
+        if not shared and _is_pair(modules[conv_name], modules[norm_name]):
+            yield conv_name, norm_name
+
+
+def _is_pair(conv: nn.Module, norm: nn.Module) -> bool:
+    # Subclasses may do more than their parent, so that exact types count.
+    known = type(conv) is nn.Conv2d and type(norm) in (nn.BatchNorm2d, BatchNormAct2d)
+    return known and getattr(norm, "running_var", None) is not None
+
+
+def _remainder(norm: nn.Module) -> nn.Module:
+    """What a batch norm does apart from normalising: timm's also drop and activate."""
+    if type(norm) is BatchNormAct2d:
+        rest: Any = norm
+        return nn.Sequential(rest.drop, rest.act)
+    return nn.Identity()
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+class _Tracer(fx.Tracer):
+    """Follows a batch norm of timm as one step, as it does torch's own."""
+
+    def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, BatchNormAct2d) or super().is_leaf_module(m, module_qualified_name)
+
+
+_RESIZE_MODES = ("shortest", "longest", "squash")
+_INTERPOLATIONS = ("bicubic", "bilinear", "random")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a model wants its pictures.
+
+    Attributes:
+        height: Height in pixels of what the model takes.
+        width: Width in pixels of what the model takes.
+        mean: Of each channel, for pixels in [0, 1].
+        std: Of each channel, for pixels in [0, 1].
+        interpolation: ``"bicubic"`` or ``"bilinear"``.
+        resize_mode: ``"shortest"`` crops what is too long, ``"longest"`` pads
+            what is too short, ``"squash"`` ignores the proportions.
+        fill_color: Grey level, 0 to 255, of the padding.
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
+    fill_color: int = 0
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
+        """Read open_clip's ``preprocess_cfg``.
+
+        Args:
+            config: ``size``, ``mean``, ``std``, ``interpolation``, ``resize_mode``, ``fill_color``.
+
+        Raises:
+            CheckpointError: If a value is one that open_clip does not know.
+        """
+        mode = config.get("resize_mode") or "shortest"
+        interpolation = config.get("interpolation") or "bicubic"
+        _one_of("resize_mode", mode, _RESIZE_MODES)
+        _one_of("interpolation", interpolation, _INTERPOLATIONS)
+        height, width = _pair(config["size"])
+        # "random" is for training; open_clip uses bicubic in its place for inference.
+        kernel = "bilinear" if interpolation == "bilinear" else "bicubic"
+        fill = int(config.get("fill_color") or 0)
+        return cls(height, width, _triple(config["mean"]), _triple(config["std"]), kernel, mode, fill)
+
+    def resized_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Give the size that a picture is scaled to, before it is cropped or padded.
+
+        Args:
+            height: Of the picture, in pixels.
+            width: Of the picture, in pixels.
+        """
+        if self.resize_mode == "squash":
+            return self.height, self.width
+        if self.resize_mode == "shortest" and self.height == self.width:
+            # torchvision rounds the long side down ...
+            long_side = int(self.height * max(height, width) / min(height, width))
+            return (self.height, long_side) if height <= width else (long_side, self.height)
+        ratios = height / self.height, width / self.width
+        ratio = max(ratios) if self.resize_mode == "longest" else min(ratios)
+        # ... while open_clip, where the proportions are kept in any other way, rounds to the nearest.
+        return max(round(height / ratio), 1), max(round(width / ratio), 1)
+
+    def fit(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Resize and crop or pad, as uint8.
+
+        Args:
+            pixels: uint8 ``[n 3 h w]``, 0 to 255.
+
+        Returns:
+            uint8 ``[n 3 height width]``; the argument itself where it already fits.
+        """
+        if pixels.dtype != torch.uint8:
+            raise TypeError(f"pixels must be uint8, not {pixels.dtype}")
+        shape = self.resized_shape(int(pixels.shape[-2]), int(pixels.shape[-1]))
+        if shape != tuple(pixels.shape[-2:]):
+            pixels = transforms.resize(pixels, list(shape), self._kernel(), antialias=True)
+        if tuple(pixels.shape[-2:]) != (self.height, self.width):
+            fill = self.fill_color if self.resize_mode == "longest" else 0
+            pixels = center_crop_or_pad(pixels, [self.height, self.width], fill=fill)
+        return pixels
+
+    def _kernel(self) -> InterpolationMode:
+        # open_clip's crop for models that are not square ignores the configured interpolation.
+        oblong_crop = self.resize_mode == "shortest" and self.height != self.width
+        return InterpolationMode.BICUBIC if oblong_crop else InterpolationMode(self.interpolation)
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Scale pixels as the model was trained: ``(pixels / 255 - mean) / std``.
+
+        Args:
+            pixels: uint8 ``[n 3 h w]``, 0 to 255.
+
+        Returns:
+            float32 of the same shape, in memory with the colours innermost.
+        """
+        n, _, height, width = pixels.shape
+        mean = torch.tensor(self.mean, device=pixels.device)
+        std = torch.tensor(self.std, device=pixels.device)
+        # Whole rows at once: with three colours as the innermost axis, torch would spend its time on loops of three.
+        rows = pixels.permute(0, 2, 3, 1).reshape(n * height, width * 3).to(torch.float32)
+        rows.mul_((1 / (255 * std)).repeat(width)).sub_((mean / std).repeat(width))
+        return rows.view(n, height, width, 3).permute(0, 3, 1, 2)
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Fit and normalise.
+
+        Args:
+            pixels: uint8 ``[n 3 h w]``, 0 to 255.
+
+        Returns:
+            float32 ``[n 3 height width]``.
+        """
+        return self.normalise(self.fit(pixels))
+
+
+def _one_of(field: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise CheckpointError(
+            f"preprocess_cfg.{field} of the model must be one of {', '.join(choices)}; received {value!r}"
+        )
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    sides = tuple(size) if isinstance(size, list | tuple) else (size,)
+    return int(sides[0]), int(sides[-1])
+
+
+def _triple(value: Any) -> tuple[float, float, float]:
+    channels = tuple(value) if isinstance(value, list | tuple) else (value,) * 3
+    if len(channels) != 3:
+        raise CheckpointError(f"preprocess_cfg of the model must give mean and std for 3 channels; received {value!r}")
+    return float(channels[0]), float(channels[1]), float(channels[2])
+
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

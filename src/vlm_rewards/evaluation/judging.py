@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm_rewards.arrays import Embeddings, Frames
-from vlm_rewards.encoders import EmbeddingCache, ImageTextEncoder
+from vlm_rewards.encoders.base import ImageTextEncoder
+from vlm_rewards.encoders.cache import EmbeddingCache
 from vlm_rewards.errors import InvalidInputError, check_prompt
 from vlm_rewards.evaluation.epic import check_labelled, check_rewards
-from vlm_rewards.evaluation.ranking import Estimate, ranked
-from vlm_rewards.evaluation.resampling import PearsonBootstrap
 from vlm_rewards.evaluation.states import StateSet
-from vlm_rewards.rewards import goal_baseline_sweep
-from vlm_rewards.rewards.goal_baseline import check_alpha
+from vlm_rewards.evaluation.statistics import Estimate, PearsonBootstrap, ranked
+from vlm_rewards.rewards.goal_baseline import check_alpha, goal_baseline_sweep
 
 ALPHAS = tuple(round(0.1 * step, 1) for step in range(11))
 _EXTREMES = 12  # highest- and lowest-scoring states that are named

@@ -10,12 +10,11 @@ import numpy as np
 
 from vlm_rewards.arrays import Embeddings, Frames
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.envs import Task
-from vlm_rewards.envs.state_access import StateSpace, interpolate
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.states import open_studio
-from vlm_rewards.rewards import goal_baseline_sweep
-from vlm_rewards.rewards.goal_baseline import check_alpha
+from vlm_rewards.rewards.goal_baseline import check_alpha, goal_baseline_sweep
+from vlm_rewards.tasks.state_access import StateSpace, interpolate
+from vlm_rewards.tasks.task import Task
 
 POINTS = 181
 """States on a line, unless told otherwise: two degrees apart around a whole turn."""

@@ -15,7 +15,8 @@ import numpy as np
 from vlm_rewards.arrays import Frame
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.media import PathLike, expand_paths, read_frames
-from vlm_rewards.rewards import VLMReward, goal_reward
+from vlm_rewards.rewards.goal_baseline import goal_reward
+from vlm_rewards.rewards.model import VLMReward
 
 _PENDING_BYTES = 256 * 2**20
 """Most that pictures may take up while they wait for others of their size."""

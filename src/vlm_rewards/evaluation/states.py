@@ -1,24 +1,27 @@
-"""States to judge a reward on: where they come from decides what a distance means, so each set says so."""
+"""States to judge a reward on, generated or read from files: each set says where it comes from."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
 import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from vlm_rewards.arrays import Frames
-from vlm_rewards.envs import Task
-from vlm_rewards.envs.state_access import StateMemory, StateSpace, StateStudio
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
 from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
-from vlm_rewards.evaluation.policies import baseline_policy
-from vlm_rewards.evaluation.rollouts import PolicyFunction
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.simulation.seeding import check_seed, derive_seed
+from vlm_rewards.evaluation.rollouts import PolicyFunction, baseline_policy
+from vlm_rewards.media import expand_paths, read_frames, write_png
+from vlm_rewards.seeding import check_seed, derive_seed
+from vlm_rewards.tasks.rendering import letterbox
+from vlm_rewards.tasks.state_access import StateMemory, StateSpace, StateStudio
+from vlm_rewards.tasks.task import Task
 
 GENERATORS = ("uniform", "random", "rule")
 """Those that need nothing but a task; a run's policies are `visited_states` with `Policies` of the run."""
@@ -420,3 +423,112 @@ def _joined_labels(parts: Sequence[Mapping[str, np.ndarray] | None]) -> dict[str
 def _concatenated(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if len(known) == len(parts) else None
+
+
+LABELS = "labels.csv"
+"""File that `write_states` writes beside the pictures, to be filled in."""
+
+_YES, _NO = frozenset({"1", "true", "yes", "goal"}), frozenset({"0", "false", "no", "other"})
+
+
+def pictured_states(folder: Path, size: int) -> StateSet:
+    """Pictures of a folder as states, each an episode of its own.
+
+    Args:
+        folder: Holds pictures of any size; they are letterboxed.
+        size: Side of the pictures in pixels.
+
+    Raises:
+        InvalidInputError: There are fewer than two pictures, or one cannot be read.
+    """
+    files = expand_paths([folder])
+    if len(files) < 2:
+        raise InvalidInputError(f"folder {str(folder)!r} must hold at least two pictures, got {len(files)}.")
+    frames = np.stack([letterbox(next(iter(read_frames(file))).pixels, size) for file in files])
+    names = tuple(file.name for file in files)
+    facts = {"generator": f"pictures of {folder.name}", "seed": None, "states": len(files)}
+    return StateSet(frames, None, None, np.arange(len(files)), facts, names, origins=names)
+
+
+def write_states(states: StateSet, folder: Path) -> Path:
+    """Write states as pictures, with a file of labels that waits to be filled in.
+
+    Args:
+        states: The states.
+        folder: New or empty; made if it does not exist.
+
+    Returns:
+        The file of labels, with the columns ``file``, ``label`` (empty) and, where the task has a criterion,
+        ``criterion``.
+
+    Raises:
+        InvalidInputError: There is something in the folder.
+    """
+    check_new("folder", folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    known = states.labels is not None
+    with (folder / LABELS).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", "label", *(["criterion"] if known else [])])
+        for index, frame in enumerate(states.frames):
+            write_png(frame, folder / states.name(index))
+            verdict = [int(states.labels[index])] if states.labels is not None else []
+            writer.writerow([states.name(index), "", *verdict])
+    return folder / LABELS
+
+
+def check_new(field: str, folder: Path) -> None:
+    """Check that a folder is new or empty.
+
+    Args:
+        field: What it is for, as the message names it.
+        folder: The folder.
+
+    Raises:
+        InvalidInputError: There is something in it, or it is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInputError(f"{field} must be a new or empty folder, got {str(folder)!r}.")
+
+
+def read_labels(path: Path) -> dict[str, bool]:
+    """Read which states show the goal.
+
+    Args:
+        path: CSV with a header and the columns ``file`` (as `write_states` names them; or ``index``, the number of a
+            state) and ``label`` (1, true, yes or goal; 0, false, no or other; empty where nobody has looked yet).
+
+    Returns:
+        Labels by the name of the file; rows without a label are left out.
+
+    Raises:
+        InvalidInputError: It is something else, or a state has two different labels.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"labels {str(path)!r} cannot be read: {error}.") from None
+    key = next((name for name in ("file", "index") if name in columns), None)
+    if key is None or "label" not in columns:
+        raise InvalidInputError(f"labels {str(path)!r} must have the columns file (or index) and label, got {columns}.")
+    found: dict[str, bool] = {}
+    for number, row in enumerate(rows, start=2):
+        text = (row["label"] or "").strip().lower()
+        if not text:
+            continue
+        if text not in _YES | _NO:
+            raise InvalidInputError(f"labels {str(path)!r}, line {number}: label must be 1 or 0, got {text!r}.")
+        name = _name(key, (row[key] or "").strip(), f"labels {str(path)!r}, line {number}")
+        if found.setdefault(name, text in _YES) != (text in _YES):
+            raise InvalidInputError(f"labels {str(path)!r}, line {number}: {name} has another label above.")
+    return found
+
+
+def _name(key: str, value: str, where: str) -> str:
+    if key == "file":
+        return Path(value).name
+    if not value.isdecimal():
+        raise InvalidInputError(f"{where}: index must be the number of a state, got {value!r}.")
+    return numbered_names(int(value), 1)[0]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from vlm_rewards.envs.humanoid.tasks import GOALS
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.tasks.humanoid.tasks import GOALS
 
 Freeze = Literal["none", "image", "text"]
 Loss = Literal["clip", "siglip"]

@@ -1,8 +1,11 @@
-"""What a dataset must be able to do to be given new rewards."""
+"""Recorded episodes as every format offers them, and the settings with which they are relabelled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -11,7 +14,243 @@ import numpy as np
 from jaxtyping import Float32
 
 from vlm_rewards.arrays import Frame
-from vlm_rewards.errors import InvalidInputError, check_count
+from vlm_rewards.errors import InvalidInputError, LabellerError, VLMRewardsError, check_count
+from vlm_rewards.files import read_json, write_json
+from vlm_rewards.offline.files import clear_folder
+from vlm_rewards.provenance import provenance
+from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.shaping import PotentialShaping, shaped
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a reward scores the pictures of an episode, and makes rewards of the scores."""
+
+    score: Scorer
+    """Pictures to values."""
+    columns: int
+    """Values that a picture gets."""
+    resets: bool
+    """Whether the state before the first step is scored, too."""
+    rewards: RewardRule
+    """Values of an episode's states to rewards of its steps."""
+
+
+def scoring_of(reward: StateReward | PotentialShaping) -> Scoring:
+    """Tell how a reward is applied to an episode.
+
+    Args:
+        reward: Scores pictures, or shapes another reward with their scores.
+    """
+    if isinstance(reward, PotentialShaping):
+        return Scoring(reward.columns, columns=2, resets=True, rewards=_shaping_rule(reward))
+    return Scoring(reward, columns=1, resets=False, rewards=_own_value)
+
+
+def _own_value(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
+    """The reward of a step is the value of the state that it led to."""
+    return np.asarray(values[:, 0], dtype=np.float32)
+
+
+def _shaping_rule(shaping: PotentialShaping) -> RewardRule:
+    def rule(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
+        if terminated is None or (old is None and shaping.base == "environment"):
+            raise InvalidInputError("shaping needs a dataset that has rewards and says which steps were terminal.")
+        base = old if isinstance(shaping.base, str) else values[1:, 0]
+        return shaped(np.asarray(base), values[:-1, 1], values[1:, 1], terminated, shaping.gamma)
+
+    return rule
+
+
+Scorer: TypeAlias = Callable[[np.ndarray], np.ndarray]
+"""Frames, uint8 ``[n h w 3]``, to values ``[n]`` or ``[n columns]``."""
+
+
+@dataclass
+class _Episode:
+    """An episode whose chunks are on their way."""
+
+    number: int
+    chunks: list[Future[np.ndarray]] = field(default_factory=list)
+    complete: bool = False
+
+
+def score_episodes(
+    score: Scorer, episodes: Iterable[tuple[int, Iterator[Frame]]], batch_size: int, columns: int = 1
+) -> Iterator[tuple[int, Float32[np.ndarray, "states columns"]]]:
+    """Score the frames of episodes, one episode after another.
+
+    A chunk holds ``batch_size`` successive frames of one episode, the last one
+    what remains. So a value depends on its episode and place alone, never on
+    timing or on what was scored before: pictures embedded in batches of another
+    shape differ in the last bits. One chunk is scored in a thread while the
+    next is filled here, so at most ``2 * batch_size`` frames are held.
+
+    Args:
+        score: Scores pictures.
+        episodes: Numbers of episodes with their frames, all frames of one size.
+        batch_size: Frames in a chunk.
+        columns: Values that ``score`` gives a frame.
+
+    Yields:
+        Number and values, float32 ``[states columns]``, of each episode, in order.
+
+    Raises:
+        LabellerError: Scoring failed; the cause is chained.
+    """
+    waiting: list[_Episode] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="vlm-rewards-scorer") as pool:
+        for number, frames in episodes:
+            episode = _Episode(number)
+            waiting.append(episode)
+            for chunk in _chunks(frames, batch_size):
+                yield from _finished(waiting, columns)
+                episode.chunks.append(pool.submit(_score, score, chunk, columns))
+                del chunk  # the thread has it: a name for it would keep a third one while the next is filled
+            episode.complete = True
+        yield from _finished(waiting, columns)
+
+
+def _chunks(frames: Iterator[Frame], size: int) -> Iterator[np.ndarray]:
+    chunk: np.ndarray | None = None
+    filled = 0
+    for frame in frames:
+        if chunk is None:
+            chunk = np.empty((size, *frame.shape), dtype=np.uint8)
+        chunk[filled] = frame
+        filled += 1
+        if filled == size:
+            full, chunk, filled = chunk, None, 0
+            yield full
+            del full
+    if chunk is not None:
+        yield chunk[:filled]
+
+
+def _finished(waiting: list[_Episode], columns: int) -> Iterator[tuple[int, Float32[np.ndarray, "states columns"]]]:
+    """Wait for the chunk on its way, and give the episodes that are complete with it."""
+    for episode in waiting:
+        if episode.chunks:
+            _result(episode.chunks[-1])
+    while waiting and waiting[0].complete:
+        episode = waiting.pop(0)
+        values = [chunk.result() for chunk in episode.chunks]
+        yield episode.number, np.concatenate([np.empty((0, columns), dtype=np.float32), *values])
+
+
+def _result(chunk: Future[np.ndarray]) -> np.ndarray:
+    try:
+        return chunk.result()
+    except VLMRewardsError:
+        raise
+    except Exception as error:
+        raise LabellerError(f"scoring pictures failed: {error!r}") from error
+
+
+def _score(score: Scorer, frames: np.ndarray, columns: int) -> np.ndarray:
+    values = np.asarray(score(frames), dtype=np.float32).reshape(-1, columns)
+    if values.shape != (len(frames), columns) or not np.isfinite(values).all():
+        raise InvalidInputError(
+            f"a reward must return {len(frames)} finite numbers for {len(frames)} pictures, "
+            f"got shape {values.shape} with {int(np.sum(~np.isfinite(values)))} not finite."
+        )
+    return values
+
+
+_FILE = "settings.json"
+
+
+def settings_of(
+    dataset: OfflineDataset, reward: StateReward | PotentialShaping, options: RelabelOptions
+) -> dict[str, Any]:
+    """What decides the rewards, to the last bit; JSON-able."""
+    settings = {
+        "source": dataset.name,
+        "kind": dataset.kind,
+        "frames_from": list(dataset.frames_from),
+        "image_size": reward.encoder.image_size,
+        "batch_size": options.batch_size,
+        "env_kwargs": dict(options.env_kwargs),
+        "reward": reward.describe(),
+        "versions": {"vlm_rewards": provenance()["version"], **provenance()["versions"]},
+    }
+    try:
+        return json.loads(json.dumps(settings))
+    except TypeError as error:
+        raise InvalidInputError(f"env_kwargs and the reward's describe() must be JSON-able: {error}.") from error
+
+
+def is_complete(
+    dataset: OfflineDataset, output: RelabelledOutput, settings: dict[str, Any], options: RelabelOptions
+) -> bool:
+    """Whether there is nothing left to do.
+
+    Raises:
+        InvalidInputError: Something else is in the output's place, and may not be replaced.
+    """
+    record = output.read_record()
+    same = record is not None and record.get("settings") == digest(settings)
+    if options.in_place:
+        return same and record is not None and record.get("frames") == sum(dataset.steps) and not options.overwrite
+    if not output.path.exists() or (options.overwrite and record is not None):
+        return False
+    if record is None:
+        raise InvalidInputError(
+            f"out {output.name!r} is in use and holds no relabelled dataset; it will not be replaced."
+        )
+    if same and record.get("fingerprint") == dataset.fingerprint():
+        return True
+    changed = _differences(record, settings) if not same else ["the source, which has changed since"]
+    raise InvalidInputError(
+        f"out {output.name!r} is there already, made with other settings ({', '.join(changed)}). "
+        "Choose another out, or pass overwrite."
+    )
+
+
+def begin(work: Path, settings: dict[str, Any], dataset: OfflineDataset, *, overwrite: bool) -> None:
+    """Note what the work is done with; or check that unfinished work was begun with the same, and forget it if not.
+
+    Raises:
+        InvalidInputError: It was not, and may not be forgotten.
+    """
+    path, present = work / _FILE, {**settings, "fingerprint": dataset.fingerprint()}
+    if path.is_file():
+        begun = read_json(path)
+        if begun.get("labelled"):
+            present["fingerprint"] = begun.get("fingerprint")  # the pictures are needed no more, and may be replaced
+        present["labelled"] = begun.get("labelled")
+        if begun == present:
+            return
+        if not overwrite:
+            raise InvalidInputError(
+                f"out has unfinished work in {str(work)!r} that was begun with other settings "
+                f"({', '.join(_differences(begun, present))}). Go on with those, or pass overwrite to start again."
+            )
+        clear_folder(work)
+    write_json(path, {**present, "labelled": False})
+
+
+def note_labelled(work: Path) -> None:
+    """Note that every episode is labelled: the pictures are needed no more."""
+    write_json(work / _FILE, {**read_json(work / _FILE), "labelled": True})
+
+
+def _differences(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
+    """Names of the settings that differ, those inside of others with a dot."""
+    names = []
+    for key in two:
+        if isinstance(one.get(key), dict) and isinstance(two[key], dict):
+            inner = [*two[key], *(name for name in one[key] if name not in two[key])]
+            names += [f"{key}.{name}" for name in inner if one[key].get(name) != two[key].get(name)]
+        elif one.get(key) != two[key]:
+            names.append(key)
+    return names or ["unknown"]
+
+
+def digest(settings: dict[str, Any]) -> str:
+    """A short name for settings, equal only for equal ones."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
 
 ReadValues: TypeAlias = Callable[[int], Float32[np.ndarray, "states columns"]]
 """Values of the pictured states of an episode."""

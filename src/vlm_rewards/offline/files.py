@@ -1,13 +1,21 @@
-"""Folders that a crash at any moment leaves in the old state or the new one."""
+"""Folders that a crash at any moment leaves in the old state or the new one, and the journal of unfinished work."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
 
 from vlm_rewards.errors import InvalidInputError, RunFolderError
 from vlm_rewards.files import sync_folder
@@ -108,3 +116,123 @@ def check_disk(path: Path, needed: int) -> None:
         raise InvalidInputError(
             f"out {str(path)!r} needs {needed * _SPARE / 1e6:,.1f} MB on disk, and {free / 1e6:,.1f} MB are free."
         )
+
+
+_SYNC_SECONDS = 1.0
+"""A killed process loses nothing that was written; a power cut at most this much."""
+_DTYPE = np.dtype("<f4")
+
+
+class Journal:
+    """Values of the states of labelled episodes, appended one episode after another.
+
+    Two files: ``values.f32`` holds the numbers, ``episodes.jsonl`` a line an
+    episode with their count and checksum. The line is written after the numbers,
+    so a line that is whole speaks of numbers that are there; whatever a crash
+    left behind the last such episode is cut off when the journal is opened.
+
+    Args:
+        folder: An existing folder.
+        columns: Values a state has.
+    """
+
+    def __init__(self, folder: Path, columns: int = 1) -> None:
+        self._columns = columns
+        self._values_path, self._index_path = folder / "values.f32", folder / "episodes.jsonl"
+        self._starts = [0]
+        self._recover()
+        self._values = self._values_path.open("r+b")
+        self._index = self._index_path.open("r+b")
+        self._values.seek(0, os.SEEK_END)
+        self._index.seek(0, os.SEEK_END)
+        self._synced = time.monotonic()
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes are in it; the next one to append has this number."""
+        return len(self._starts) - 1
+
+    @property
+    def states(self) -> int:
+        """How many states they have in all."""
+        return self._starts[-1]
+
+    def append(self, episode: int, values: Float32[np.ndarray, "states columns"]) -> None:
+        """Add the next episode.
+
+        Args:
+            episode: Its number, for safety.
+            values: float32 ``[states columns]``.
+
+        Raises:
+            InvalidInputError: Another episode is next.
+        """
+        if episode != self.episodes:
+            raise InvalidInputError(f"episode {self.episodes} must be appended next, got {episode}.")
+        data = np.ascontiguousarray(values, dtype=_DTYPE).tobytes()
+        self._values.write(data)
+        self._values.flush()
+        self._index.write(_line(episode, len(values), zlib.crc32(data)))
+        self._index.flush()
+        self._starts.append(self.states + len(values))
+        if time.monotonic() - self._synced > _SYNC_SECONDS:
+            self.sync()
+
+    def read(self, episode: int) -> Float32[np.ndarray, "states columns"]:
+        """Values of one episode: float32 ``[states columns]``."""
+        start, stop = self._starts[episode : episode + 2]
+        row = self._columns * _DTYPE.itemsize
+        data = os.pread(self._values.fileno(), (stop - start) * row, start * row)
+        return np.frombuffer(data, dtype=_DTYPE).reshape(-1, self._columns).astype(np.float32)
+
+    def sync(self) -> None:
+        """Wait until everything is on disk."""
+        for file in (self._values, self._index):
+            file.flush()
+            os.fsync(file.fileno())
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Sync and close. Safe to call twice."""
+        with contextlib.suppress(ValueError):  # closed
+            self.sync()
+        self._values.close()
+        self._index.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _recover(self) -> None:
+        """Find the episodes that are whole, and cut off the rest."""
+        self._values_path.touch()
+        self._index_path.touch()
+        good_index = 0
+        with self._values_path.open("r+b") as values, self._index_path.open("r+b") as index:
+            for line in index:
+                entry = _parse(line)
+                if entry is None or entry["episode"] != self.episodes:
+                    break
+                data = values.read(entry["states"] * self._columns * _DTYPE.itemsize)
+                if _line(entry["episode"], entry["states"], zlib.crc32(data)) != line:
+                    break
+                self._starts.append(self.states + entry["states"])
+                good_index += len(line)
+            values.truncate(self.states * self._columns * _DTYPE.itemsize)
+            index.truncate(good_index)
+
+
+def _line(episode: int, states: int, checksum: int) -> bytes:
+    return (json.dumps({"episode": episode, "states": states, "crc32": checksum}) + "\n").encode()
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+        return entry if line.endswith(b"\n") and int(entry["states"]) >= 0 and int(entry["episode"]) >= 0 else None
+    except (ValueError, KeyError, TypeError):
+        return None

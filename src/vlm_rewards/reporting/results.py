@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_rewards.envs import EnvironmentConfig, get_task
-from vlm_rewards.envs.humanoid import HumanoidConfig
 from vlm_rewards.errors import UnknownNameError
 from vlm_rewards.reporting.report.blocks import Cell, Table
 from vlm_rewards.reporting.report.runs import Gathered, Run
 from vlm_rewards.reporting.report.seeds import Aggregate, Setting, identities, settings_of
+from vlm_rewards.tasks.any_env import EnvironmentConfig
+from vlm_rewards.tasks.humanoid.model import HumanoidConfig
+from vlm_rewards.tasks.task import get_task
 
 COLUMNS = (
     "task",

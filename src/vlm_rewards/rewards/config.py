@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import vlm_rewards.rewards.forms  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers the forms
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, check_prompt, check_settings
 from vlm_rewards.rewards.base import StateReward
-from vlm_rewards.rewards.forms.cameras import CameraReward
-from vlm_rewards.rewards.model import VLMReward
-from vlm_rewards.rewards.registry import OPTIONAL_INPUTS, FormInputs, get_form, register_form
+from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.registry import OPTIONAL_INPUTS, FormInputs, get_form
 from vlm_rewards.rewards.shaping import PotentialShaping
 
 
@@ -107,8 +105,3 @@ def build_reward(
     if cameras > 1:
         reward = CameraReward(reward, cameras=cameras, rule=config.camera_rule)
     return PotentialShaping(reward, gamma=gamma) if config.shaping else reward
-
-
-@register_form("goal-baseline")
-def _goal_baseline(inputs: FormInputs) -> StateReward:
-    return VLMReward(inputs.encoder, goal=inputs.goal, baseline=inputs.baseline, alpha=inputs.alpha)

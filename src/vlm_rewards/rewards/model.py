@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from vlm_rewards.arrays import Embedding
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import EmbeddingReward, Prompts, check_prompts, embed_prompt, jsonable
+from vlm_rewards.rewards.base import EmbeddingReward, Prompts, StateReward, check_prompts, embed_prompt, jsonable
 from vlm_rewards.rewards.goal_baseline import check_alpha, check_direction, goal_baseline_reward, goal_reward
+from vlm_rewards.rewards.registry import FormInputs, register_form
 
 
 class VLMReward(EmbeddingReward):
@@ -98,3 +99,8 @@ class VLMReward(EmbeddingReward):
     def __repr__(self) -> str:
         prompts = f"goal={self._goal!r}, baseline={self._baseline!r}"
         return f"VLMReward({self._encoder.name!r}, {prompts}, alpha={self._alpha!r})"
+
+
+@register_form("goal-baseline")
+def _build(inputs: FormInputs) -> StateReward:
+    return VLMReward(inputs.encoder, goal=inputs.goal, baseline=inputs.baseline, alpha=inputs.alpha)

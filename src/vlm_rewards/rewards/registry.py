@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.errors import InvalidInputError, unknown_name
+from vlm_rewards.errors import unknown_name
+from vlm_rewards.registry import Registry
 from vlm_rewards.rewards.base import StateReward
 
 
@@ -49,7 +50,15 @@ class Form:
     """Names of those that may be."""
 
 
-_FORMS: dict[str, Form] = {}
+_OWN = {
+    "contrast": "vlm_rewards.rewards.contrast",
+    "demonstration": "vlm_rewards.rewards.demonstration",
+    "goal-baseline": "vlm_rewards.rewards.model",
+    "goal-pictures": "vlm_rewards.rewards.goal_pictures",
+    "softmax": "vlm_rewards.rewards.softmax",
+}
+FORMS: Registry[Form] = Registry("reward form", "vlm_rewards.rewards", _OWN)
+"""All forms. An entry point of a package brings a function that is decorated with `register_form`."""
 OPTIONAL_INPUTS = ("others", "temperature", "goal_pictures", "demonstration")
 """Fields of `FormInputs` that a form uses only if it says so."""
 
@@ -71,11 +80,9 @@ def register_form(
     unknown = [field for field in (*needs, *takes) if field not in OPTIONAL_INPUTS]
     if unknown:
         raise unknown_name("input of a reward form", unknown[0], OPTIONAL_INPUTS)
-    if name in _FORMS and not replace:
-        raise InvalidInputError(f"reward form {name!r} is already registered; pass replace=True to replace it.")
 
     def register(build: FormBuilder) -> FormBuilder:
-        _FORMS[name] = Form(build, needs, takes)
+        FORMS.register(name, Form(build, needs, takes), replace=replace)
         return build
 
     return register
@@ -87,12 +94,9 @@ def get_form(name: str) -> Form:
     Raises:
         UnknownNameError: There is none of that name.
     """
-    try:
-        return _FORMS[name]
-    except KeyError:
-        raise unknown_name("reward form", name, _FORMS) from None
+    return FORMS.get(name)
 
 
 def list_forms() -> list[str]:
     """Names of all forms, sorted."""
-    return sorted(_FORMS)
+    return FORMS.names()

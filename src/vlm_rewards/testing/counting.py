@@ -16,9 +16,9 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards.arrays import Frames, Rewards
-from vlm_rewards.envs import Task
-from vlm_rewards.envs.canvas import check_size
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.tasks.canvas import check_size
+from vlm_rewards.tasks.task import Task
 from vlm_rewards.testing.fakes import FakeEncoder
 
 Ending = Literal["terminate", "truncate", "either"]

@@ -1,16 +1,23 @@
-"""An encoder without torch, for tests and examples that are about something else."""
+"""An encoder without torch, a reward of plain states, and runs whose policy follows a script."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stable_baselines3 import DQN, SAC
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from vlm_rewards.arrays import Embeddings, Frames
+from vlm_rewards.collection.labeller import FrameReward
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.runner import train
 
 _GRID = 4
 
@@ -122,3 +129,95 @@ def _cell_means(values: np.ndarray, axis: int) -> np.ndarray:
 
 def _unit(vectors: np.ndarray) -> Embeddings:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+Script = Callable[[np.ndarray, float, int], np.ndarray]
+"""Observations ``[n_envs ...]``, the share of the run that is over, and the step within the episode (all episodes have
+the length of the horizon) to actions ``[n_envs ...]``."""
+
+
+def run_script(
+    script: Script, config: TrainConfig, folder: Path, reward: Any, horizon: int, *, held_out: FrameReward | None = None
+) -> dict[str, Any]:
+    """Go through all that a training run does, but for its learning.
+
+    Args:
+        script: Chooses the actions, and thereby the states that are visited.
+        config: Settings with DQN or SAC; the script takes the place of exploration and updates.
+        folder: The run's folder.
+        reward: Scores the pictures.
+        horizon: Steps of an episode.
+        held_out: The held-out reward, if the settings ask for one.
+
+    Returns:
+        The run's record.
+    """
+    with _following(script, horizon):
+        return train(config, folder, reward, _unevaluated, held_out=held_out).record  # type: ignore[arg-type]
+
+
+def _unevaluated(policy: Any, *, episodes: int, seed: int) -> dict[str, Any]:
+    return {"vlm_return": 0.0, "vlm_return_std": 0.0, "true_return": 0.0, "success_rate": None}
+
+
+@contextlib.contextmanager
+def _following(script: Script, horizon: int) -> Iterator[None]:
+    def act(model: Any, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> tuple[Any, Any]:
+        step = model.num_timesteps // n_envs % horizon
+        actions = np.asarray(script(model._last_obs, model.num_timesteps / model._total_timesteps, step))
+        stored = model.policy.scale_action(actions) if isinstance(model, SAC) else actions
+        return actions, stored
+
+    with contextlib.ExitStack() as stack:
+        for owner, name, replacement in (
+            (OffPolicyAlgorithm, "_sample_action", act),
+            (DQN, "train", lambda model, gradient_steps, batch_size=0: None),
+            (SAC, "train", lambda model, gradient_steps, batch_size=0: None),
+        ):
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, replacement)
+        yield
+
+
+_CLOCKS = {"seconds", "stopwatch", "history", "tensorboard", "identity"}
+"""Parts that tell of time, of the stretches of a run, or of packages, not of what was learned."""
+_SIZES = {"metrics", "snapshots"}
+"""Parts that say how long a log is; its wall times may have more digits."""
+
+
+def state_differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+    """Name every place where two resume states differ.
+
+    Clocks and the sizes of logs do not count. Everything else must be equal to
+    the last bit: policy, optimisers, replay buffer, generators, simulators.
+
+    Args:
+        one: What `vlm_rewards.files.read_state` gave.
+        two: Another.
+
+    Returns:
+        Paths such as ``"learner/policy/q_net.0.weight"``; empty where the states are the same.
+    """
+    return _compare(_comparable(one), _comparable(two), "")
+
+
+def _comparable(state: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in state.items() if key not in _CLOCKS}
+    for part in _SIZES:
+        kept[part] = {key: value for key, value in kept[part].items() if key not in ("size", "seconds")}
+    learner = dict(kept["learner"])
+    # Python's own generator is saved too, but libraries draw from it while they are imported; learning does not.
+    learner["generators"] = {key: value for key, value in learner["generators"].items() if key != "python"}
+    return {**kept, "learner": learner}
+
+
+def _compare(one: Any, two: Any, path: str) -> list[str]:
+    if isinstance(one, np.ndarray) and isinstance(two, np.ndarray):
+        same = one.dtype == two.dtype and one.shape == two.shape and one.tobytes() == two.tobytes()
+        return [] if same else [path]
+    if isinstance(one, dict) and isinstance(two, dict):
+        missing = [f"{path}/{key}" for key in set(one) ^ set(two)]
+        return missing + [place for key in one if key in two for place in _compare(one[key], two[key], f"{path}/{key}")]
+    if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
+        return [place for i, (a, b) in enumerate(zip(one, two, strict=True)) for place in _compare(a, b, f"{path}/{i}")]
+    return [] if type(one) is type(two) and one == two else [path]

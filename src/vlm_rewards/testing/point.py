@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards.arrays import Frames, Rewards
-from vlm_rewards.envs import Task
-from vlm_rewards.envs.canvas import check_size
+from vlm_rewards.tasks.canvas import check_size
+from vlm_rewards.tasks.task import Task
 
 _STRIDE = 0.25
 

@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
+from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.labelling import LabelRewards
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.snapshots import (
+from vlm_rewards.training.run_folder import (
     PolicyFunction,
+    RunFolder,
     Snapshot,
     mark_best,
     policy_function,

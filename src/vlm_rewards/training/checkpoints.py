@@ -2,25 +2,193 @@
 
 Both happen at the start of a rollout: all pictures have their rewards then, all
 updates have been made, and the first action is still to be chosen.
+
+Ctrl-C that waits for a good moment, but not for long. What a resume state belongs to: a run may go on only where
+everything that decides it is as it was.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
+from stable_baselines3.common.vec_env import VecEnv
 
+from vlm_rewards import __version__
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError
-from vlm_rewards.state_file import seconds_to_wait, write_state
+from vlm_rewards.files import seconds_to_wait, write_state
+from vlm_rewards.provenance import package_versions
+from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.callbacks import Stopwatch
-from vlm_rewards.training.interruption import Interruption
 from vlm_rewards.training.run_folder import RunFolder
+
+PATIENCE_SECONDS = 1.5
+"""How long the first Ctrl-C may wait for a moment at which the run's state can be saved."""
+_LAST_WORDS_SECONDS = 1.0
+"""How long a run may take, after that, to save its last policy."""
+
+
+class Interruption:
+    """While active, the first Ctrl-C asks for an end at the next good moment; a second one, or time, forces it.
+
+    Only at the start of a rollout can a run's whole state be saved. Whoever
+    gets there asks `requested` and raises KeyboardInterrupt. If nobody does
+    within `PATIENCE_SECONDS`, it is raised wherever the program is.
+
+    In a thread other than the main one, or where somebody else handles Ctrl-C,
+    it stays what it was.
+    """
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._active = False
+        self._timer: threading.Timer | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether Ctrl-C has been pressed."""
+        return self._requested
+
+    def __enter__(self) -> Interruption:
+        """Take over Ctrl-C."""
+        self._active = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self._active:
+            signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give Ctrl-C back."""
+        if self._active:
+            self._active = False
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._disarm()
+
+    def limit_last_words(self) -> None:
+        """From now on the run is ending: raise KeyboardInterrupt if that takes too long."""
+        if self._active:
+            self._arm(_LAST_WORDS_SECONDS)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._requested:
+            raise KeyboardInterrupt
+        self._requested = True
+        self._arm(PATIENCE_SECONDS)
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        # The signal, unlike an exception, reaches a main thread that waits for a lock or a pipe.
+        self._timer = threading.Timer(seconds, self._press_again)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _press_again(self) -> None:
+        if self._active:
+            self._requested = True
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+FORMAT = 2
+"""Of the resume state; another number is another layout."""
+
+
+def identity(task: Task, venv: VecEnv, reward: Any, held_out: Any = None) -> dict[str, Any]:
+    """Describe what decides a run besides its settings.
+
+    Returns:
+        JSON values: ``format``, ``versions``, ``task`` and ``reward``.
+    """
+    return {
+        "format": FORMAT,
+        "versions": {"vlm-rewards": __version__, **package_versions()},
+        "task": {
+            "name": task.name,
+            "horizon": task.horizon,
+            "criterion": task.criterion_text,
+            "metadata": _plain(dict(task.metadata)),
+            "observation_space": repr(venv.observation_space),
+            "action_space": repr(venv.action_space),
+        },
+        "reward": _plain(reward.describe()),
+        "held-out reward": {} if held_out is None else _plain(held_out.describe()),
+    }
+
+
+def check_identity(saved: Mapping[str, Any], present: Mapping[str, Any], *, other_versions: bool = False) -> None:
+    """Refuse to go on with something else than what was saved.
+
+    Args:
+        saved: `identity` when the state was written.
+        present: `identity` now.
+        other_versions: Whether other releases of packages may go on; the run is then no longer the same as one that
+            was never stopped.
+
+    Raises:
+        CheckpointError: Something differs; the message says what, before and now.
+    """
+    if saved.get("format") != present["format"]:
+        raise CheckpointError(
+            f"the resume state has format {saved.get('format')!r}, this version reads {present['format']!r}. "
+            f"Go on with the version that wrote it: {_said(saved, 'versions', 'vlm-rewards')}."
+        )
+    for part, advice in (
+        ("task", "The task has changed; start a new run."),
+        ("reward", "The reward has changed; start a new run, or bring back what it was made of."),
+        ("held-out reward", "Start a new run, or bring back what it was made of."),
+    ):
+        _check_part(part, saved.get(part, {}), present[part], advice)
+    if not other_versions:
+        _check_part(
+            "version",
+            saved.get("versions", {}),
+            present["versions"],
+            "Install what it was, or pass --other-versions: the run goes on, but not just as if it had never stopped.",
+        )
+
+
+def _check_part(part: str, saved: Mapping[str, Any], present: Mapping[str, Any], advice: str) -> None:
+    names = [name for name in {**saved, **present} if saved.get(name) != present.get(name)]
+    if names:
+        changes = "; ".join(
+            f"{name} was {_short(saved.get(name))}, is {_short(present.get(name))}" for name in names[:4]
+        )
+        raise CheckpointError(f"the {part} is not that of the run: {changes}. {advice}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 160 else text[:160] + "..."
+
+
+def _said(saved: Mapping[str, Any], *keys: str) -> Any:
+    value: Any = saved
+    for key in keys:
+        value = value.get(key, "unknown") if isinstance(value, Mapping) else "unknown"
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back, so that saved and present can be compared."""
+    return json.loads(json.dumps(value, default=str))
 
 
 class Checkpoints(BaseCallback):

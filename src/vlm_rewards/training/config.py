@@ -10,11 +10,11 @@ from typing import Any
 
 from tyro.conf import Fixed, OmitArgPrefixes
 
-from vlm_rewards.envs.any_env import EnvironmentConfig
-from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
 from vlm_rewards.errors import InvalidInputError, check_prompt, unknown_name
 from vlm_rewards.rewards.config import RewardConfig
-from vlm_rewards.training.algorithm_config import (
+from vlm_rewards.tasks.any_env import EnvironmentConfig
+from vlm_rewards.tasks.humanoid.model import HumanoidConfig
+from vlm_rewards.training.algorithms import (
     ALGORITHMS,
     AlgorithmConfig,
     PPOConfig,

@@ -22,7 +22,7 @@ from torch.distributions import Distribution
 
 from vlm_rewards.errors import InvalidInputError, MissingExtraError, unknown_name
 from vlm_rewards.files import write_atomically
-from vlm_rewards.training import scaled_observations
+from vlm_rewards.training import algorithms as scaled_observations
 
 FORMATS = {"sb3": ".zip", "torchscript": ".pt", "onnx": ".onnx"}
 """Names of the formats, and what their files end with."""

@@ -14,8 +14,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from vlm_rewards.training.algorithm_config import AlgorithmConfig, PPOConfig
-from vlm_rewards.training.algorithms import build_algorithm
+from vlm_rewards.training.algorithms import AlgorithmConfig, PPOConfig, build_algorithm
 from vlm_rewards.training.learner_state import learner_state, policy_arrays
 
 

@@ -15,24 +15,23 @@ import numpy as np
 import psutil
 import torch
 
+from vlm_rewards.collection.episodes import PictureFlow
+from vlm_rewards.collection.labeller import chunk_length
+from vlm_rewards.collection.replay_buffer import bytes_of, check_memory, replay_row, rollout_row
+from vlm_rewards.collection.ring import free_bytes, ring_folder, ring_shape
+from vlm_rewards.collection.vec_env import Trial, try_simulator
 from vlm_rewards.encoders.openclip import resolve_batch_size, resolve_device, resolve_dtype
 from vlm_rewards.encoders.sizing import PlannedEncoder, check_sentences, plan_encoder, why_unplannable
 from vlm_rewards.encoders.sources import parse_source
-from vlm_rewards.envs import Task
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.labelling.flow import PictureFlow
-from vlm_rewards.labelling.labeller import chunk_length
-from vlm_rewards.labelling.memory import bytes_of, check_memory, replay_row, rollout_row
-from vlm_rewards.rewards.forms.pictures import check_files
-from vlm_rewards.simulation.ring import free_bytes, ring_folder, ring_shape
-from vlm_rewards.simulation.trial import Trial, try_simulator
-from vlm_rewards.training.algorithm_config import PPOConfig, rollout_rows
-from vlm_rewards.training.algorithms import check_action_space
+from vlm_rewards.rewards.goal_pictures import check_files
+from vlm_rewards.tasks.task import Task
+from vlm_rewards.training.algorithms import PPOConfig, check_action_space, rollout_rows
 from vlm_rewards.training.config import TrainConfig, UpdateBudget, update_budget
 from vlm_rewards.training.learner_size import LearnerSize, plan_learner
 from vlm_rewards.training.paper import PaperSetting, compare_with_paper
+from vlm_rewards.training.run_folder import planned_snapshots
 from vlm_rewards.training.runner import ring_slots
-from vlm_rewards.training.snapshots import planned_snapshots
 from vlm_rewards.training.watch import watched_against
 
 ASSUMED_SIZE = 224

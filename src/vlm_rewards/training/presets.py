@@ -1,19 +1,23 @@
-"""Settings to start from: the paper's, and ones that finish on two CPU cores."""
+"""Settings to start from, the paper's and ones that finish on two CPU cores; and the task of a run's settings."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
-from vlm_rewards.envs import EnvironmentConfig, Task, get_task
-from vlm_rewards.envs.humanoid.simulator import HumanoidConfig
-from vlm_rewards.envs.humanoid.tasks import GOALS, config_of
 from vlm_rewards.errors import InvalidInputError, unknown_name
-from vlm_rewards.training.algorithm_config import (
+from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
+from vlm_rewards.tasks.humanoid.model import HumanoidConfig
+from vlm_rewards.tasks.humanoid.tasks import GOALS, config_of, configured
+from vlm_rewards.tasks.registry import file_digest, load_task_file
+from vlm_rewards.tasks.task import Task, get_task
+from vlm_rewards.training.algorithms import (
     ALGORITHMS,
     REFUSED,
     AlgorithmConfig,
@@ -22,8 +26,8 @@ from vlm_rewards.training.algorithm_config import (
     SACConfig,
     SBXSACConfig,
     algorithm_name,
+    check_action_space,
 )
-from vlm_rewards.training.algorithms import check_action_space
 from vlm_rewards.training.config import TrainConfig
 
 PRESETS = ("cpu", "paper")
@@ -195,7 +199,7 @@ def preset(task: str | Task, name: str = "cpu", algorithm: str | None = None) ->
         task: Name of a registered task, or a task.
         name: ``"cpu"`` or ``"paper"``.
         algorithm: Another learning algorithm than the preset's, by its name in
-            `vlm_rewards.training.algorithm_config.ALGORITHMS`. It takes over what the preset says of both.
+            `vlm_rewards.training.algorithms.ALGORITHMS`. It takes over what the preset says of both.
 
     Returns:
         The settings. A task of the user's own gets those of the poses on the
@@ -298,3 +302,63 @@ def _general(task: Task, name: str) -> _Start:
     if kind == "Box":
         return _Start(SACConfig(), steps=100_000, n_envs=8, standardise=2_000)
     raise InvalidInputError(f"the action space of task {task.name!r} must be Box or Discrete, got {kind}.")
+
+
+def task_of(config: TrainConfig) -> Task:
+    """Build the task of a run.
+
+    Args:
+        config: The run's settings.
+
+    Returns:
+        The task: from the registry, an environment by its id, or from a Python file.
+
+    Raises:
+        InvalidInputError: The task's file is gone, fails or has changed since; or the environment is not usable.
+        UnknownNameError: There is no such task.
+    """
+    if config.environment is not None:
+        return _environment_task(config.environment, config.goal, config.baseline)
+    if config.task_file is not None:
+        _check_unchanged(Path(config.task_file), config.task_file_sha256)
+        task = _task_from(config.task_file, config.task, config.task_file_sha256)
+    else:
+        task = get_task(config.task)
+    return task if config.humanoid is None else configured(task, config.humanoid)
+
+
+def file_preset(path: Path, task: str | None, name: str = "cpu", algorithm: str | None = None) -> TrainConfig:
+    """Settings to start from, for a task in a Python file; see `vlm_rewards.training.presets.preset`.
+
+    Args:
+        path: The file, which is run.
+        task: Name of the task; None where the file has only one.
+        name: The preset.
+        algorithm: Another algorithm than the preset's.
+
+    Raises:
+        InvalidInputError: As `vlm_rewards.tasks.registry.load_task_file` and `preset`.
+    """
+    if not path.is_file():
+        raise InvalidInputError(f"task file {str(path)!r} does not exist.")
+    digest = file_digest(path)
+    config = preset(load_task_file(path, task), name, algorithm)
+    return dataclasses.replace(config, task_file=str(path.resolve()), task_file_sha256=digest)
+
+
+@functools.lru_cache(maxsize=16)
+def _environment_task(config: EnvironmentConfig, goal: str, baseline: str) -> Task:
+    return environment_task(config, goal=goal, baseline=baseline)
+
+
+@functools.lru_cache(maxsize=16)
+def _task_from(file: str, name: str, digest: str | None) -> Task:  # the digest tells contents apart
+    return load_task_file(Path(file), name)
+
+
+def _check_unchanged(path: Path, digest: str | None) -> None:
+    if path.is_file() and digest not in (None, file_digest(path)):
+        raise InvalidInputError(
+            f"task file {str(path)!r} has changed since the run began: it is another task now. Bring back the file "
+            "as it was, or start a new run."
+        )

@@ -13,22 +13,20 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
 
-from vlm_rewards.envs import Task
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
+from vlm_rewards.files import read_state
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.rewards.shaping import PotentialShaping
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.simulation.seeding import derive_seed
-from vlm_rewards.state_file import read_state
+from vlm_rewards.seeding import derive_seed
+from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.algorithms import build_algorithm
-from vlm_rewards.training.checkpoints import check_interval, cut_logs
+from vlm_rewards.training.checkpoints import check_identity, check_interval, cut_logs, identity
 from vlm_rewards.training.config import TrainConfig, update_budget
-from vlm_rewards.training.identity import check_identity, identity
-from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.presets import task_of
+from vlm_rewards.training.run_folder import PolicyFunction, RunFolder, Snapshot
 from vlm_rewards.training.session import Session
-from vlm_rewards.training.snapshots import PolicyFunction, Snapshot
-from vlm_rewards.training.tasks import task_of
 from vlm_rewards.training.watch import watched_against
 
 CHECKPOINT_SECONDS = 60.0

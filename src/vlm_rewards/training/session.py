@@ -11,20 +11,18 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
-from vlm_rewards.labelling import LabelRewards, Witness
+from vlm_rewards.collection.callback import LabelRewards
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.witness import Witness
 from vlm_rewards.rewards.base import StateReward
-from vlm_rewards.simulation import PhotographedVecEnv
-from vlm_rewards.simulation.seeding import derive_seed
+from vlm_rewards.seeding import derive_seed
 from vlm_rewards.training.callbacks import SCORE_COLUMNS, Metrics, ProgressBar, Snapshots, Stopwatch, ThreadPhases
-from vlm_rewards.training.checkpoints import Checkpoints, Resumption, restore_waiting, tensorboard_state
+from vlm_rewards.training.checkpoints import Checkpoints, Interruption, Resumption, restore_waiting, tensorboard_state
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.hacking import window_of
-from vlm_rewards.training.interruption import Interruption
 from vlm_rewards.training.learner_state import learner_state, load_learner_state
-from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.snapshots import PolicyFunction
-from vlm_rewards.training.tasks import task_of
-from vlm_rewards.training.watch import HackingWatch
+from vlm_rewards.training.presets import task_of
+from vlm_rewards.training.run_folder import PolicyFunction, RunFolder
+from vlm_rewards.training.watch import HackingWatch, window_of
 
 _NEVER = 10**9  # rollouts between Stable-Baselines3's own log lines; we log at the end of each rollout
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vlm_rewards.envs import get_task
 from vlm_rewards.errors import UnknownNameError
 from vlm_rewards.reporting.report.blocks import Block, Commands, Document, Facts, Media, Notes, Section, Table, present
 from vlm_rewards.reporting.report.drawings import runs_figure
@@ -28,6 +27,7 @@ from vlm_rewards.reporting.results import (
     seed_rows,
     watch_notes,
 )
+from vlm_rewards.tasks.task import get_task
 
 COMPARISONS = 0
 """Rank of the figures of all runs of a task."""

@@ -9,14 +9,7 @@ from vlm_rewards.reporting.report.drawings import run_figure
 from vlm_rewards.reporting.report.names import Names
 from vlm_rewards.reporting.report.runs import Run
 from vlm_rewards.reporting.report.settings import differences, settings_rows
-from vlm_rewards.reporting.results import (
-    HELD_COLUMNS,
-    alarms_of,
-    encoder_text,
-    machine_text,
-    score_texts,
-    state_text,
-)
+from vlm_rewards.reporting.results import HELD_COLUMNS, alarms_of, encoder_text, machine_text, score_texts, state_text
 
 CURVES, ALARMS, VIDEOS = 1, 2, 4
 """Ranks: where there is not room for everything, videos go first."""

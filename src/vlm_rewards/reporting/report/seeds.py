@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation.aggregate import interquartile_mean, stratified_bootstrap_interval
+from vlm_rewards.evaluation.statistics import interquartile_mean, stratified_bootstrap_interval
 from vlm_rewards.reporting.report.runs import Run
 from vlm_rewards.training.config import TrainConfig
 

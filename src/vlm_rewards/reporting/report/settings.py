@@ -10,7 +10,7 @@ from typing import Any
 from vlm_rewards.errors import VLMRewardsError
 from vlm_rewards.reporting.report.runs import Run
 from vlm_rewards.reporting.report.seeds import flat, settings_in_full
-from vlm_rewards.training.algorithm_config import ALGORITHMS
+from vlm_rewards.training.algorithms import ALGORITHMS
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import preset
 

@@ -1,0 +1,1 @@
+"""Steps simulators, renders their states, scores the frames in the background and brings rewards to learners."""

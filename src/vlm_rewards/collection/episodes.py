@@ -1,0 +1,241 @@
+"""What becomes of rewards that arrive late: summed up by episode, and interpolated between rendered states."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class EpisodeSummary:
+    """What one finished episode came to."""
+
+    simulator: int
+    """Which simulator ran it."""
+    end_step: int
+    """The vector step that ended it."""
+    length: int
+    """Steps."""
+    vlm_return: float
+    """Sum of the raw VLM rewards, undiscounted."""
+    true_return: float
+    """Sum of the simulator's own rewards, which the learner never sees."""
+    success: bool | None
+    """The task's verdict; None where it has no criterion."""
+    criterion: float | None = None
+    """Share of the steps on which the criterion held; None where there is none."""
+    last_half: bool | None = None
+    """Whether the criterion held on all of the last half of the steps; None where there is none."""
+    held_out: float | None = None
+    """Mean of a second reward that the learner never sees; None without one."""
+
+
+_SUMS = ("vlm", "true", "held", "criterion", "lately", "length")
+"""What is added up of the episodes that run."""
+
+
+class EpisodeLedger:
+    """Matches steps with their later rewards.
+
+    Args:
+        simulators: How many there are.
+    """
+
+    def __init__(self, simulators: int) -> None:
+        self._steps: deque[tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[int, bool | None]]] = deque()
+        self._vlm = np.zeros(simulators, dtype=np.float64)
+        self._true = np.zeros(simulators, dtype=np.float64)
+        self._held = np.zeros(simulators, dtype=np.float64)
+        self._criterion = np.zeros(simulators, dtype=np.int64)
+        self._lately = np.zeros(simulators, dtype=np.int64)  # steps up to now on which the criterion held unbroken
+        self._length = np.zeros(simulators, dtype=np.int64)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step that was noted has its reward."""
+        return not self._steps
+
+    def observe(self, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
+        """Note a vector step: dones bool ``[n_envs]`` and infos, in order; only what is needed of them is kept."""
+        true_rewards = np.array([info["true_reward"] for info in infos], dtype=np.float64)
+        verdicts = {int(index): infos[index].get("is_success") for index in np.flatnonzero(dones)}
+        judged = all("criterion" in info for info in infos)
+        criteria = np.array([info["criterion"] for info in infos], dtype=bool) if judged else None
+        self._steps.append((np.array(dones), true_rewards, criteria, verdicts))
+
+    def truths(self, steps: int, *, true_reward: bool = False) -> np.ndarray:
+        """What the oldest steps noted are judged by: the criterion (1 or 0) or else the simulator's own reward.
+
+        Args:
+            steps: How many.
+            true_reward: Whether the simulator's own reward is wanted in any case.
+
+        Returns:
+            float64 ``[steps n_envs]``.
+        """
+        rows = [self._steps[index] for index in range(steps)]
+        values = [true if true_reward or criteria is None else criteria for _, true, criteria, _ in rows]
+        return np.array(values, dtype=np.float64)
+
+    def label(self, first_step: int, rewards: np.ndarray, held_out: np.ndarray | None = None) -> list[EpisodeSummary]:
+        """Deliver raw rewards ``[steps n_envs]`` of the oldest steps noted, and a second reward's if there is one.
+
+        Returns:
+            The episodes that ended within those steps, in order.
+        """
+        finished: list[EpisodeSummary] = []
+        for offset, row in enumerate(rewards):
+            dones, true_rewards, criteria, verdicts = self._steps.popleft()
+            self._vlm += row
+            self._true += true_rewards
+            self._held += 0.0 if held_out is None else held_out[offset]
+            self._criterion += 0 if criteria is None else criteria
+            self._lately = (self._lately + 1) * (0 if criteria is None else criteria)
+            self._length += 1
+            for index in np.flatnonzero(dones).tolist():
+                finished.append(
+                    self._finish(
+                        index,
+                        first_step + offset,
+                        verdicts[index],
+                        judged=criteria is not None,
+                        second=held_out is not None,
+                    )
+                )
+        return finished
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """What the unfinished episodes have come to; all steps must have been labelled."""
+        return {name: getattr(self, f"_{name}").copy() for name in _SUMS}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what `state_dict` gave."""
+        self._steps.clear()
+        for name in _SUMS:
+            if name in state:  # older versions did not count "lately", which is for evaluations alone
+                setattr(self, f"_{name}", np.array(state[name]))
+
+    def _finish(self, index: int, step: int, success: bool | None, *, judged: bool, second: bool) -> EpisodeSummary:
+        length = int(self._length[index])
+        summary = EpisodeSummary(
+            simulator=index,
+            end_step=step,
+            length=length,
+            vlm_return=float(self._vlm[index]),
+            true_return=float(self._true[index]),
+            success=success,
+            criterion=float(self._criterion[index] / length) if judged else None,
+            last_half=bool(self._lately[index] >= length - length // 2) if judged else None,
+            held_out=float(self._held[index] / length) if second else None,
+        )
+        for name in _SUMS:
+            getattr(self, f"_{name}")[index] = 0
+        return summary
+
+
+class Interpolation:
+    """Fills in rewards linearly between two pictures of an episode, and holds the last one after it.
+
+    The first and the last state of an episode are photographed always
+    (`PhotographedVecEnv`), so no line leads from one episode to another, and a
+    reward is held only where a rollout ends between two pictures.
+
+    Args:
+        simulators: How many there are.
+    """
+
+    def __init__(self, simulators: int) -> None:
+        self._last = np.full((simulators, 1), np.nan)
+        self._since = np.zeros(simulators, dtype=np.int64)
+
+    def fill(self, rewards: np.ndarray) -> np.ndarray:
+        """Fill in the rewards of the steps that follow those of the last call.
+
+        Args:
+            rewards: float ``[steps simulators]`` or ``[steps simulators columns]``, NaN where there was no picture.
+
+        Returns:
+            A copy without NaN, same shape and dtype.
+        """
+        steps, simulators = rewards.shape[:2]
+        values = rewards.reshape(steps, simulators, -1).copy()
+        if self._last.shape[1] != values.shape[2]:
+            self._last = np.full(values.shape[1:], np.nan)
+        for simulator in range(simulators):
+            own = values[:, simulator]
+            known = np.flatnonzero(~np.isnan(own[:, 0]))
+            at, scored = known, own[known].astype(np.float64)
+            if not np.isnan(self._last[simulator, 0]):
+                at = np.concatenate([[-1 - self._since[simulator]], known])
+                scored = np.concatenate([self._last[simulator : simulator + 1], scored])
+            if len(known) < steps:
+                for column in range(own.shape[1]):
+                    own[:, column] = np.interp(np.arange(steps), at, scored[:, column])
+            self._last[simulator] = scored[-1]
+            self._since[simulator] = steps - 1 - at[-1]
+        return values.reshape(rewards.shape)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The last scores and the steps since, for `load_state_dict`."""
+        return {"last": self._last.copy(), "since": self._since.copy()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what `state_dict` gave."""
+        self._last, self._since = np.array(state["last"]), np.array(state["since"])
+
+
+@dataclass(frozen=True)
+class PictureFlow:
+    """Simulators, the ring that their pictures lie in, and the chunks in which these are scored."""
+
+    simulators: int
+    """Pictures of a vector step, for each camera."""
+    slots: int
+    """Vector steps that the ring holds."""
+    chunk_steps: int
+    """Vector steps whose pictures are scored in one go; see `vlm_rewards.collection.labeller.chunk_length`."""
+    vector_steps: int
+    """Vector steps after which all must have been scored, so that a chunk may end early."""
+    times: int = 1
+    """How often that happens."""
+    every: int = 1
+    """One state in so many is photographed, and the first and last of each episode."""
+    horizon: int = 1
+    """Steps of an episode."""
+
+    @property
+    def states(self) -> int:
+        """States that are photographed in all, if episodes last until the horizon."""
+        steps = self.vector_steps * self.times
+        episodes, rest = divmod(steps, self.horizon)
+        whole = self._photographed(self.horizon) + (self.horizon % self.every != 0 and self.horizon > 1)
+        return self.simulators * (episodes * whole + self._photographed(rest))
+
+    @property
+    def chunks(self) -> int:
+        """Chunks in all."""
+        return self.times * -(-self.vector_steps // self.chunk_steps)
+
+    def passes(self, batch_size: int, cameras: int = 1) -> int:
+        """Batches that pass through the encoder in all; about, where not every state is photographed.
+
+        Args:
+            batch_size: Pictures that pass through it at once, at most.
+            cameras: Pictures of each state.
+        """
+        whole, rest = divmod(self.vector_steps, self.chunk_steps)
+        of_whole, of_rest = (self._batches(steps, batch_size, cameras) for steps in (self.chunk_steps, rest))
+        return self.times * (whole * of_whole + of_rest)
+
+    def _batches(self, steps: int, batch_size: int, cameras: int) -> int:
+        """Of a chunk."""
+        pictures = -(-steps // self.every) * self.simulators * cameras
+        return -(-pictures // batch_size)
+
+    def _photographed(self, steps: int) -> int:
+        """States of an episode's first steps, without the last where it is not due."""
+        return steps // self.every + (self.every > 1 and steps > 0)

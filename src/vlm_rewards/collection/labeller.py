@@ -1,0 +1,211 @@
+"""Scores pictures in the background while the simulators step."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from vlm_rewards.collection.ring import FrameRing, StepGate
+from vlm_rewards.errors import InvalidInputError, LabellerError
+
+
+@runtime_checkable
+class FrameReward(Protocol):
+    """Anything that scores pictures; `VLMReward` is one."""
+
+    def __call__(self, frames: np.ndarray, /) -> np.ndarray:
+        """Score pictures.
+
+        Args:
+            frames: uint8 ``[n h w 3]``, RGB.
+
+        Returns:
+            Finite rewards ``[n]``.
+        """
+        ...
+
+
+def chunk_length(chunk_frames: int, simulators: int, slots: int) -> int:
+    """Vector steps whose pictures are scored in one go.
+
+    Args:
+        chunk_frames: Pictures, about; rounded up to whole vector steps.
+        simulators: Pictures of a vector step.
+        slots: Vector steps that the ring holds, one of which is being written.
+    """
+    return min(-(-chunk_frames // simulators), slots - 1)
+
+
+class Labeller:
+    """A thread that turns the pictures of vector steps into rewards.
+
+    Chunks are cut by vector step, never by arrival time: pictures embedded in
+    batches of another shape differ in the last bits, so this is what makes runs
+    with equal seeds equal. A chunk's pictures are copied out of the ring and
+    their slots released before the (slow) scoring, so the simulators go on.
+
+    Args:
+        reward: Scores pictures.
+        ring: Where the pictures are.
+        gate: Tells the simulators which slots have been read.
+        first_step: The first vector step that will be submitted.
+        chunk_steps: Vector steps in a chunk, at most ``ring.slots - 1``.
+        columns: None for a reward ``[n]``; a number where ``reward`` gives that many values a picture, ``[n columns]``.
+        look: Shown every chunk, in the same thread: the vector steps, their pictures and what they scored, which is
+            NaN where there is no picture.
+
+    Raises:
+        InvalidInputError: ``chunk_steps`` is out of range.
+    """
+
+    def __init__(
+        self,
+        reward: FrameReward,
+        ring: FrameRing,
+        gate: StepGate,
+        first_step: int,
+        chunk_steps: int,
+        columns: int | None = None,
+        look: Callable[[range, np.ndarray, np.ndarray], None] | None = None,
+    ) -> None:
+        if not 1 <= chunk_steps < ring.slots:
+            raise InvalidInputError(
+                f"chunk_steps must be from 1 to {ring.slots - 1} (the ring has {ring.slots} slots and one is being "
+                f"written), got {chunk_steps}."
+            )
+        self._reward = reward
+        self._ring = ring
+        self._gate = gate
+        self._chunk_steps = chunk_steps
+        self._chunk_start = first_step
+        self._next_step = first_step
+        self._columns = () if columns is None else (columns,)
+        self._look = look
+        self._resets: list[tuple[int, int]] = []
+        self._taken: list[np.ndarray] = []
+        self._results: list[np.ndarray] = []
+        self._reset_results: list[np.ndarray] = []
+        self._results_start = first_step
+        self._failure: BaseException | None = None
+        self._closed = False
+        self._work: queue.SimpleQueue[tuple[range, np.ndarray, list[tuple[int, int]]] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._outstanding = 0
+        gate.hold(first_step)
+        self._thread = threading.Thread(target=self._run, name="vlm-rewards-labeller", daemon=True)
+        self._thread.start()
+
+    def submit(self, step: int, resets: Sequence[int] = (), photographed: np.ndarray | None = None) -> None:
+        """Say that the pictures of a vector step are in the ring.
+
+        Args:
+            step: Must follow the step submitted before.
+            resets: Simulators that were reset after this step and whose picture since then is to be scored, too.
+            photographed: Which simulators have a picture, bool ``[simulators]``; None where all have.
+
+        Raises:
+            LabellerError: Scoring failed; the cause is chained.
+        """
+        if step != self._next_step:
+            raise InvalidInputError(f"vector step {self._next_step} must be submitted next, got {step}.")
+        self._check()
+        self._next_step += 1
+        self._resets.extend((step, simulator) for simulator in resets)
+        self._taken.append(np.ones(self._ring.simulators, dtype=bool) if photographed is None else photographed)
+        if self._next_step - self._chunk_start == self._chunk_steps:
+            self._cut()
+
+    def drain(self) -> tuple[int, np.ndarray]:
+        """Wait until everything submitted has its reward.
+
+        Returns:
+            The first vector step that had not been drained before, and float32
+            rewards ``[steps simulators]`` from that step on (``[steps simulators columns]`` with ``columns``); NaN
+            where there was no picture. Those of resets come from `drain_resets`.
+
+        Raises:
+            LabellerError: Scoring failed; the cause is chained.
+        """
+        self._check()
+        if self._next_step > self._chunk_start:
+            self._cut()
+        while self._outstanding:
+            self._idle.acquire()
+            self._outstanding -= 1
+        self._check()
+        start, results = self._results_start, self._results
+        self._results, self._results_start = [], self._next_step
+        rewards = np.concatenate(results) if results else np.empty(0, dtype=np.float32)
+        return start, rewards.reshape(-1, self._ring.simulators, *self._columns)
+
+    def drain_resets(self) -> np.ndarray:
+        """What the pictures after resets scored, in the order in which they were submitted; call it after `drain`.
+
+        Returns:
+            float32 ``[n]``, or ``[n columns]``.
+        """
+        results, self._reset_results = self._reset_results, []
+        return np.concatenate(results) if results else np.empty((0, *self._columns), dtype=np.float32)
+
+    def close(self) -> None:
+        """Stop the thread and let the simulators run without a reader. Safe to call twice.
+
+        What has not been scored yet stays so.
+        """
+        self._closed = True
+        self._work.put(None)
+        self._thread.join()
+        self._gate.open()
+
+    def _cut(self) -> None:
+        self._work.put((range(self._chunk_start, self._next_step), np.concatenate(self._taken), self._resets))
+        self._chunk_start, self._taken, self._resets = self._next_step, [], []
+        self._outstanding += 1
+
+    def _check(self) -> None:
+        if self._closed:
+            raise LabellerError("the labeller has been closed.")
+        if self._failure is not None:
+            raise LabellerError(f"scoring pictures failed: {self._failure!r}") from self._failure
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                if self._failure is None and not self._closed:
+                    self._score(*work)
+            except BaseException as error:
+                self._failure = error
+                failure = LabellerError(f"scoring pictures failed: {error!r}")
+                failure.__cause__ = error
+                self._gate.fail(failure)
+            finally:
+                self._idle.release()
+
+    def _score(self, steps: range, taken: np.ndarray, resets: list[tuple[int, int]]) -> None:
+        """``taken``, bool ``[steps*simulators]``, says of what there is a picture."""
+        states = self._ring.copy_steps(steps)
+        frames = states if taken.all() else states[taken]
+        count = len(frames)
+        if resets:
+            frames = np.concatenate([frames, self._ring.copy_resets(resets)])
+        self._gate.release(steps.stop)
+        scores = self._scores(frames) if len(frames) else np.empty((0, *self._columns), dtype=np.float32)
+        rewards = np.full((len(states), *self._columns), np.nan, dtype=np.float32)
+        rewards[taken] = scores[:count]
+        if self._look is not None:
+            self._look(steps, states, rewards)
+        self._results.append(rewards)
+        self._reset_results.append(scores[count:])
+
+    def _scores(self, frames: np.ndarray) -> np.ndarray:
+        rewards = np.asarray(self._reward(frames), dtype=np.float32)
+        if rewards.shape != (len(frames), *self._columns) or not np.isfinite(rewards).all():
+            raise InvalidInputError(
+                f"a reward must return {len(frames)} finite numbers for {len(frames)} pictures, "
+                f"got shape {rewards.shape} with {int(np.sum(~np.isfinite(rewards)))} not finite."
+            )
+        return rewards

@@ -1,0 +1,187 @@
+"""A Gymnasium vector environment whose rewards come from its pictures: one batch a vector step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from vlm_rewards.collection.labeller import FrameReward
+from vlm_rewards.collection.wrapper import (
+    TransitionScorer,
+    check_unrewarded,
+    check_vector_env,
+    frame_format,
+    mark_rewarded,
+    picture_format,
+    prepare_drawing,
+    take_frames,
+)
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.tasks.rendering import Photographer, draw
+
+
+class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
+    """Replaces the rewards by those of pictures of the states that each step led to.
+
+    The pictures of all sub-environments are embedded together. What happens at
+    the end of an episode depends on the mode of Gymnasium's automatic reset:
+
+    * ``NEXT_STEP``: the last state is scored; the step after it only resets, and its reward is 0 (as Gymnasium's).
+    * ``DISABLED``: the last state is scored; whoever steps resets, with ``options={"reset_mask": ...}``.
+    * ``SAME_STEP``: the sub-environment is reset before anybody outside can see the last state. Each one must be
+      wrapped in `FrameInInfo`; then the last state is scored here, too.
+
+    Sub-environments in `FrameInInfo` are never drawn a second time, whatever
+    the mode; it is the fast way with `gymnasium.vector.AsyncVectorEnv`. The
+    pictures are taken out of the infos: none is kept.
+
+    The environments' own rewards are in ``infos["true_reward"]``, float64
+    ``[n]``, with Gymnasium's mask ``infos["_true_reward"]``, which is False for
+    a step that only resets. In ``SAME_STEP`` they belong to the last state,
+    as the rewards do, and are not in ``final_info``.
+
+    Build the vector environment of processes first, then load the encoder, then wrap: the processes are copies of this
+    one.
+
+    Args:
+        env: A `gymnasium.vector.SyncVectorEnv`, `gymnasium.vector.AsyncVectorEnv`, or one that steps and draws all at
+            once; with ``render_mode="rgb_array"``.
+        reward: Scores pictures, uint8 ``[n h w 3]`` to finite numbers ``[n]``; `VLMReward`, any other form,
+            `PotentialShaping`, or a function.
+        image_size: Side in pixels of the square pictures; default: the ``image_size`` of the reward's encoder. Pictures
+            of another shape are letterboxed.
+
+    Raises:
+        InvalidInputError: The right pictures cannot be had (the message says why), or the reward or the size is not
+            usable.
+    """
+
+    def __init__(
+        self,
+        env: gym.vector.VectorEnv[Any, Any, Any] | Any,
+        reward: FrameReward | PotentialShaping | Any,
+        *,
+        image_size: int | Any | None = None,
+    ) -> None:
+        self._mode = check_vector_env(env)
+        check_unrewarded(env.metadata)
+        self._scorer = TransitionScorer(reward, env.num_envs)
+        size, cameras = picture_format(reward, image_size)
+        self._delivered = _check_delivery(frame_format(env.metadata), (size, cameras), self._mode)
+        self._photographer = Photographer(env, size, cameras)
+        self._drawn = False
+        self._resetting = np.zeros(env.num_envs, dtype=bool)  # NEXT_STEP: whose next step only resets
+        super().__init__(env)
+        self.metadata = mark_rewarded(env.metadata)
+        prepare_drawing()
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes: in all sub-environments, or in those that ``options["reset_mask"]`` (bool ``[n]``) picks.
+
+        Raises:
+            InvalidInputError: The first pictures are none.
+        """
+        mask = None if options is None else options.get("reset_mask")
+        observations, infos = self.env.reset(seed=seed, options=options)
+        # Gymnasium's vector environments take the mask out of the options; those that do not know it reset all.
+        everyone = mask is None or (options is not None and "reset_mask" in options)
+        rows = np.ones(self.num_envs, dtype=bool) if everyone else np.array(mask)
+        self._resetting &= ~rows
+        infos = _copied(infos)
+        if self._delivered:
+            self._scorer.begin(take_frames(infos, rows)[rows], rows)
+        elif self._scorer.needs_resets or not self._drawn:  # the first time to find out early if they cannot be drawn
+            self._scorer.begin(self._photographs()[rows], rows)
+        self._drawn = True
+        return observations, infos
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Take a step and score the states that it led to.
+
+        Returns:
+            Observations, VLM rewards (float64 ``[n]``), terminations, truncations, and infos with ``true_reward``.
+
+        Raises:
+            InvalidInputError: A picture is none, or the reward did not return finite numbers, one a picture.
+        """
+        observations, own, terminations, truncations, infos = self.env.step(actions)
+        infos = _copied(infos)
+        own = np.array(own, dtype=np.float64)
+        terminated = np.asarray(terminations, dtype=bool)
+        ended = terminated | np.asarray(truncations, dtype=bool)
+        frames, restarts = self._frames(infos, ended)
+        rewards = self._scorer.score(frames, own, terminated, restarts, ended)
+        rewards[self._resetting] = 0.0
+        infos["true_reward"], infos["_true_reward"] = own, ~self._resetting
+        if self._mode is AutoresetMode.NEXT_STEP:
+            self._resetting = ended
+        return observations, rewards, terminations, truncations, infos
+
+    def _frames(self, infos: dict[str, Any], ended: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Pictures of the states that a step led to and, where it also reset, of those that it reset to."""
+        if not self._delivered:
+            return self._photographs(), None
+        frames = take_frames(infos, np.ones(self.num_envs, dtype=bool))
+        if self._mode is not AutoresetMode.SAME_STEP or not ended.any():
+            return frames, None
+        final = dict(infos.get("final_info", {}))
+        last = take_frames(final, ended)
+        infos["final_info"] = final
+        return np.where(ended[:, None, None, None], last, frames), frames[ended]
+
+    def _photographs(self) -> np.ndarray:
+        """The present states, uint8 ``[n size size 3]``."""
+        try:
+            pictures = draw(self.env)
+        except Exception as error:
+            if self._drawn:
+                raise
+            raise self._not_drawn(f"it raised {error!r}") from error
+        if not isinstance(pictures, Sequence | np.ndarray):
+            raise self._not_drawn(f"got {type(pictures).__name__}")
+        if len(pictures) != self.num_envs:
+            single = isinstance(pictures, np.ndarray)
+            raise self._not_drawn(f"got an array of shape {pictures.shape}" if single else f"got {len(pictures)}")
+        return np.stack([self._photographer.fit(picture) for picture in pictures])
+
+    def _not_drawn(self, what: str) -> InvalidInputError:
+        return InvalidInputError(
+            f"render() of {self.env} must return {self.num_envs} pictures, one of each sub-environment: {what}. "
+            'Where it cannot, gymnasium.make_vec(..., vectorization_mode="sync") or "async" may.'
+        )
+
+
+def _check_delivery(delivered: tuple[int, int] | None, wanted: tuple[int, int], mode: AutoresetMode) -> bool:
+    """Whether pictures come in the infos.
+
+    Raises:
+        InvalidInputError: They must and do not, or they are others than are wanted.
+    """
+    if delivered is None:
+        if mode is AutoresetMode.SAME_STEP:
+            raise InvalidInputError(
+                "autoreset_mode=SAME_STEP resets a sub-environment before the last state of its episode can be seen "
+                "from outside. Wrap each one in FrameInInfo (make_vec(..., wrappers=[partial(FrameInInfo, "
+                f"image_size={wanted[0]})])), or choose NEXT_STEP or DISABLED."
+            )
+        return False
+    if tuple(delivered) != wanted:
+        raise InvalidInputError(
+            f"FrameInInfo must be made with image_size={wanted[0]} and cameras={wanted[1]}, which the reward's encoder "
+            f"wants, got {delivered[0]} and {delivered[1]}."
+        )
+    return True
+
+
+def _copied(infos: Any) -> dict[str, Any]:
+    if not isinstance(infos, dict):
+        raise InvalidInputError(
+            f"infos of the vector environment must be a dict, got {type(infos).__name__}: put DictInfoToList around "
+            "this wrapper, not inside."
+        )
+    return dict(infos)

@@ -1,0 +1,401 @@
+"""One Gymnasium environment whose reward comes from its frames, for any library that steps one.
+
+No torch here: the workers of a `gymnasium.vector.AsyncVectorEnv` import this module for `FrameInInfo`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import AutoresetMode
+
+from vlm_rewards.collection.labeller import FrameReward
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.rewards.shaping import PotentialShaping, shaped
+from vlm_rewards.tasks.canvas import check_size
+from vlm_rewards.tasks.rendering import Photographer, configure_headless
+
+_MARK = "vlm_reward"
+
+
+def check_env(env: Any) -> None:
+    """Check that an environment shows, after each step, the state that the step led to.
+
+    Raises:
+        InvalidInputError: It is no environment of Gymnasium's, or it resets itself.
+    """
+    if isinstance(env, gym.vector.VectorEnv):
+        raise InvalidInputError(f"env must be a single environment, got {env}. For those: VLMRewardVectorWrapper.")
+    if not isinstance(env, gym.Env):
+        raise InvalidInputError(
+            f'env must be an environment of Gymnasium: gymnasium.make(id, render_mode="rgb_array"), got {env!r}.'
+        )
+    layer: gym.Env[Any, Any] = env
+    while isinstance(layer, gym.Wrapper):
+        if isinstance(layer, gym.wrappers.Autoreset):
+            raise InvalidInputError(
+                "env must not have gymnasium.wrappers.Autoreset inside: its steps that reset lead to a state that no "
+                "action led to, which must not be rewarded. Put Autoreset around this wrapper."
+            )
+        layer = layer.env
+
+
+def check_vector_env(env: Any) -> AutoresetMode:
+    """Check that a vector environment says how it resets, and that it draws.
+
+    Returns:
+        How it resets.
+
+    Raises:
+        InvalidInputError: It is no vector environment of Gymnasium's, does not say how, or does not draw.
+    """
+    if not isinstance(env, gym.vector.VectorEnv):
+        raise InvalidInputError(
+            f"env must be a vector environment of Gymnasium, such as gymnasium.make_vec(id, 4, "
+            f'render_mode="rgb_array"), got {env!r}. For single environments: VLMRewardWrapper.'
+        )
+    if env.render_mode != "rgb_array":
+        raise InvalidInputError(
+            f'render_mode of the vector environment must be "rgb_array", got {env.render_mode!r}: '
+            'pass render_mode="rgb_array" to gymnasium.make_vec, or to every sub-environment.'
+        )
+    mode = env.metadata.get("autoreset_mode")
+    try:
+        return mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
+    except ValueError:
+        choices = ", ".join(choice.name for choice in AutoresetMode)
+        raise InvalidInputError(
+            "metadata['autoreset_mode'] of the vector environment must be a gymnasium.vector.AutoresetMode "
+            f"({choices}), got {mode!r}: without it nobody knows which state a picture shows."
+        ) from None
+
+
+def check_unrewarded(metadata: Mapping[str, Any]) -> None:
+    """Refuse to put one VLM reward around another.
+
+    Raises:
+        InvalidInputError: There is one already.
+    """
+    if metadata.get(_MARK):
+        raise InvalidInputError(
+            "env must not have a VLM reward already: that would pass for the environment's own. To add rewards up, "
+            "use WeightedSum."
+        )
+
+
+def mark_rewarded(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of an environment that has a VLM reward."""
+    return {**metadata, _MARK: True}
+
+
+_MAPS = Path("/proc/self/maps")
+
+
+def prepare_drawing() -> None:
+    """Load the compilers of torch before the first OpenGL context of this process.
+
+    Mesa's software drivers, which EGL uses where there is no graphics card,
+    bring a copy of LLVM, and so does triton. A process that draws first and
+    loads triton afterwards, as building any torch optimiser does
+    (``torch._dynamo``), dies of a segmentation fault; the other order is fine.
+
+    Also chooses off-screen drawing where there is no display.
+
+    Raises:
+        InvalidInputError: Something has been drawn already, and triton is not loaded: going on would crash.
+    """
+    configure_headless()
+    if "torch._dynamo" in sys.modules:
+        return
+    if "triton" not in sys.modules and importlib.util.find_spec("triton") is not None and driver_has_llvm():
+        raise InvalidInputError(
+            "the environment must be wrapped before anything is drawn in this process: OpenGL has been used already, "
+            "and loading torch's compilers (torch._dynamo, triton) after it would crash. Load the encoder and wrap "
+            "the environment before its first render(), or put `import torch._dynamo` at the top of the program."
+        )
+    importlib.import_module("torch._dynamo")
+
+
+def driver_has_llvm() -> bool:
+    """Whether a graphics driver with LLVM is in this process; False where the system does not say."""
+    return _MAPS.exists() and "/libLLVM" in _MAPS.read_text(encoding="utf-8", errors="replace")
+
+
+class TransitionScorer:
+    """Scores the steps of environments that go side by side.
+
+    No picture outlives a call; of potential-based shaping, each environment's
+    last potential is remembered.
+
+    Args:
+        reward: Scores pictures, or shapes by a potential.
+        count: Environments.
+
+    Raises:
+        InvalidInputError: The reward is none.
+    """
+
+    def __init__(self, reward: FrameReward | PotentialShaping | Any, count: int) -> None:
+        if not callable(reward) or isinstance(reward, type):
+            raise InvalidInputError(
+                f"reward must score pictures (uint8 [n h w 3] to [n]), as a VLMReward does, got {reward!r}."
+            )
+        self._reward = reward
+        self._shaping = reward if isinstance(reward, PotentialShaping) else None
+        self._potentials = np.full(count, np.nan)
+
+    @property
+    def needs_resets(self) -> bool:
+        """Whether states after resets must be scored, too."""
+        return self._shaping is not None
+
+    def begin(self, frames: np.ndarray, rows: np.ndarray) -> None:
+        """Note the states in which episodes begin.
+
+        Args:
+            frames: Their pictures, uint8 ``[k h w 3]``.
+            rows: Whose they are, bool ``[n]`` with ``k`` true.
+        """
+        if self._shaping is not None and len(frames):
+            self._potentials[rows] = _checked(self._shaping.columns(frames), (len(frames), 2))[:, 1]
+
+    def score(
+        self,
+        frames: np.ndarray,
+        true_rewards: np.ndarray,
+        terminated: np.ndarray,
+        restarts: np.ndarray | None = None,
+        restarted: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Score a step.
+
+        Args:
+            frames: Pictures of the states that the step led to, uint8 ``[n h w 3]``.
+            true_rewards: The environments' own rewards, float64 ``[n]``.
+            terminated: bool ``[n]``.
+            restarts: Pictures of states after resets within the step, uint8 ``[k h w 3]``; only shaping uses them.
+            restarted: Whose they are, bool ``[n]`` with ``k`` true.
+
+        Returns:
+            float64 ``[n]``.
+
+        Raises:
+            ResetNeeded: Shaping, and an environment has not been reset yet.
+            InvalidInputError: The reward did not return finite numbers, one a picture.
+        """
+        if self._shaping is None:
+            return _checked(self._reward(frames), (len(frames),))
+        if np.isnan(self._potentials).any():
+            raise ResetNeeded("reset() must come before step(): shaping needs the potential of the state before.")
+        if restarts is None or restarted is None:
+            restarts, restarted = frames[:0], np.zeros(len(frames), dtype=bool)
+        batch = np.concatenate([frames, restarts]) if len(restarts) else frames
+        base, potentials = _checked(self._shaping.columns(batch), (len(batch), 2)).T
+        own = true_rewards if isinstance(self._shaping.base, str) else base[: len(frames)]
+        after = potentials[: len(frames)]
+        rewards = shaped(own, self._potentials, after, terminated, self._shaping.gamma)
+        self._potentials = after.copy()
+        self._potentials[restarted] = potentials[len(frames) :]
+        return rewards.astype(np.float64)
+
+
+def picture_format(reward: FrameReward | PotentialShaping | Any, image_size: int | Any | None) -> tuple[int, int]:
+    """Which pictures a reward wants.
+
+    Args:
+        reward: Scores pictures.
+        image_size: Side of the square pictures in pixels; None for its encoder's.
+
+    Returns:
+        Side in pixels, and cameras.
+
+    Raises:
+        InvalidInputError: The size is not known or too small, or the parts of a shaping have different cameras.
+    """
+    if image_size is None:
+        image_size = getattr(getattr(reward, "encoder", None), "image_size", None)
+    if image_size is None:
+        raise InvalidInputError(
+            f"image_size must be given: {reward!r} has no encoder that knows the size of its pictures."
+        )
+    parts = [reward]
+    if isinstance(reward, PotentialShaping):
+        parts = [reward.potential] if isinstance(reward.base, str) else [reward.potential, reward.base]
+    cameras = {int(getattr(part, "cameras", 1)) for part in parts}
+    if len(cameras) > 1:
+        raise InvalidInputError(f"potential and base must see the same cameras, got {sorted(cameras)} of them.")
+    return check_size(image_size, "image_size"), cameras.pop()
+
+
+def _checked(values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    rewards = np.asarray(values, dtype=np.float64)
+    if rewards.shape != shape or not np.isfinite(rewards).all():
+        raise InvalidInputError(
+            f"a reward must return {shape[0]} finite numbers for {shape[0]} pictures, got shape {rewards.shape} "
+            f"with {int(np.sum(~np.isfinite(rewards)))} not finite."
+        )
+    return rewards
+
+
+FRAME = "vlm_frame"
+"""Where in an info the picture is, and where in the metadata its size and number of cameras are."""
+
+
+class FrameInInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Photographs every state inside a sub-environment, for `VLMRewardVectorWrapper`.
+
+    A vector environment in the mode ``SAME_STEP`` resets a sub-environment
+    within the step that ends its episode. From outside, the last state can no
+    longer be seen; from inside it can. The picture travels in the info, that of
+    a last state in ``final_info``. The other modes do not need this wrapper but
+    gain by it: pictures are shrunk where they are drawn, which with
+    `gymnasium.vector.AsyncVectorEnv` is in many processes at once.
+
+        gymnasium.make_vec("CartPole-v1", 8, "sync", {"autoreset_mode": "SameStep"},
+                           [functools.partial(FrameInInfo, image_size=reward.encoder.image_size)],
+                           render_mode="rgb_array")
+
+    Args:
+        env: Made with ``render_mode="rgb_array"``.
+        image_size: Side of the square pictures in pixels: the encoder's ``image_size``.
+        cameras: Pictures of each state; see `Photographer`.
+
+    Raises:
+        InvalidInputError: The environment renders something else or resets itself, or a number is out of range.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any] | Any, image_size: int, cameras: int = 1) -> None:
+        RecordConstructorArgs.__init__(self, image_size=image_size, cameras=cameras)
+        check_env(env)
+        super().__init__(env)
+        configure_headless()
+        self._photographer = Photographer(env, image_size, cameras)
+        self.metadata = {**env.metadata, FRAME: (self._photographer.size, self._photographer.cameras)}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset, and photograph."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, self._with_frame(info)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step, and photograph the state that this led to."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, self._with_frame(info)
+
+    def _with_frame(self, info: dict[str, Any]) -> dict[str, Any]:
+        # A copy: an environment may draw into the same array every time, and this one is sent off after the reset.
+        return {**info, FRAME: np.array(self._photographer.photograph())}
+
+
+def take_frames(infos: dict[str, Any], rows: np.ndarray) -> np.ndarray:
+    """Take the pictures of some sub-environments out of a vector environment's infos, which lose them.
+
+    Args:
+        infos: As `gymnasium.vector.VectorEnv` batches them; the two entries of the pictures are removed.
+        rows: Which sub-environments must have one, bool ``[n]``.
+
+    Returns:
+        uint8 ``[n h w 3]``, black where there is none.
+
+    Raises:
+        InvalidInputError: One of them has none.
+    """
+    frames, has_one = infos.pop(FRAME, None), infos.pop("_" + FRAME, np.zeros(len(rows), dtype=bool))
+    missing = np.flatnonzero(rows & ~np.asarray(has_one, dtype=bool))
+    if frames is None or missing.size:
+        raise InvalidInputError(
+            f"every sub-environment must be wrapped in FrameInInfo and keep its info, got no picture of "
+            f"{missing.tolist()}."
+        )
+    return np.asarray(frames)
+
+
+def frame_format(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Size and number of cameras of the pictures that `FrameInInfo` delivers; None without it."""
+    return metadata.get(FRAME)
+
+
+class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
+    """Replaces the reward by that of a picture of the state that each step led to.
+
+    The state after the last step of an episode is photographed like any other.
+    The environment's own reward is in ``info["true_reward"]``, out of the
+    learner's sight, unless `PotentialShaping` is told to build upon it.
+
+    One picture is drawn and embedded a step, before the step returns. That is
+    simple and works with every library, and slow: where environments can step
+    together, use `VLMRewardVectorWrapper`; with Stable-Baselines3,
+    `PhotographedVecEnv` and `LabelRewards`, which embed while simulators step.
+
+    Load the encoder and wrap the environment before anything is drawn: in a
+    process that draws with EGL, what torch loads later would crash it. The
+    wrapper loads it beforehand.
+
+    It can be pickled and deep-copied if environment and reward can, the encoder
+    with them. ``gymnasium.make(env.spec)`` does not bring it back, as a reward
+    is no setting: wrap again.
+
+    Args:
+        env: Made with ``render_mode="rgb_array"``.
+        reward: Scores pictures, uint8 ``[n h w 3]`` to finite numbers ``[n]``; `VLMReward`, any other form,
+            `PotentialShaping`, or a function.
+        image_size: Side in pixels of the square pictures; default: the ``image_size`` of the reward's encoder. Pictures
+            of another shape are letterboxed.
+
+    Raises:
+        InvalidInputError: The environment renders no ``rgb_array``, resets itself, or has a VLM reward already; or the
+            reward or the size is not usable.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any] | Any,
+        reward: FrameReward | PotentialShaping | Any,
+        *,
+        image_size: int | Any | None = None,
+    ) -> None:
+        check_env(env)
+        check_unrewarded(env.metadata)
+        self._scorer = TransitionScorer(reward, count=1)
+        size, cameras = picture_format(reward, image_size)
+        self._photographer = Photographer(env, size, cameras)
+        self._drawn = False
+        super().__init__(env)
+        self.metadata = mark_rewarded(env.metadata)
+        prepare_drawing()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode.
+
+        Raises:
+            InvalidInputError: The first picture is none.
+        """
+        observation, info = self.env.reset(seed=seed, options=options)
+        if self._scorer.needs_resets or not self._drawn:  # the first time to find out early if it cannot be drawn
+            self._scorer.begin(self._photographer.photograph()[None], np.ones(1, dtype=bool))
+            self._drawn = True
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take a step and score the state that it led to.
+
+        Returns:
+            Observation, VLM reward, terminated, truncated, and the info with ``true_reward`` (float64).
+
+        Raises:
+            InvalidInputError: The picture is none, or the reward is not one finite number.
+        """
+        observation, own, terminated, truncated, info = self.env.step(action)
+        frames = self._photographer.photograph()[None]
+        reward = self._scorer.score(frames, np.array([float(own)]), np.array([bool(terminated)]))
+        # numpy's float is Python's too; readers of infos, as TorchRL's, ask for a dtype.
+        return observation, float(reward[0]), terminated, truncated, {**info, "true_reward": np.float64(own)}

@@ -1,0 +1,328 @@
+"""States of the humanoid to judge a reward on: posed families, and what policies of every quality visit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
+from vlm_rewards.tasks.humanoid.body import MARGINS, measure_state, shared_meter
+from vlm_rewards.tasks.humanoid.model import HORIZON, VELOCITIES, HumanoidModel, shared_model
+from vlm_rewards.tasks.humanoid.poses import FAMILIES, Family, draw_pose, family_of, ground
+from vlm_rewards.tasks.task import GeneratedStates
+
+WEIGHTS = Path(__file__).with_name("policies.npz")
+ACTION_LIMIT = 0.4
+"""Greatest torque command of Humanoid-v5's motors."""
+
+
+class PoseNetwork:
+    """A deterministic policy for all poses: a network with ReLU layers and a tanh at the end.
+
+    Args:
+        layers: Weights ``[out in]`` and biases ``[out]`` of each layer, first to last. The input is a compact
+            observation (45 numbers), then a 1 at the pose's place among zeros.
+    """
+
+    def __init__(self, layers: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        self._layers = [(weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in layers]
+
+    @property
+    def poses(self) -> int:
+        """How many poses it knows."""
+        return self._layers[0][0].shape[1] - OBSERVED
+
+    def act(self, observation: np.ndarray, pose: int) -> np.ndarray:
+        """What to do.
+
+        Args:
+            observation: Compact observation, float64 ``[45]``.
+            pose: Which pose to take.
+
+        Returns:
+            Action in [-0.4, 0.4], float64 ``[17]``.
+        """
+        wanted = np.zeros(self.poses)
+        wanted[pose] = 1.0
+        values = np.concatenate([observation, wanted])
+        for weight, bias in self._layers[:-1]:
+            values = np.maximum(weight @ values + bias, 0.0)
+        weight, bias = self._layers[-1]
+        return ACTION_LIMIT * np.tanh(weight @ values + bias)
+
+
+OBSERVED = 45
+"""Numbers in a compact observation."""
+
+
+@lru_cache(maxsize=1)
+def criterion_networks() -> tuple[PoseNetwork, ...]:
+    """The networks that come with the package, from little to fully trained."""
+    with np.load(WEIGHTS, allow_pickle=False) as file:
+        snapshots = sorted({name.split("/")[0] for name in file.files})
+        depth = len(file.files) // (2 * len(snapshots))
+        return tuple(
+            PoseNetwork([(file[f"{one}/{layer}/weight"], file[f"{one}/{layer}/bias"]) for layer in range(depth)])
+            for one in snapshots
+        )
+
+
+_TRANSITION, _SETTLED = 0.2, 0.5
+_HOLD, _FALL = (4, 30), (2, 20)  # environment steps of 15 ms, without the second number
+
+
+@dataclass(frozen=True)
+class PosedState:
+    """A state and where it comes from."""
+
+    state: np.ndarray
+    """``qpos`` and ``qvel``, float64 ``[47]``."""
+    origin: str
+    """Family or families, and what was done to it."""
+
+
+def draw_state(rng: np.random.Generator, body: HumanoidModel, families: tuple[Family, ...] = FAMILIES) -> PosedState:
+    """Draw a state: a fifth lie between two poses, and half of all are settled.
+
+    Settled means that physics has gone on, with the pose held (a robot that
+    leans falls as a whole, one that hovers comes down), or under random torques.
+
+    Args:
+        rng: Draws it.
+        body: The robot; it is left in that state.
+        families: What to draw from, by their weights.
+    """
+    weights = np.cumsum([family.weight for family in families])
+    family = _pick(families, weights, rng)
+    positions, origin = draw_pose(family, rng, body), family.name
+    if rng.random() < _TRANSITION:
+        other = _pick(families, weights, rng)
+        positions = between(positions, draw_pose(other, rng, body), rng.uniform(0.15, 0.85), body)
+        origin = f"{family.name} to {other.name}"
+    body.place(positions)
+    if rng.random() < _SETTLED:
+        if rng.random() < 0.75:
+            body.hold(positions[7:], int(rng.integers(*_HOLD)))
+            origin += ", held"
+        else:
+            body.step(rng.uniform(-0.4, 0.4, 17), int(rng.integers(*_FALL)))
+            origin += ", let go"
+    return PosedState(body.state(), origin)
+
+
+def _pick(families: tuple[Family, ...], weights: np.ndarray, rng: np.random.Generator) -> Family:
+    return families[int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))]
+
+
+def between(one: np.ndarray, two: np.ndarray, share: float, body: HumanoidModel) -> np.ndarray:
+    """A pose on the way from one to another, stood on the floor.
+
+    Args:
+        one: ``qpos``, float64 ``[24]``.
+        two: Another.
+        share: How far on the way, from 0 to 1.
+        body: The robot; it is left in the pose.
+    """
+    positions = one + share * (two - one)
+    sign = 1.0 if one[3:7] @ two[3:7] >= 0 else -1.0  # q and -q are the same turn
+    turn = (1 - share) * one[3:7] + share * sign * two[3:7]
+    positions[3:7] = turn / np.linalg.norm(turn)
+    ground(positions, body)
+    return positions
+
+
+_OWN_POSE, _RANDOM = 0.6, 0.15
+"""Shares of episodes whose policy wants the pose in question, and whose actions are random; the others want another."""
+_POSED_START = 0.4
+"""Share of the policies' episodes that begin in the pose that they want, or near it; the others as Gymnasium does. Some
+poses are hard to get to, and without these their goals would be few and all alike."""
+_NOISE = (0.0, 0.1, 0.3, 0.6)
+"""Shares of steps, drawn for each episode, at which the policy's action is replaced by a random one."""
+_KEPT_STEPS = 25
+"""States of an episode, at random: neighbours look the same."""
+_MOST_EPISODES = 6_000
+
+
+@dataclass(frozen=True)
+class VisitedStates:
+    """States of one pose's set."""
+
+    states: np.ndarray
+    """``qpos`` and ``qvel``: float64 ``[n 47]``."""
+    holds: np.ndarray
+    """Whether the pose's criterion holds: bool ``[n]``."""
+    episodes: np.ndarray
+    """Which episode each comes from: int64 ``[n]``."""
+    origins: tuple[str, ...]
+    """Which policy each episode was run with."""
+
+
+def visited_states(pose: str, count: int, seed: int) -> VisitedStates:
+    """Run episodes until there are enough states, half of them goals.
+
+    Args:
+        pose: One of `MARGINS`.
+        count: How many states; an even number is best.
+        seed: Seeds episodes, policies' noise and the choice.
+
+    Raises:
+        InvalidInputError: There is no such pose, or too few goal states were visited in 6,000 episodes.
+    """
+    if pose not in MARGINS:
+        raise InvalidInputError(f"pose must be one of {', '.join(MARGINS)}, got {pose!r}.")
+    check_count("count", count, least=2)
+    rng = np.random.default_rng([seed, tuple(MARGINS).index(pose)])
+    visitor = _Visitor(pose, rng)
+    wanted = {True: count // 2, False: count - count // 2}
+    found: dict[bool, list[tuple[np.ndarray, int]]] = {True: [], False: []}
+    origins: list[str] = []
+    while any(len(found[kind]) < wanted[kind] for kind in found):
+        if len(origins) == _MOST_EPISODES:
+            raise InvalidInputError(
+                f"count must be at most {2 * len(found[True])} for pose {pose!r}: policies visited no more goal states "
+                f"in {_MOST_EPISODES:,} episodes, got {count}."
+            )
+        origin, states, holds = visitor.episode()
+        for state, kind in zip(states, holds.tolist(), strict=True):
+            found[kind].append((state, len(origins)))
+        origins.append(origin)
+    chosen = []
+    for kind, states in found.items():
+        rows = rng.choice(len(states), wanted[kind], replace=False)
+        chosen += [(states[row], kind) for row in rows.tolist()]
+    order = rng.permutation(len(chosen))
+    picked = [chosen[place] for place in order.tolist()]
+    return VisitedStates(
+        np.stack([state for (state, _), _ in picked]),
+        np.array([kind for _, kind in picked], dtype=bool),
+        np.array([episode for (_, episode), _ in picked], dtype=np.int64),
+        tuple(origins),
+    )
+
+
+class _Visitor:
+    """Runs episodes for one pose."""
+
+    def __init__(self, pose: str, rng: np.random.Generator) -> None:
+        self._pose, self._rng = pose, rng
+        self._robot = shared_model()
+        self._networks = criterion_networks()
+
+    def episode(self) -> tuple[str, np.ndarray, np.ndarray]:
+        """What ran, some of its states ``[n 47]``, and whether the criterion held ``[n]``."""
+        rng, robot = self._rng, self._robot
+        network, pose, noise, origin = self._policy()
+        start = None
+        if network is not None and rng.random() < _POSED_START:
+            family = family_of(tuple(MARGINS)[pose])
+            start, origin = draw_pose(family, rng, robot), f"{origin}, from a pose"
+        robot.start(rng, start)
+        kept = set(rng.choice(HORIZON, _KEPT_STEPS, replace=False).tolist())
+        states, holds = [], []
+        for step in range(HORIZON):
+            if network is None or rng.random() < noise:
+                action = rng.uniform(-ACTION_LIMIT, ACTION_LIMIT, VELOCITIES - 6)
+            else:
+                action = network.act(np.concatenate([robot.data.qpos[2:], robot.data.qvel]), pose)
+            robot.step(action)
+            if step in kept:
+                state = robot.state()
+                robot.refresh()
+                states.append(state)
+                holds.append(MARGINS[self._pose](shared_meter().measure(robot.data)) >= 0)
+        return origin, np.stack(states), np.array(holds, dtype=bool)
+
+    def _policy(self) -> tuple[PoseNetwork | None, int, float, str]:
+        rng = self._rng
+        mark = rng.random()
+        if mark < _RANDOM:
+            return None, 0, 0.0, "random actions"
+        poses = tuple(MARGINS)
+        own = poses.index(self._pose)
+        pose = own if mark < _RANDOM + _OWN_POSE else int(rng.integers(len(poses)))
+        snapshot = int(rng.integers(len(self._networks)))
+        noise = float(rng.choice(_NOISE))
+        origin = f"trained on {poses[pose]}, snapshot {snapshot}, {noise:.0%} random actions"
+        return self._networks[snapshot], pose, noise, origin
+
+
+SOURCES = ("visited", "posed")
+_MOST_POSES = 200_000
+
+
+class PoseStates:
+    """Generates states of one pose.
+
+    Args:
+        pose: One of `vlm_rewards.tasks.humanoid.body.MARGINS`.
+    """
+
+    sources: tuple[str, ...] = SOURCES
+
+    def __init__(self, pose: str) -> None:
+        self.pose = pose
+
+    def generate(self, source: str, count: int, seed: int) -> GeneratedStates:
+        """Generate states, half of them goals, always the same for a seed.
+
+        Args:
+            source: ``"visited"``: by random policies and by those of `policies`; ``"posed"``: families of poses,
+                transitions between them and what physics makes of them (`posed_states`).
+            count: How many.
+            seed: In ``[0, 2**32)``.
+
+        Raises:
+            UnknownNameError: There is no such source.
+            InvalidInputError: There are not so many goal states to be had.
+        """
+        if source not in SOURCES:
+            raise unknown_name("states", source, SOURCES)
+        check_count("count", count, least=2)
+        if source == "posed":
+            states, groups, origins = self._posed(count, seed)
+        else:
+            visited = visited_states(self.pose, count, seed)
+            states, groups = visited.states, visited.episodes
+            origins = tuple(visited.origins[episode] for episode in groups.tolist())
+        return GeneratedStates(states, groups, judge_all(states), origins)
+
+    def _posed(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        rng = np.random.default_rng([seed, 1])
+        robot = shared_model()
+        meter = shared_meter()
+        wanted = {True: count // 2, False: count - count // 2}
+        states, origins = [], []
+        for _ in range(_MOST_POSES):
+            drawn = draw_state(rng, robot)
+            robot.refresh()
+            kind = MARGINS[self.pose](meter.measure(robot.data)) >= 0
+            if wanted[kind]:
+                wanted[kind] -= 1
+                states.append(drawn.state)
+                origins.append(drawn.origin)
+            if not any(wanted.values()):
+                return np.stack(states), np.arange(count), tuple(origins)
+        raise InvalidInputError(
+            f"count must be at most {2 * (count // 2 - wanted[True])} for pose {self.pose!r}, got {count}: "
+            f"{_MOST_POSES:,} poses had no more goal states."
+        )
+
+
+def judge_all(states: np.ndarray) -> dict[str, np.ndarray]:
+    """Every criterion of every state.
+
+    Args:
+        states: ``qpos`` and ``qvel``, float64 ``[n 47]``.
+
+    Returns:
+        By pose, bool ``[n]``.
+    """
+    held = {pose: np.zeros(len(states), dtype=bool) for pose in MARGINS}
+    for row, state in enumerate(states):
+        body = measure_state(state)
+        for pose, margin in MARGINS.items():
+            held[pose][row] = margin(body) >= 0
+    return held

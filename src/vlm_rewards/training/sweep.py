@@ -1,0 +1,184 @@
+"""Runs what a sweep has planned, one process a run, and tells from files how far each has come."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.files import read_json, write_json
+from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.sweep_plan import PlannedRun, SweepPlan
+
+State = Literal["complete", "failed", "stopped", "new"]
+"""``complete`` is trained and evaluated; ``stopped`` has begun and can go on; ``failed`` ended by itself before."""
+
+_LONGEST_WORDS = 300
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run has come."""
+
+    state: State
+    """In a word."""
+    record: dict[str, Any] | None = None
+    """Of a complete run, with its evaluation."""
+    last_words: str | None = None
+    """Of a failed one."""
+
+
+def status_of(plan: SweepPlan, run: PlannedRun) -> RunStatus:
+    """Find out how far a run has come.
+
+    Raises:
+        InvalidInputError: Its folder holds a run with other settings.
+        CheckpointError: Its settings are damaged.
+    """
+    folder = RunFolder(plan.folder(run))
+    begun = folder.config.is_file()
+    if begun and folder.read_config() != run.config:
+        raise InvalidInputError(f"run {str(folder.path)!r} must have the settings of the plan; it has others.")
+    record = _evaluated(folder) if begun else None
+    if record is not None:
+        return RunStatus("complete", record=record)
+    if plan.failure(run).is_file():
+        return RunStatus("failed", last_words=str(read_json(plan.failure(run))["last_words"]))
+    return RunStatus("stopped" if begun else "new")
+
+
+def note_failure(plan: SweepPlan, run: PlannedRun, exit_code: int, ended: str) -> None:
+    """Write down why a run failed: how its process ended, and the last line that it printed."""
+    try:
+        lines = plan.log(run).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    said = said.removeprefix("vlm-rewards: ")
+    words = f"{ended}: {said[:_LONGEST_WORDS]}" if said else ended
+    write_json(plan.failure(run), {"exit_code": exit_code, "last_words": words})
+
+
+def _evaluated(folder: RunFolder) -> dict[str, Any] | None:
+    try:
+        record = read_json(folder.record)
+    except CheckpointError:  # not there yet; `train` decides the same way
+        return None
+    return record if "evaluation" in record else None
+
+
+_LOOK_SECONDS = 0.1
+_PATIENCE_SECONDS = 6.0  # `train` ends within five of Ctrl-C
+
+
+@dataclass(frozen=True)
+class _Job:
+    run: PlannedRun
+    process: subprocess.Popen[bytes]
+    started: float
+
+
+def execute(
+    plan: SweepPlan,
+    *,
+    jobs: int,
+    resume_options: Sequence[str],
+    started: Callable[[PlannedRun, RunStatus], None],
+    ended: Callable[[PlannedRun, RunStatus, float], None],
+) -> None:
+    """Train all runs of a plan that are not complete. One that fails does not stop the others.
+
+    Whatever ends this, Ctrl-C included, ends the runs: within seconds, with a
+    checkpoint where they get to it. Where this process is killed, so are they.
+    Call it in a thread that lives on until it returns.
+
+    Args:
+        plan: The sweep, whose folder exists.
+        jobs: How many at a time.
+        resume_options: Arguments of ``train --resume`` for runs that were stopped.
+        started: Told of each run that is started, with its state before.
+        ended: Told of each run that ended by itself, with its state now, and of its seconds.
+
+    Raises:
+        OSError: The sweep's folder cannot be written.
+    """
+    waiting = [run for run in plan.runs if status_of(plan, run).state != "complete"]
+    running: list[_Job] = []
+    try:
+        (plan.out / "logs").mkdir(exist_ok=True)
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                run = waiting.pop(0)
+                before = status_of(plan, run)
+                running.append(_start(plan, run, resume_options))
+                started(run, before)
+            time.sleep(_LOOK_SECONDS)
+            for job in [job for job in running if job.process.poll() is not None]:
+                running.remove(job)
+                ended(job.run, _judge(plan, job), time.monotonic() - job.started)
+    finally:
+        _stop(running)
+
+
+def _start(plan: SweepPlan, run: PlannedRun, resume_options: Sequence[str]) -> _Job:
+    plan.failure(run).unlink(missing_ok=True)
+    folder = plan.folder(run)
+    if (folder / "config.json").is_file():
+        arguments = ["--resume", str(folder), *resume_options]
+    else:
+        (folder / ".config.json.tmp").unlink(missing_ok=True)  # of a run killed as it began
+        arguments = [*run.arguments, "--run-dir", str(folder)]
+    train = [sys.executable, "-P", "-m", "vlm_rewards.cli", "train", *arguments]
+    with plan.log(run).open("ab") as log:
+        log.write(f"$ {shlex.join(['vlm-rewards', 'train', *arguments])}\n".encode())
+        log.flush()
+        process = subprocess.Popen(
+            # -P: the current folder comes first only where it does so for the parent too
+            [sys.executable, "-P", "-m", "vlm_rewards.training.sweep_plan", str(os.getpid()), *train],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+            process_group=0,  # Ctrl-C in a terminal goes to a whole group: the runs would get it twice
+        )
+    return _Job(run, process, time.monotonic())
+
+
+def _judge(plan: SweepPlan, job: _Job) -> RunStatus:
+    code = job.process.returncode
+    status = status_of(plan, job.run)
+    if code == 0 and status.state == "complete":
+        return status
+    if status.state == "complete":  # trained and evaluated; its video failed
+        return RunStatus("complete", status.record, _ending(code))
+    note_failure(plan, job.run, code, _ending(code))
+    return status_of(plan, job.run)
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return "interrupted" if code == 130 else f"exit code {code}"
+
+
+def _stop(jobs: Sequence[_Job]) -> None:
+    """End runs as Ctrl-C does; whoever is still there after that is killed, at once where it is pressed again."""
+    try:
+        for job in jobs:
+            if job.process.poll() is None:
+                job.process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline and any(job.process.poll() is None for job in jobs):
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        for job in jobs:
+            job.process.kill()
+            job.process.wait()

@@ -1,0 +1,59 @@
+"""One simulator, tried before many are started."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import psutil
+import pytest
+
+from vlm_rewards.collection.vec_env import try_simulator
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.testing.point import PointEnv, point_task
+
+
+def spoilt(spoil: Callable[[Any], None]) -> Callable[[int], gym.Env[Any, Any]]:
+    def build(size: int) -> gym.Env[Any, Any]:
+        simulator = PointEnv(size)
+        spoil(simulator)
+        return simulator
+
+    return build
+
+
+def undrawn(simulator: Any) -> None:
+    simulator.render_mode = None
+
+
+def falling(simulator: Any) -> None:
+    simulator.step = lambda action: 1 / 0
+
+
+def many(simulator: Any) -> None:
+    simulator.action_space = gym.spaces.MultiBinary(3)
+
+
+def test_it_is_what_the_task_says() -> None:
+    before = set(psutil.Process().children(recursive=True))
+    trial = try_simulator(point_task(actions="box"), 40)
+    assert trial.observation_space == gym.spaces.Box(0.0, 1.0, (1,))
+    assert trial.action_space == gym.spaces.Box(-1.0, 1.0, (1,))
+    assert trial.frame_shape == (40, 40, 3)
+    assert 2**20 < trial.worker_bytes < 2**30
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (undrawn, 'render_mode of the environment must be "rgb_array", got None'),
+        (falling, r"the simulator of task 'point' cannot be used: (?s:.*)ZeroDivisionError"),
+        (many, "the action space must be Box or Discrete"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(spoil: Callable[[Any], None], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        try_simulator(dataclasses.replace(point_task(), simulator=spoilt(spoil)), 32)

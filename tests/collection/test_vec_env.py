@@ -1,0 +1,295 @@
+"""The vector environment: pictures, flags and seeds, compared with a slow twin in this process."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import cloudpickle
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.errors import InvalidInputError, WorkerError
+from vlm_rewards.seeding import episode_seed
+from vlm_rewards.tasks.task import make_task_env
+from vlm_rewards.testing.counting import CountingEnv, counting_label, counting_reward, counting_task
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
+
+TASK = counting_task(lengths=(2, 9), horizon=7)
+SLOTS = 3
+
+
+@pytest.fixture(scope="module")
+def venv() -> Iterator[PhotographedVecEnv]:
+    venv = PhotographedVecEnv(TASK, 5, image_size=32, n_workers=2, slots=SLOTS)
+    yield venv
+    venv.close()
+
+
+def twin_episodes(seed: int, simulator: int, actions: np.ndarray) -> Iterator[dict[str, Any]]:
+    """What one simulator does, step by step, with nothing clever in between."""
+    env = make_task_env(TASK, 32)
+    episode = 0
+    env.reset(seed=episode_seed(seed, simulator, episode))
+    for action in actions:
+        observation, reward, terminated, truncated, info = env.step(action)
+        row = {"picture": env.render(), "reached": observation.copy(), "observation": observation.copy()}
+        row |= {"done": terminated or truncated, "cut": truncated and not terminated, "true_reward": reward, **info}
+        if row["done"]:
+            episode += 1
+            row["observation"] = env.reset(seed=episode_seed(seed, simulator, episode))[0].copy()
+        yield row
+
+
+def record(venv: PhotographedVecEnv, seed: int, actions: np.ndarray) -> list[Any]:
+    venv.seed(seed)
+    steps: list[Any] = [venv.reset()]
+    for row in actions:
+        steps.append((*venv.step(row), venv.last_frames()))
+    return steps
+
+
+def test_is_what_a_twin_in_one_process_does(venv: PhotographedVecEnv, rng: np.random.Generator) -> None:
+    actions = rng.integers(0, 3, (60, 5))
+    steps = record(venv, 11, actions)[1:]
+    endings = set()
+    for simulator in range(5):
+        for (observations, rewards, dones, infos, frames), twin in zip(
+            steps, twin_episodes(11, simulator, actions[:, simulator]), strict=True
+        ):
+            info = infos[simulator]
+            np.testing.assert_array_equal(frames[simulator], twin["picture"])
+            np.testing.assert_array_equal(observations[simulator], twin["observation"])
+            assert rewards[simulator] == 0, "the learner must not see the simulator's reward"
+            assert info["true_reward"] == twin["true_reward"]
+            assert info["criterion"] == twin["criterion"]
+            assert dones[simulator] == twin["done"]
+            assert info.get("is_success") == twin.get("is_success")
+            assert ("is_success" in info) == twin["done"]
+            if twin["done"]:
+                np.testing.assert_array_equal(info["terminal_observation"], twin["reached"])
+                assert info["TimeLimit.truncated"] == twin["cut"]
+                endings.add((twin["cut"], info["is_success"]))
+            else:
+                assert "terminal_observation" not in info
+    assert len(endings) == 4, "all of terminated/truncated, succeeded/failed must have been seen"
+
+
+def test_only_some_states_are_photographed(rng: np.random.Generator) -> None:
+    actions = rng.integers(0, 3, (40, 3))
+    sparse = PhotographedVecEnv(TASK, 3, image_size=32, n_workers=2, slots=41, photograph_every=3)
+    try:
+        sparse.seed(11)
+        sparse.reset()
+        taken = [(sparse.photographed, venv_step[2]) for row in actions if (venv_step := sparse.step(row))]
+        for simulator in range(3):
+            step = 0
+            for number, twin in enumerate(twin_episodes(11, simulator, actions[:, simulator])):
+                step += 1
+                due = step == 1 or step % 3 == 0 or twin["done"]
+                photographed, dones = taken[number]
+                assert dones[simulator] == twin["done"]
+                assert photographed[simulator] == due
+                # Every step has a slot of its own here, which holds zeros where nothing was drawn.
+                shown = sparse.ring.frames[number, simulator]
+                np.testing.assert_array_equal(shown, twin["picture"] if due else np.zeros_like(shown))
+                step = 0 if twin["done"] else step
+    finally:
+        sparse.close()
+
+
+def test_the_last_picture_of_an_episode_shows_its_last_state(venv: PhotographedVecEnv) -> None:
+    venv.seed(0)
+    venv.reset()
+    ended = 0
+    for _ in range(30):
+        observations, _, dones, infos = venv.step(np.zeros(5, dtype=int))
+        reached = [
+            info["terminal_observation"] if done else row
+            for row, done, info in zip(observations, dones, infos, strict=True)
+        ]
+        np.testing.assert_array_equal(counting_reward(venv.last_frames()), counting_label(np.stack(reached)))
+        ended += int(dones.sum())
+        assert (observations[dones, 1] == 0).all(), "a new episode begins at count 0"
+    assert ended > 10
+
+
+def test_an_episode_that_fails_after_a_success_is_a_failure(venv: PhotographedVecEnv) -> None:
+    venv.seed(3)
+    venv.reset()
+    verdicts: list[list[bool]] = [[] for _ in range(5)]
+    for _ in range(60):
+        _, _, dones, infos = venv.step(np.zeros(5, dtype=int))
+        for index in np.flatnonzero(dones):
+            # An episode of even number succeeds; its number is in the picture's label.
+            number = round(float(infos[index]["terminal_observation"][0]) * 4096)
+            assert infos[index]["is_success"] is (number % 2 == 0)
+            verdicts[index].append(infos[index]["is_success"])
+    pairs = {pair for row in verdicts for pair in itertools.pairwise(row)}
+    assert (True, False) in pairs
+    assert (False, True) in pairs
+
+
+def test_tickets_number_the_pictures(venv: PhotographedVecEnv) -> None:
+    venv.reset()
+    before = venv.steps_taken
+    for step in range(4):
+        infos = venv.step(np.zeros(5, dtype=int))[3]
+        assert [info["frame_ticket"] for info in infos] == list(range((before + step) * 5, (before + step + 1) * 5))
+    np.testing.assert_array_equal(np.stack(venv.get_images()), venv.last_frames())
+
+
+def assert_same(first: list[Any], second: list[Any]) -> None:
+    np.testing.assert_array_equal(first[0], second[0])
+    for one, other in zip(first[1:], second[1:], strict=True):
+        for part in (0, 1, 2, 4):
+            np.testing.assert_array_equal(one[part], other[part])
+        for left, right in zip(one[3], other[3], strict=True):
+            assert {key: str(value) for key, value in left.items() if key != "frame_ticket"} == {
+                key: str(value) for key, value in right.items() if key != "frame_ticket"
+            }
+
+
+def test_same_seed_same_episodes_whoever_hosts_them(venv: PhotographedVecEnv, rng: np.random.Generator) -> None:
+    actions = rng.integers(0, 3, (25, 5))
+    first = record(venv, 5, actions)
+    assert_same(first, record(venv, 5, actions))
+    other = PhotographedVecEnv(TASK, 5, image_size=32, seed=5, n_workers=1)
+    try:
+        assert len(other.worker_pids) == 1
+        assert_same(first, [other.reset(), *((*other.step(row), other.last_frames()) for row in actions)])
+    finally:
+        other.close()
+    assert not np.array_equal(first[0], record(venv, 6, actions[:1])[0])
+
+
+def test_reset_without_a_new_seed_goes_on_to_new_episodes(venv: PhotographedVecEnv) -> None:
+    venv.seed(9)
+    first, second = venv.reset(), venv.reset()
+    assert not np.array_equal(first, second)
+    venv.seed(9)
+    np.testing.assert_array_equal(venv.reset(), first)
+    np.testing.assert_array_equal(venv.reset(), second)
+    assert venv.seed() == [9] * 5
+    np.testing.assert_array_equal(venv.reset(), first)
+
+
+def test_every_simulator_has_episodes_of_its_own(venv: PhotographedVecEnv) -> None:
+    venv.seed(0)
+    assert len(np.unique(venv.reset()[:, 0])) == 5
+
+
+def test_memory_does_not_grow_with_the_run(venv: PhotographedVecEnv) -> None:
+    venv.reset()
+    for _ in range(10 * SLOTS):
+        venv.step(np.zeros(5, dtype=int))
+    assert venv.ring.frames.nbytes == SLOTS * 5 * 32 * 32 * 3
+
+
+def test_attributes_and_methods_of_simulators(venv: PhotographedVecEnv) -> None:
+    venv.seed(1)
+    observations = venv.reset()
+    assert venv.get_attr("count") == [0] * 5
+    assert venv.get_attr("episode", [1, 3]) == [round(observations[1, 0] * 4096), round(observations[3, 0] * 4096)]
+    venv.set_attr("mark", "x", indices=[4])
+    assert venv.get_attr("mark", 4) == ["x"]
+    assert venv.env_method("has_wrapper_attr", "mark") == [False, False, False, False, True]
+    assert venv.env_is_wrapped(gym.Wrapper) == [False] * 5
+    assert venv.render_mode == "rgb_array"
+
+
+def test_an_attribute_that_is_not_there_ends_nothing(venv: PhotographedVecEnv) -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        venv.get_attr("nonsense")
+    assert venv.has_attr("count")
+    assert not venv.has_attr("nonsense")
+    venv.reset()
+
+
+def test_an_unfinished_step_is_not_taken_for_the_next(venv: PhotographedVecEnv) -> None:
+    venv.seed(2)
+    expected = venv.reset()
+    venv.step_async(np.zeros(5, dtype=int))  # and Ctrl-C before step_wait
+    with pytest.raises(WorkerError, match=r"interrupted before its reply came; call reset\(\) first"):
+        venv.step_async(np.zeros(5, dtype=int))
+    with pytest.raises(WorkerError, match="interrupted"):
+        venv.get_attr("count")
+    venv.seed(2)
+    np.testing.assert_array_equal(venv.reset(), expected)
+    assert venv.step(np.zeros(5, dtype=int))[0].shape == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_envs": 0}, "n_envs must be an int of at least 1, got 0"),
+        ({"n_envs": True}, "n_envs must be an int of at least 1, got True"),
+        ({"image_size": 31}, "image size must be an int of at least 32 pixels, got 31"),
+        ({"photograph_every": 0}, "photograph_every must be an int of at least 1, got 0"),
+        ({"slots": 1}, "slots must be an int of at least 2, got 1"),
+        ({"n_workers": 0}, "n_workers must be an int of at least 1, got 0"),
+        ({"seed": -1}, "seed must be an int from 0 to 4294967295, got -1"),
+    ],
+)
+def test_refuses_arguments_out_of_range(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        PhotographedVecEnv(TASK, **arguments)
+
+
+def test_refuses_callables_that_are_none_or_too_few() -> None:
+    with pytest.raises(InvalidInputError, match="a sequence of callables that build simulators, got \\[\\]"):
+        PhotographedVecEnv([])
+    with pytest.raises(InvalidInputError, match="n_envs must be left out or equal the 2 callables, got 3"):
+        PhotographedVecEnv([CountingEnv, CountingEnv], 3)
+
+
+def test_there_is_no_picture_before_the_first_step() -> None:
+    other = PhotographedVecEnv([CountingEnv], image_size=32)
+    try:
+        other.reset()
+        with pytest.raises(InvalidInputError, match="no picture before the first step"):
+            other.last_frames()
+        assert len(other.worker_pids) == 1
+    finally:
+        other.close()
+
+
+class Spaced(CountingEnv):
+    """Claims other spaces."""
+
+    def __init__(self, **spaces: gym.Space[Any]) -> None:
+        super().__init__()
+        for name, space in spaces.items():
+            setattr(self, name, space)
+
+
+DICT = gym.spaces.Dict({"a": gym.spaces.Discrete(2)})
+UNBOUNDED = gym.spaces.Box(-np.inf, np.inf, (1,))
+
+
+@pytest.mark.parametrize(
+    ("spaces", "error", "message"),
+    [
+        ([{"observation_space": DICT}], InvalidInputError, "the observation space must be Box or Discrete, got Dict"),
+        ([{"action_space": DICT}], InvalidInputError, "the action space must be Box or Discrete, got Dict"),
+        ([{"action_space": UNBOUNDED}], InvalidInputError, r"the action space must be bounded, got Box\(-inf, inf"),
+        ([{}, {"action_space": gym.spaces.Discrete(4)}], InvalidInputError, "must have the same .*spaces, got .*4"),
+    ],
+)
+def test_refuses_spaces_that_cannot_be_learned_in(
+    spaces: list[dict[str, gym.Space[Any]]], error: type[Exception], message: str
+) -> None:
+    factories = [lambda own=own: Spaced(**own) for own in spaces]
+    with pytest.raises(error, match=message):
+        PhotographedVecEnv(factories, image_size=32, n_workers=2)
+
+
+def test_refuses_different_spaces_inside_one_worker() -> None:
+    factories = [CountingEnv, lambda: Spaced(action_space=gym.spaces.Discrete(4))]
+    with pytest.raises(InvalidInputError, match="all simulators must have the same observation and action spaces"):
+        PhotographedVecEnv(factories, image_size=32, n_workers=1)

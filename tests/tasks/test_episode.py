@@ -1,0 +1,99 @@
+"""Horizon, criterion and verdict of one episode."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.tasks.task import any_step, get_task, half_of_steps, make_task_env
+from vlm_rewards.testing.counting import CountingEnv, counting_task
+
+
+def run(env, seed: int) -> list[tuple[bool, bool, dict]]:
+    env.reset(seed=seed)
+    steps = []
+    while True:
+        _, _, terminated, truncated, info = env.step(0)
+        steps.append((terminated, truncated, info))
+        if terminated or truncated:
+            return steps
+
+
+def test_the_horizon_truncates_and_does_not_terminate() -> None:
+    env = make_task_env(counting_task(horizon=4, lengths=(9, 9), ending="terminate"), 32)
+    assert [step[:2] for step in run(env, 0)] == [(False, False)] * 3 + [(False, True)]
+
+
+def test_a_simulator_that_terminates_earlier_is_believed() -> None:
+    env = make_task_env(counting_task(horizon=4, lengths=(3, 3), ending="terminate"), 32)
+    assert [step[:2] for step in run(env, 0)] == [(False, False)] * 2 + [(True, False)]
+
+
+def test_both_at_once_are_both_reported() -> None:
+    env = make_task_env(counting_task(horizon=3, lengths=(3, 3), ending="terminate"), 32)
+    assert run(env, 0)[-1][:2] == (True, True)
+
+
+def test_the_horizon_is_counted_anew_in_every_episode() -> None:
+    env = make_task_env(counting_task(horizon=5, lengths=(9, 9)), 32)
+    env.reset(seed=0)
+    env.step(0)
+    env.step(0)
+    assert len(run(env, 1)) == 5
+
+
+def test_true_reward_is_the_simulators_own() -> None:
+    env = make_task_env(counting_task(horizon=3, lengths=(9, 9)), 32)
+    assert [info["true_reward"] for _, _, info in run(env, 0)] == [1.0, 2.0, 3.0]
+
+
+def at_least_three(env: CountingEnv) -> bool:
+    return env.count >= 3
+
+
+# The criterion holds on steps 3 and 4 of 4: on half of them, on some, not on all.
+@pytest.mark.parametrize(("rule", "verdict"), [(None, False), (any_step, True), (half_of_steps, True)])
+def test_the_verdict_comes_at_the_end_by_the_rule(rule, verdict: bool) -> None:
+    task = dataclasses.replace(counting_task(horizon=4, lengths=(9, 9)), criterion=at_least_three)
+    env = make_task_env(task if rule is None else dataclasses.replace(task, episode_rule=rule), 32)
+    infos = [info for _, _, info in run(env, 0)]
+    assert [info["criterion"] for info in infos] == [False, False, True, True]
+    assert ["is_success" in info for info in infos] == [False, False, False, True]
+    assert infos[-1]["is_success"] is verdict
+
+
+def test_an_episodes_success_is_not_the_next_ones() -> None:
+    env = make_task_env(counting_task(horizon=3, lengths=(9, 9)), 32)
+    verdicts = []
+    for seed in range(12):
+        infos = [info for _, _, info in run(env, seed)]
+        assert infos[-1]["is_success"] is (env.unwrapped.episode % 2 == 0)
+        verdicts.append(infos[-1]["is_success"])
+        env.reset(seed=99)
+        env.step(0)  # an episode that is left unfinished counts for nothing
+    assert {(True, False), (False, True)} <= set(itertools.pairwise(verdicts))
+
+
+def test_without_a_criterion_nobody_judges() -> None:
+    env = make_task_env(dataclasses.replace(counting_task(), criterion=None), 32)
+    info = run(env, 0)[-1][2]
+    assert "criterion" not in info
+    assert "is_success" not in info
+
+
+@pytest.mark.parametrize("size", [31, 0, -1, True])
+def test_refuses_pictures_too_small_to_see(size: int) -> None:
+    with pytest.raises(InvalidInputError, match=f"image_size must be an int of at least 32 pixels, got {size}"):
+        make_task_env(counting_task(), size)
+
+
+def test_the_cartpole_that_comes_with_the_package_runs_its_whole_horizon() -> None:
+    env = make_task_env(get_task("cartpole"), 32)
+    steps = run(env, 0)
+    assert len(steps) == 200
+    assert steps[-1][:2] == (False, True)
+    assert steps[-1][2]["is_success"] is False, "always pushing left does not balance a pole"
+    assert env.render().shape == (32, 32, 3)

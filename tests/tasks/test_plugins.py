@@ -1,0 +1,111 @@
+"""Tasks from files and from packages' entry points."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import cloudpickle
+import pytest
+
+from vlm_rewards.errors import InvalidInputError, UnknownNameError
+from vlm_rewards.tasks import task as tasks
+from vlm_rewards.tasks.registry import file_digest, load_entry_points, load_task_file
+from vlm_rewards.tasks.task import get_task
+
+ONE = """
+import dataclasses
+from vlm_rewards import register_task
+from vlm_rewards.testing.point import point_task
+OWN = {own!r}
+def build(size):
+    env = point_task().simulator(size)
+    env.own = OWN
+    return env
+TASK = register_task(dataclasses.replace(point_task("dot"), simulator=build))
+"""
+TWO = (
+    ONE
+    + """
+_hidden = dataclasses.replace(TASK, name="hidden")
+other = dataclasses.replace(TASK, name="other")
+"""
+)
+
+
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_REGISTRY", dict(tasks._REGISTRY))
+
+
+def test_the_only_task_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "dot.py"
+    path.write_text(ONE.format(own=1))
+    task = load_task_file(path)
+    assert task.name == "dot"
+    assert get_task("dot") is task
+    assert len(file_digest(path)) == 64
+
+
+def test_a_file_may_be_changed_and_run_again(tmp_path: Path) -> None:
+    path = tmp_path / "dot.py"
+    for own in (1, 2):
+        path.write_text(ONE.format(own=own))
+        os.utime(path, (1e9, 1e9))  # within one second, as bytecode counts
+        assert load_task_file(path).simulator(32).own == own  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_python_files_are_run(tmp_path: Path) -> None:
+    path = tmp_path / "dot.txt"
+    path.write_text(ONE.format(own=1))
+    with pytest.raises(InvalidInputError, match=r"must be a Python file, got '.*dot\.txt'"):
+        load_task_file(path)
+
+
+def test_one_of_several_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "dot.py"
+    path.write_text(TWO.format(own=1))
+    with pytest.raises(InvalidInputError, match="has several tasks; name one: dot, other"):
+        load_task_file(path)
+    assert load_task_file(path, "other").name == "other"
+    with pytest.raises(UnknownNameError, match="'hidden'"):
+        load_task_file(path, "hidden")
+
+
+def test_what_a_file_defines_goes_to_other_processes_by_value(tmp_path: Path) -> None:
+    path = tmp_path / "dot.py"
+    path.write_text(ONE.format(own=7))
+    pickled = tmp_path / "simulator"
+    pickled.write_bytes(cloudpickle.dumps(load_task_file(path).simulator))
+    path.unlink()
+    code = f"import pickle, pathlib; print(pickle.loads(pathlib.Path({str(pickled)!r}).read_bytes())(32).own)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=500, cwd="/")
+    assert done.stdout == "7\n", done.stderr
+    assert pickle.loads(pickled.read_bytes())(32).own == 7
+
+
+def test_packages_bring_tasks_and_a_broken_one_does_not_keep_others_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "brought.py").write_text(
+        "from vlm_rewards.testing.point import point_task\n"
+        "TASK = point_task('brought-one')\n"
+        "def several():\n    return [point_task('brought-two'), point_task('brought-three')]\n"
+        "number = 7\n"
+    )
+    info = tmp_path / "brought-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[vlm_rewards.tasks]\none = brought:TASK\nmore = brought:several\nbad = brought:number\nno = nowhere:TASK\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.warns(UserWarning, match="the tasks of .* cannot be loaded") as warned:
+        names = [task.name for task in load_entry_points()]
+    assert names == ["brought-one", "brought-two", "brought-three"]
+    assert len(warned) == 2
+    sys.modules.pop("brought", None)

@@ -1,0 +1,40 @@
+"""A command that must not outlive its parent does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+PARENT = """
+import os, subprocess, sys, time
+sleep = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+tie = [sys.executable, "-m", "vlm_rewards.training.sweep_plan", str(os.getpid())] if sys.argv[1] == "tied" else []
+child = subprocess.Popen([*tie, *sleep], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a killed parent leaves its children")
+@pytest.mark.parametrize("way", ["tied", "loose"])
+def test_a_killed_parent_takes_its_child_along(way: str) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, way], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    assert "sleep(60)" in child.cmdline()[-1]  # the command has taken the place of what tied it
+    parent.kill()
+    parent.communicate()
+    gone, left = psutil.wait_procs([child], timeout=5 if way == "tied" else 0.5)
+    assert bool(gone) is (way == "tied")
+    for process in left:
+        process.kill()
+
+
+def test_a_command_whose_parent_is_dead_already_does_not_start() -> None:
+    command = [sys.executable, "-m", "vlm_rewards.training.sweep_plan", "1", sys.executable, "-c", "print('started')"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
