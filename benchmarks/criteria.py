@@ -1,4 +1,4 @@
-"""Hold the humanoid's criteria against labels that raters gave from pictures alone, and show examples.
+"""Hold the humanoid's criteria against labels that raters gave from frames alone, and show examples.
 
     python benchmarks/criteria.py
 
@@ -78,7 +78,7 @@ def examples(margins: dict[str, np.ndarray]) -> dict[str, list[int]]:
 
 
 def draw(states: np.ndarray, margins: dict[str, np.ndarray], chosen: dict[str, list[int]]) -> Image.Image:
-    """Two poses to a row, three pictures each, with the margin below."""
+    """Two poses to a row, three frames each, with the margin below."""
     simulator: Any = build_humanoid(_SIDE)
     simulator.reset(seed=0)
     font = ImageFont.load_default(12)

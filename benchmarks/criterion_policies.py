@@ -2,7 +2,7 @@
 
     python benchmarks/criterion_policies.py --steps 300000
 
-No vision-language model has a part in it, and no picture is drawn. What a transition is worth for a pose is the mean of
+No vision-language model has a part in it, and no frame is drawn. What a transition is worth for a pose is the mean of
 its criterion's conditions, the least of them counting again, and a bonus where all hold. Every transition is learned
 from for all poses at once: those in a minibatch are told a pose at random. The weights at several times go into the
 package; ``docs/measurements/criterion-policies.json`` says how well each does. Half of the episodes begin in a pose,

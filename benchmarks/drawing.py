@@ -6,7 +6,7 @@ It begins with what `gymnasium.make("Humanoid-v5", render_mode="rgb_array")` dra
 until it is what this package draws. Only drawing is timed. Every repeat goes through all settings, and a ratio is that
 of two numbers of the same repeat. The table of docs/drawing.md is printed at the end.
 
-With --encoder it also says whether a reward ranks the states alike on our picture and on others of the same states.
+With --encoder it also says whether a reward ranks the states alike on our frame and on others of the same states.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from vlm_rewards.tasks.humanoid.poses import FAMILIES
 from vlm_rewards.tasks.humanoid.states import draw_state
 from vlm_rewards.tasks.humanoid.tasks import BASELINE, GOALS
 from vlm_rewards.tasks.mujoco import Luxury, draw_cheaply, look_from
-from vlm_rewards.tasks.rendering import Photographer, configure_headless, draw
+from vlm_rewards.tasks.rendering import FrameRenderer, configure_headless, draw
 
 SEED = 0
 DEFAULT = "Gymnasium's default"
@@ -51,13 +51,13 @@ class Setting:
     name: str
     """What is changed beside the setting before it."""
     size: int
-    """Side of the pictures in pixels."""
+    """Side of the frames in pixels."""
     build: Callable[[], gym.Env[Any, Any]]
     """Builds the simulator."""
 
 
 def gymnasium(size: int | None = None, without: Sequence[Luxury] = (), *, fixed: bool = False) -> gym.Env[Any, Any]:
-    """Gymnasium's own humanoid, with or without what small pictures do not miss."""
+    """Gymnasium's own humanoid, with or without what small frames do not miss."""
     sizes: dict[str, Any] = {} if size is None else {"width": size, "height": size}
     env = gym.make("Humanoid-v5", render_mode="rgb_array", **sizes)
     draw_cheaply(env, without)
@@ -97,7 +97,7 @@ def states(count: int) -> np.ndarray:
 
 
 def shown_state() -> np.ndarray:
-    """The state of the pictures, float64 ``[47]``."""
+    """The state of the frames, float64 ``[47]``."""
     raised = tuple(family for family in FAMILIES if family.name == "arms raised")
     return draw_state(np.random.default_rng(SEED), HumanoidModel(), raised).state
 
@@ -108,7 +108,7 @@ def place(env: gym.Env[Any, Any], state: np.ndarray) -> None:
 
 
 def rate(env: gym.Env[Any, Any], chosen: np.ndarray) -> float:
-    """Pictures per second; all states as often as one another."""
+    """Frames per second; all states as often as one another."""
     seconds, pictures = 0.0, 0
     while seconds < SECONDS:
         for state in chosen:
@@ -132,18 +132,18 @@ def measure(envs: dict[str, gym.Env[Any, Any]], chosen: np.ndarray, repeats: int
     return {name: tuple(found) for name, found in values.items()}
 
 
-def photograph(env: gym.Env[Any, Any], chosen: np.ndarray, size: int) -> np.ndarray:
+def render(env: gym.Env[Any, Any], chosen: np.ndarray, size: int) -> np.ndarray:
     """The states as an encoder gets them, uint8 ``[n size size 3]``."""
-    photographer = Photographer(env, size)
+    renderer = FrameRenderer(env, size)
     pictures = []
     for state in chosen:
         place(env, state)
-        pictures.append(np.array(photographer.photograph()))
+        pictures.append(np.array(renderer.render()))
     return np.stack(pictures)
 
 
 def views(size: int) -> dict[str, Callable[[], gym.Env[Any, Any]]]:
-    """The ways to draw whose rewards are compared: Gymnasium's picture, ours, and what lies between them."""
+    """The ways to draw whose rewards are compared: Gymnasium's frame, ours, and what lies between them."""
     made = functools.partial
     luxurious = HumanoidConfig(full_drawing=True)
     return {
@@ -157,7 +157,7 @@ def views(size: int) -> dict[str, Callable[[], gym.Env[Any, Any]]]:
 
 
 def correlations(encoder: Any, goals: Sequence[str], baseline: str, alpha: float, chosen: np.ndarray) -> dict[str, Any]:
-    """Spearman's correlation of a reward on our pictures to the same reward on others, goal by goal."""
+    """Spearman's correlation of a reward on our frames to the same reward on others, goal by goal."""
     from vlm_rewards import VLMReward
     from vlm_rewards.evaluation.statistics import spearman
 
@@ -165,7 +165,7 @@ def correlations(encoder: Any, goals: Sequence[str], baseline: str, alpha: float
     for name, build in views(encoder.image_size).items():
         env = build()
         env.reset(seed=SEED)
-        pictures[name] = photograph(env, chosen, encoder.image_size)
+        pictures[name] = render(env, chosen, encoder.image_size)
         env.close()
     others = [name for name in pictures if name != OURS]
     found: dict[str, dict[str, float]] = {name: {} for name in others}
@@ -190,7 +190,7 @@ def show(found: dict[str, np.ndarray], chosen: Sequence[Setting], path: Path, co
     """Write the same state under each setting, labelled."""
     frames, captions = [], []
     for setting in chosen:
-        smaller = setting.size > _SHOWN  # a small picture is shown with the pixels that it has
+        smaller = setting.size > _SHOWN  # a small frame is shown with the pixels that it has
         resampling = Image.Resampling.LANCZOS if smaller else Image.Resampling.NEAREST
         frames.append(np.asarray(Image.fromarray(found[setting.name]).resize((_SHOWN, _SHOWN), resampling)))
         captions.append(f"{setting.name}\n({setting.size} px)")
@@ -212,7 +212,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=Path, help="folder for drawing-steps.png and drawing-looks.png")
     parser.add_argument("--states", type=int, default=24, help="how many states are drawn, default 24")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each setting, default 5")
-    parser.add_argument("--encoder", help="rank states by this encoder's reward, on our picture and others")
+    parser.add_argument("--encoder", help="rank states by this encoder's reward, on our frame and others")
     parser.add_argument(
         "--goal", action="append", help="with --encoder: a sentence, may be repeated; default: all eight"
     )
@@ -252,7 +252,7 @@ def main() -> int:
         "measurements": found,
     }
     if chosen.pictures is not None:
-        first = {way.name: photograph(envs[way.name], shown_state()[None], way.size)[0] for way in ways}
+        first = {way.name: render(envs[way.name], shown_state()[None], way.size)[0] for way in ways}
         show(first, ways[:9], chosen.pictures / "drawing-steps.png", columns=3)
         show(first, [ways[8], ways[7], ways[9], ways[10]], chosen.pictures / "drawing-looks.png", columns=4)
     for env in envs.values():

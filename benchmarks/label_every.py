@@ -1,9 +1,9 @@
-"""Measure what `--label-every N` does to the humanoid's rewards: how far those between two pictures are off.
+"""Measure what `--label-every N` does to the humanoid's rewards: how far those between two frames are off.
 
     python benchmarks/label_every.py --pose kneeling --encoder bundled
 
 Episodes of policies that were trained on the criterion, with and without random actions, and of random actions; every
-state is photographed and scored, and then some of the scores are taken away and interpolated again. The record is
+state is rendered and scored, and then some of the scores are taken away and interpolated again. The record is
 docs/measurements/label-every.json.
 """
 

@@ -2,9 +2,9 @@
 
     python benchmarks/learner_settings.py --seconds 450 --every 50 --out runs/learner-settings.json
 
-No picture is drawn, so comparing many settings takes minutes. What a state is worth is the mean of the criterion's
+No frame is drawn, so comparing many settings takes minutes. What a state is worth is the mean of the criterion's
 conditions and the least of them once more: it rises towards the pose, as a vision-language reward does, and does not
-tell where the criterion begins to hold. Every transition is charged what drawing and embedding its picture would take,
+tell where the criterion begins to hold. Every transition is charged what drawing and embedding its frame would take,
 if it has one. Time is counted as the number of rollouts and of trainings, each times what the quickest tenth of them
 took: a busy machine makes many of them long, and must not decide which setting is better. The record has, for each
 setting, the share of steps on which the pose was held and the share of episodes that succeed, over time. A record
@@ -173,7 +173,7 @@ class Curve(BaseCallback):
 
     @property
     def charged(self) -> float:
-        """Seconds that the training would have taken with pictures, on a machine that is never busy with others."""
+        """Seconds that the training would have taken with frames, on a machine that is never busy with others."""
         alone = sum(len(times) * float(np.percentile(times, _QUICK)) for times in self._phases.values() if times)
         return alone + self.num_timesteps * self._cost
 
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--pose", default="kneeling")
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--every", type=float, default=100, help="seconds between evaluations; a part of --seconds")
-    parser.add_argument("--frame-ms", type=float, default=2.3, help="charged for drawing and embedding a picture")
+    parser.add_argument("--frame-ms", type=float, default=2.3, help="charged for drawing and embedding a frame")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", type=int, help="numbers of settings")
     parser.add_argument("--out", type=Path, default=Path("docs/measurements/learner-settings.json"))

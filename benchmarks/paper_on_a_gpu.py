@@ -62,7 +62,7 @@ def gpu_memory() -> int:
 
 
 def embedding(name: str, repeats: int, pictures: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The bare encoder: pictures per second, and the memory of its weights and of a batch."""
+    """The bare encoder: frames per second, and the memory of its weights and of a batch."""
     before = torch.cuda.memory_allocated()
     started = time.perf_counter()
     encoder = load_encoder(name, device="cuda")

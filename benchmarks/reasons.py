@@ -22,7 +22,7 @@ from rich.console import Console
 
 from accumulating import keep_row, rows_of
 from vlm_rewards.cli.common import load_reward
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
 from vlm_rewards.evaluation.statistics import auroc
 from vlm_rewards.provenance import provenance
@@ -55,7 +55,7 @@ def visited_by_best(folder: Path, count: int, seed: int, size: int) -> StateSet:
     run = RunFolder.open(folder)
     config = run.read_config()
 
-    def build(venv: PhotographedVecEnv, seed: int) -> Sequence[PolicyFunction]:
+    def build(venv: RenderedVecEnv, seed: int) -> Sequence[PolicyFunction]:
         return [load_policy(run, config, venv, best_snapshot(run).path)]
 
     return visited_states(task_of(config), Policies(folder.name, build), count, seed=seed, size=size)

@@ -5,7 +5,7 @@
 A planted run begins with a policy that gets better at the task, as a learner would. Then it exploits a loophole: the
 reward goes on rising while the criterion falls. The loopholes are in the simulator (a poster, a camera that freezes),
 in the sentence (it asks for something else), or in the reward itself (a state that looks almost right). The policies
-are scripted; simulators, pictures, encoder, labelling and watch are those of any run. Ordinary runs get better, stay,
+are scripted; simulators, frames, encoder, labelling and watch are those of any run. Ordinary runs get better, stay,
 get worse by both scores, or are noise. The table of docs/reward-hacking.md is printed at the end.
 """
 
@@ -55,7 +55,7 @@ class RollingCamera(CartPoleSimulator):
 
 
 class FreezingCamera(CartPoleSimulator):
-    """While the pole turns fast the camera shows the last picture in which it was upright."""
+    """While the pole turns fast the camera shows the last frame in which it was upright."""
 
     def __init__(self, image_size: int = 96) -> None:
         super().__init__(image_size)
@@ -301,7 +301,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="file for the record")
     parser.add_argument("--only", default="", help="run only those whose name contains this")
-    parser.add_argument("--keep", type=Path, help="folder in which the runs, with the alarms' pictures, are kept")
+    parser.add_argument("--keep", type=Path, help="folder in which the runs, with the alarms' frames, are kept")
     chosen = parser.parse_args()
     source = provenance()
     encoder = load_encoder("bundled", device="cpu")

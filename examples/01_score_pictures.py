@@ -1,8 +1,8 @@
-"""Score pictures with a sentence.
+"""Score frames with a sentence.
 
-Draws a cart with its pole at several angles and prints how well each picture fits the goal, for several alphas: 0 is
-the plain similarity (eq. 2), 1 keeps only what tells the goal from the baseline (eq. 3). The pictures are encoded
-once; every further reward is two dot products a picture. Give paths of pictures of your own to score those instead.
+Draws a cart with its pole at several angles and prints how well each frame fits the goal, for several alphas: 0 is
+the plain similarity (eq. 2), 1 keeps only what tells the goal from the baseline (eq. 3). The frames are encoded
+once; every further reward is two dot products a frame. Give paths of frames of your own to score those instead.
 
     python examples/01_score_pictures.py
     python examples/01_score_pictures.py a.png b.png
@@ -26,7 +26,7 @@ ANGLES_DEG = (0, 5, 15, 45, 90, 135, 180)
 
 
 def pictures(paths: list[str], size: int) -> tuple[list[str], np.ndarray]:
-    """Names and pictures, uint8 [n size size 3]: the files, or carts with their poles."""
+    """Names and frames, uint8 [n size size 3]: the files, or carts with their poles."""
     if paths:
         return paths, np.stack([np.asarray(Image.open(path).convert("RGB").resize((size, size))) for path in paths])
     frames = [draw_cartpole(0.0, math.radians(angle), size) for angle in ANGLES_DEG]

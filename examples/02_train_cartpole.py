@@ -37,7 +37,7 @@ def run(run_dir: Path) -> None:
         outcome = train(config, run_dir, reward, evaluate)
 
     record = outcome.record
-    print(f"{record['steps']} steps, {record['labelled_frames']} pictures scored")
+    print(f"{record['steps']} steps, {record['labelled_frames']} frames scored")
     if outcome.best is not None:
         print(f"best snapshot: {outcome.best.path}, mean VLM return {outcome.best.vlm_return:.1f}")
     print("the run folder has:", *sorted(path.name for path in run_dir.iterdir()))

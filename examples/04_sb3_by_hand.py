@@ -1,6 +1,6 @@
 """Train with Stable-Baselines3 yourself: its algorithms stay as they are.
 
-Three parts of this package go around SB3's DQN: `PhotographedVecEnv` steps and photographs the simulators,
+Three parts of this package go around SB3's DQN: `RenderedVecEnv` steps and renders the simulators,
 `LabelledReplayBuffer` holds transitions whose reward is still to come, and `LabelRewards` fills the rewards in,
 embedding in the background while the simulators step. SAC works the same way. With the few steps of the default
 nothing is learned yet; `STEPS=60000 python examples/04_sb3_by_hand.py` is more like it.
@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from stable_baselines3 import DQN
 
-from vlm_rewards import LabelledReplayBuffer, LabelRewards, PhotographedVecEnv, VLMReward, get_task, load_encoder
+from vlm_rewards import LabelledReplayBuffer, LabelRewards, RenderedVecEnv, VLMReward, get_task, load_encoder
 
 STEPS = int(os.environ.get("STEPS", "2000"))
 SIMULATORS = 4
@@ -26,7 +26,7 @@ def main() -> None:
     encoder = load_encoder("bundled")
     reward = VLMReward(encoder, goal=task.goal, baseline=task.baseline, alpha=0.5)
 
-    venv = PhotographedVecEnv(task, SIMULATORS, image_size=encoder.image_size, seed=0)
+    venv = RenderedVecEnv(task, SIMULATORS, image_size=encoder.image_size, seed=0)
     try:
         model = DQN(
             "MlpPolicy",
@@ -44,7 +44,7 @@ def main() -> None:
 
     buffer = cast(LabelledReplayBuffer, model.replay_buffer)
     filled = buffer.rewards[: buffer.pos]
-    print(f"{labels.labelled_frames} pictures scored, {buffer.pending_count} transitions still without a reward")
+    print(f"{labels.labelled_frames} frames scored, {buffer.pending_count} transitions still without a reward")
     print(f"rewards in the buffer: from {filled.min():.3f} to {filled.max():.3f}, mean {filled.mean():.3f}")
     if labels.episodes:
         last = labels.episodes[-1]

@@ -1,10 +1,10 @@
-"""The plain Gymnasium loop with a reward from pictures: one wrapper, and nothing else changes.
+"""The plain Gymnasium loop with a reward from frames: one wrapper, and nothing else changes.
 
 `VLMRewardWrapper` goes around any environment that renders `rgb_array`. What `step` returns as the reward is that of a
-picture of the state that the step led to, the last one of an episode too; the environment's own reward moves to
+frame of the state that the step led to, the last one of an episode too; the environment's own reward moves to
 `info["true_reward"]`, for your log.
 
-It embeds one picture a step. Where environments can step together, `VLMRewardVectorWrapper` is faster (07).
+It embeds one frame a step. Where environments can step together, `VLMRewardVectorWrapper` is faster (07).
 
     python examples/06_gymnasium_loop.py
 """
@@ -58,10 +58,10 @@ def main() -> None:
                 f"last {rewards[-1]:.3f}, true return {true_return:.0f}"
             )
 
-    # The environment is still in the last state of its last episode: score that picture by hand.
+    # The environment is still in the last state of its last episode: score that frame by hand.
     picture = letterbox(np.asarray(env.render()), encoder.image_size)
     same = rewards[-1] == reward(picture[None])[0]
-    print("the last reward is that of the last state's picture:", "yes" if same else "no")
+    print("the last reward is that of the last state's frame:", "yes" if same else "no")
     env.close()
 
 

@@ -1,10 +1,10 @@
-"""Many environments at once, one batch of pictures a step, and what happens where an episode ends.
+"""Many environments at once, one batch of frames a step, and what happens where an episode ends.
 
 Gymnasium's vector environments reset by themselves, in one of three ways. `VLMRewardVectorWrapper` scores the last
 state of an episode in each of them; this prints one sub-environment around the end of its first episode:
 
     NextStep   the step after the end only resets: reward 0, no true reward. Leave it out when you learn.
-    SameStep   the step that ends an episode also resets, so the last state can only be photographed from inside:
+    SameStep   the step that ends an episode also resets, so the last state can only be rendered from inside:
                every sub-environment is wrapped in FrameInInfo. The last observation is in infos["final_obs"].
     Disabled   nothing resets by itself; you do, with a mask.
 
@@ -28,13 +28,13 @@ NUM_ENVS, STEPS = 4, 40
 
 def make(mode: AutoresetMode, reward: VLMReward) -> VLMRewardVectorWrapper:
     """Four carts with VLM rewards. "async" in place of "sync" steps and draws each one in a process of its own."""
-    photographed = functools.partial(FrameInInfo, image_size=reward.encoder.image_size)
+    rendered = functools.partial(FrameInInfo, image_size=reward.encoder.image_size)
     venv = gym.make_vec(
         "CartPole-v1",
         NUM_ENVS,
         vectorization_mode="sync",
         vector_kwargs={"autoreset_mode": mode},
-        wrappers=[photographed] if mode is AutoresetMode.SAME_STEP else None,
+        wrappers=[rendered] if mode is AutoresetMode.SAME_STEP else None,
         render_mode="rgb_array",
     )
     return VLMRewardVectorWrapper(venv, reward)

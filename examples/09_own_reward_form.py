@@ -1,6 +1,6 @@
 """A reward formula of your own, in one file: usable by hand, composed with others, and on the command line.
 
-The formula: how far the picture has turned from the baseline sentence towards the goal sentence, as an angle. Only
+The formula: how far the frame has turned from the baseline sentence towards the goal sentence, as an angle. Only
 `_score` is needed, from unit embeddings to numbers; `EmbeddingReward` does the rest, checks included. `register_form`
 gives it a name for settings. This file also names a task, so that the command line can run it:
 
@@ -26,7 +26,7 @@ from vlm_rewards.tasks.cartpole import draw_cartpole
 
 
 class AngleReward(EmbeddingReward):
-    """Angle between picture and baseline minus angle between picture and goal, in radians over pi: from -1 to 1."""
+    """Angle between frame and baseline minus angle between frame and goal, in radians over pi: from -1 to 1."""
 
     def __init__(self, encoder: ImageTextEncoder, *, goal: str, baseline: str) -> None:
         super().__init__(encoder)

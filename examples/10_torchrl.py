@@ -49,7 +49,7 @@ def main() -> None:
         if not following["done"][-1]:
             picture = letterbox(np.asarray(wrapped.render()), encoder.image_size)
             same = np.isclose(reward(picture[None])[0], following["reward"][-1].item())
-            print("  the last reward is that of the last state's picture:", "yes" if same else "no")
+            print("  the last reward is that of the last state's frame:", "yes" if same else "no")
     sample = memory.sample()
     print(f"a minibatch: rewards {tuple(sample['next', 'reward'].shape)}, {sample['next', 'reward'].dtype}")
     collector.shutdown()

@@ -20,7 +20,7 @@ import torch
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.vec_env import VecEnv
 
-from vlm_rewards import LabelledReplayBuffer, LabelRewards, PhotographedVecEnv, VLMReward, get_task, load_encoder
+from vlm_rewards import LabelledReplayBuffer, LabelRewards, RenderedVecEnv, VLMReward, get_task, load_encoder
 
 STEPS = int(os.environ.get("STEPS", "480"))
 SIMULATORS = 4
@@ -53,7 +53,7 @@ def main() -> None:
     encoder = load_encoder("bundled")
     reward = VLMReward(encoder, goal=task.goal, baseline=task.baseline, alpha=0.5)
     for name in sys.argv[1:] or ALGORITHMS:
-        venv = PhotographedVecEnv(task, SIMULATORS, image_size=encoder.image_size, seed=0)
+        venv = RenderedVecEnv(task, SIMULATORS, image_size=encoder.image_size, seed=0)
         try:
             model = ALGORITHMS[name](venv)
             labels = LabelRewards(reward)
@@ -63,7 +63,7 @@ def main() -> None:
         buffer = model.rollout_buffer if name == "ppo" else model.replay_buffer
         rewards = buffer.rewards[: len(buffer.rewards) if buffer.full else buffer.pos]
         print(
-            f"{name:8} {model.num_timesteps} steps, {model._n_updates} updates, {labels.labelled_frames} pictures, "
+            f"{name:8} {model.num_timesteps} steps, {model._n_updates} updates, {labels.labelled_frames} frames, "
             f"mean reward {rewards.mean():.3f} (from {rewards.min():.3f} to {rewards.max():.3f})"
         )
 

@@ -1,6 +1,6 @@
 r"""VLM rewards for recorded data: relabel a Minari dataset, then read it like any other.
 
-A small dataset is recorded from CartPole first, with its pictures left out, as most datasets have it. `relabel` steps
+A small dataset is recorded from CartPole first, with its frames left out, as most datasets have it. `relabel` steps
 the environment again along the recorded actions to draw them, checks that it gets the recorded observations, and
 writes a new dataset; the old one stays as it is. On the command line:
 
@@ -62,7 +62,7 @@ def main() -> None:
             facts = relabel(dataset, reward, options)
         finally:
             dataset.close()
-        print(f"{facts['source']} -> {facts['out']}: {facts['episodes']} episodes, {facts['frames']} pictures")
+        print(f"{facts['source']} -> {facts['out']}: {facts['episodes']} episodes, {facts['frames']} frames")
 
         for episode in minari.load_dataset(facts["out"]).iterate_episodes():
             lean = np.abs(episode.observations[1:, 2])  # of the pole, in radians, in the states that were reached

@@ -34,10 +34,10 @@ class DrawnCounting(CountingEnv):
 
 
 class Reward:
-    """A reward of pictures by a plain function; a `StateReward`.
+    """A reward of frames by a plain function; a `StateReward`.
 
     Attributes:
-        batches: How many pictures each call was given.
+        batches: How many frames each call was given.
     """
 
     def __init__(self, function: Callable[[np.ndarray], np.ndarray] = counting_reward, name: str = "test") -> None:
@@ -100,7 +100,7 @@ class Recorder:
         self.lengths = lengths
 
     def play(self, seed: int) -> dict[str, Any]:
-        """One episode: observations and pictures of all states, and the rest of all steps."""
+        """One episode: observations and frames of all states, and the rest of all steps."""
         env = CountingEnv(image_size=SIZE, lengths=self.lengths)
         env.action_space.seed(seed)
         observation, _ = env.reset(seed=seed)
@@ -135,7 +135,7 @@ class Recorder:
         first_seed: int = 100,
         infos: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """Make a dataset; pictures go to the observations, a dict of them, the infos, the infos of steps (own)."""
+        """Make a dataset; frames go to the observations, a dict of them, the infos, the infos of steps (own)."""
         import minari
         from minari.data_collector.episode_buffer import EpisodeBuffer
 
@@ -186,7 +186,7 @@ class Recorder:
 
 
 def right_rewards(episode: dict[str, Any]) -> np.ndarray:
-    """What the pictures of the states say that an episode's steps led to."""
+    """What the frames of the states say that an episode's steps led to."""
     return counting_label(np.stack(episode["observations"][1:]))
 
 

@@ -18,14 +18,14 @@ _EPISODES = 4096
 
 
 def picture(episode: int, step: int, camera: int = 0) -> np.ndarray:
-    """A picture of one colour that says which state of which episode it shows, in the manner of `CountingEnv`."""
+    """A frame of one colour that says which state of which episode it shows, in the manner of `CountingEnv`."""
     number = (episode + 512 * camera) * 4096 + step
     colour = np.array([number >> 16, number >> 8 & 255, number & 255], dtype=np.uint8)
     return np.broadcast_to(colour, (SIZE, SIZE, 3)).copy()
 
 
 def right_values(episode: int, length: int, camera: int = 0) -> np.ndarray:
-    """What `counting_reward` says of an episode's pictures."""
+    """What `counting_reward` says of an episode's frames."""
     numbers = (episode + 512 * camera) * 4096 + np.arange(length)
     return (numbers / 2**24).astype(np.float32)
 
@@ -62,7 +62,7 @@ class LeRobotMaker:
         version: ``"v2.0"``, ``"v2.1"`` or ``"v3.0"``.
         lengths: Rows of each episode.
         cameras: How many.
-        images: Pictures in the rows, in place of videos.
+        images: Frames in the rows, in place of videos.
         rewards: Whether there is a ``next.reward``.
     """
 

@@ -23,7 +23,7 @@ from vlm_rewards import (
     FrameInInfo,
     LabelledReplayBuffer,
     LabelRewards,
-    PhotographedVecEnv,
+    RenderedVecEnv,
     Task,
     VLMReward,
     VLMRewardVectorWrapper,
@@ -128,7 +128,7 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
 def learn(*, reward: Any = None, buffer: Any = LabelledReplayBuffer, **options: Any) -> None:
     from stable_baselines3 import DQN
 
-    venv = PhotographedVecEnv(point_task(), 2, image_size=32, n_workers=1, slots=4)
+    venv = RenderedVecEnv(point_task(), 2, image_size=32, n_workers=1, slots=4)
     try:
         model = DQN("MlpPolicy", venv, replay_buffer_class=buffer, buffer_size=100)
         model.learn(8, callback=LabelRewards(reward or vlm(), **options))
@@ -137,7 +137,7 @@ def learn(*, reward: Any = None, buffer: Any = LabelledReplayBuffer, **options: 
 
 
 def build(algorithm: Any, actions: Literal["discrete", "box"] = "discrete") -> None:
-    venv = PhotographedVecEnv(point_task(actions=actions), 2, image_size=32, n_workers=1, slots=4)
+    venv = RenderedVecEnv(point_task(actions=actions), 2, image_size=32, n_workers=1, slots=4)
     try:
         build_algorithm(algorithm, venv, seed=0, device="cpu")
     finally:
@@ -164,7 +164,7 @@ def pickled(folder: Path) -> Any:
 
 
 def simulators(*factories: Callable[[], gym.Env[Any, Any]], **options: Any) -> None:
-    PhotographedVecEnv(list(factories), **{"image_size": 32, "n_workers": 1, "slots": 4, **options}).close()
+    RenderedVecEnv(list(factories), **{"image_size": 32, "n_workers": 1, "slots": 4, **options}).close()
 
 
 def settings(**changes: Any) -> TrainConfig:
@@ -204,14 +204,14 @@ REFUSALS = [
         lambda _: vlm(None),
         parameter="encoder",
     ),
-    # Pictures and embeddings
+    # Frames and embeddings
     Refusal("frames-float", "frames must be uint8 (0 to 255), got dtype float64", lambda _: vlm()(PICTURES / 255)),
     Refusal("frames-rgba", "frames must have shape [n h w 3]", lambda _: vlm()(np.zeros((2, 32, 32, 4), np.uint8))),
     Refusal("frames-grey", "frames must have shape [n h w 3]", lambda _: vlm()(PICTURES[..., 0])),
     Refusal("frames-channels-first", "frames must have shape [n h w 3]", lambda _: vlm()(PICTURES.swapaxes(1, 3))),
     Refusal("frames-none", "with n, h, w >= 1, got (0, 32, 32, 3)", lambda _: vlm()(PICTURES[:0])),
-    Refusal("frames-one", "Use frames[None] for one picture", lambda _: vlm()(PICTURES[0])),
-    Refusal("frames-ragged", "frames must be pictures of one size", lambda _: vlm()([PICTURES[0], PICTURES[0, 1:]])),
+    Refusal("frames-one", "Use frames[None] for one frame", lambda _: vlm()(PICTURES[0])),
+    Refusal("frames-ragged", "frames must be frames of one size", lambda _: vlm()([PICTURES[0], PICTURES[0, 1:]])),
     Refusal(
         "embeddings-short", "must have the goal's dimension 16, got 3", lambda _: goal_reward(UNIT[:3, :3], UNIT[0])
     ),
@@ -239,7 +239,7 @@ REFUSALS = [
     ),
     Refusal(
         "pictures-file-missing",
-        "pictures must be files that exist, there is no 'no.png'",
+        "frames must be files that exist, there is no 'no.png'",
         lambda _: build_reward(
             RewardConfig("goal-pictures", goal_pictures=("no.png",)), ENCODER, goal="a", baseline="b", alpha=0.5
         ),
@@ -418,13 +418,11 @@ REFUSALS = [
         lambda _: configured(point_task(), HumanoidConfig()),
     ),
     # Simulators
-    Refusal(
-        "simulators-0", "n_envs must be an int of at least 1, got 0", lambda _: PhotographedVecEnv(point_task(), 0)
-    ),
+    Refusal("simulators-0", "n_envs must be an int of at least 1, got 0", lambda _: RenderedVecEnv(point_task(), 0)),
     Refusal(
         "simulators-more-than-memory",
         "the frames in flight need",
-        lambda _: PhotographedVecEnv(point_task(), 20_000, image_size=2_000, slots=2),
+        lambda _: RenderedVecEnv(point_task(), 20_000, image_size=2_000, slots=2),
     ),
     Refusal("slots-1", "slots must be an int of at least 2, got 1", lambda _: simulators(CountingEnv, slots=1)),
     Refusal("image-size", "at least 32 pixels, got 8", lambda _: simulators(CountingEnv, image_size=8)),
@@ -454,7 +452,7 @@ REFUSALS = [
         "env must not have a VLM reward already",
         lambda _: VLMRewardWrapper(VLMRewardWrapper(cartpole(), vlm()), vlm()),
     ),
-    Refusal("wrapper-reward", "reward must score pictures", lambda _: VLMRewardWrapper(cartpole(), 3)),
+    Refusal("wrapper-reward", "reward must score frames", lambda _: VLMRewardWrapper(cartpole(), 3)),
     Refusal("wrapper-no-size", "image_size must be given", lambda _: VLMRewardWrapper(cartpole(), len)),
     Refusal("vector-single", "env must be a vector environment", lambda _: VLMRewardVectorWrapper(cartpole(), vlm())),
     Refusal("vector-same-step", "FrameInInfo", lambda _: VLMRewardVectorWrapper(same_step(), vlm())),
@@ -468,7 +466,7 @@ REFUSALS = [
     Refusal("label-buffer", "replay_buffer_class=LabelledReplayBuffer", lambda _: learn(buffer=None)),
     Refusal(
         "label-shaping",
-        "PhotographedVecEnv(photograph_resets=True)",
+        "RenderedVecEnv(render_resets=True)",
         lambda _: learn(reward=PotentialShaping(vlm(), gamma=0.99)),
     ),
     Refusal("replay-larger-than-memory", "transitions fit", lambda _: build(DQNConfig(buffer_size=HUGE))),

@@ -11,14 +11,14 @@ from vlm_rewards.testing.counting import CountingEnv
 
 
 class Undrawn(CountingEnv):
-    """Has no pictures."""
+    """Has no frames."""
 
     metadata = {"render_modes": ["human"]}  # noqa: RUF012
     render_mode = None
 
 
 class Grey(CountingEnv):
-    """Its pictures have no colours."""
+    """Its frames have no colours."""
 
     def render(self) -> Any:
         return np.zeros((32, 32), dtype=np.uint8)

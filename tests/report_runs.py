@@ -42,7 +42,7 @@ def video(path: Path, frames: int = 8, side: int = 32) -> Path:
 
 
 def alarm(folder: Path, step: int) -> dict[str, Any]:
-    """An alarm of reward hacking, and its picture."""
+    """An alarm of reward hacking, and its frame."""
     picture = folder / "alarms" / f"step_{step:010d}.png"
     picture.parent.mkdir(exist_ok=True)
     Image.fromarray(np.full((64, 96, 3), 200, np.uint8)).save(picture)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 SAYS = {
-    "04_sb3_by_hand": [r"\d+ pictures scored, 0 transitions still without a reward"],
+    "04_sb3_by_hand": [r"\d+ frames scored, 0 transitions still without a reward"],
     "05_local_clip_folder": [r"the same embeddings as load_encoder\('bundled'\): yes"],
     "06_gymnasium_loop": [
         r"catches  the pole: 60 steps",
         r"drops    the pole: +\d\d? steps",
-        r"is that of the last state's picture: yes",
+        r"is that of the last state's frame: yes",
     ],
     "07_vector_env": [
         r"NextStep: 40 vector steps of 4, \d+ episodes, 1\d\d transitions",  # steps that only reset are none
@@ -27,15 +27,15 @@ SAYS = {
     "08_single_file_dqn": [r"8\d\d transitions, \d+ episodes", r"no transition runs across a reset: yes"],
     "09_own_reward_form": [r"2 angle \+ paper +upright +\d\.\d+"],
     "10_torchrl": [
-        r"(40 transitions, \d+ ends of episodes, [^\n]*true return 40\n[^\n]*(picture: yes\n)?){3}",
+        r"(40 transitions, \d+ ends of episodes, [^\n]*true return 40\n[^\n]*(frame: yes\n)?){3}",
         r"a minibatch: rewards \(32, 1\), torch.float32",
     ],
     "11_sb3_algorithms": [
-        rf"{name} +480 steps, [1-9]\d* updates, 480 pictures, mean reward 0\.\d+"
+        rf"{name} +480 steps, [1-9]\d* updates, 480 frames, mean reward 0\.\d+"
         for name in ("sac", "td3", "ppo", "sbx-sac")
     ],
     "13_own_pose": [r"mean reward where the criterion holds: 0\.9\d+\n.*does not hold: 0\.[4-7]"],
-    "12_relabel_dataset": [r"cartpole/random-v0 -> cartpole/random-vlm-v0: 3 episodes, 44 pictures"],
+    "12_relabel_dataset": [r"cartpole/random-v0 -> cartpole/random-vlm-v0: 3 episodes, 44 frames"],
 }
 """What must be among the lines that an example prints, besides what every one must not."""
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
@@ -59,7 +59,7 @@ def test_example_runs(path: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-    assert "picture: no" not in done.stdout
+    assert "frame: no" not in done.stdout
     assert "Traceback" not in done.stderr
     for pattern in SAYS.get(path.stem, []):
         assert re.search(pattern, done.stdout), f"{pattern} is not in:\n{done.stdout}"

@@ -77,7 +77,7 @@ def gpu_rows() -> list[str]:
     ran, planned = GPU["training"], GPU["plan"]["machine"]
     weights = 2 * ran["encoder"]["parameters"]
     return [
-        f"| pictures that ViT-bigG-14 embeds in a second | {number(GPU['embedding']['median'])} | |",
+        f"| frames that ViT-bigG-14 embeds in a second | {number(GPU['embedding']['median'])} | |",
         f"| steps a second, before learning starts | {number(ran['steps_per_second']['collecting'])} | |",
         f"| steps a second, with updates | {number(ran['steps_per_second']['learning'])} | |",
         f"| GPU memory, weights alone | {gib(GPU['weights_bytes'])} | {gib(weights)} |",
@@ -119,7 +119,7 @@ def test_every_planted_hack_was_noticed_and_nothing_else() -> None:
         for alarm in run["alarms"]:
             assert alarm["vlm_now"] > alarm["vlm_before"]
             assert alarm["reference_now"] < 0.9 * alarm["reference_before"]
-            # Each alarm has its pictures, and all of them are of moments at which the criterion did not hold.
+            # Each alarm has its frames, and all of them are of moments at which the criterion did not hold.
             assert [seen["reference"] for seen in alarm["frames"]] == [0.0] * 8
             assert alarm["picture"] == f"alarms/step_{alarm['step']:010d}.png"
         assert run["comparison"]["vlm_now"] > run["comparison"]["vlm_before"]
@@ -145,7 +145,7 @@ def drawing_row(row: dict[str, Any]) -> str:
 def test_the_page_on_drawing_has_the_numbers_of_the_record() -> None:
     page = (DOCS / "drawing.md").read_text()
     lines = page.splitlines()
-    first = lines.index("| setting | pixels | frames/s | ms a picture | times the default |") + 2
+    first = lines.index("| setting | pixels | frames/s | ms a frame | times the default |") + 2
     assert lines[first : first + len(DRAWN)] == [drawing_row(row) for row in DRAWN.values()]
     assert f"{DRAWING['states']} posed states of Humanoid-v5" in page
     assert f"of {DRAWING['repeats']} runs" in page

@@ -1,4 +1,4 @@
-"""Reading pictures and videos as people see them."""
+"""Reading images and videos as people see them."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ def test_a_folder_stands_for_its_pictures_in_counting_order(tmp_path: Path) -> N
 def test_paths_that_cannot_be_read_are_named(tmp_path: Path, rng: np.random.Generator) -> None:
     (tmp_path / "empty").mkdir()
     for paths, message in [
-        ([], "paths must name at least one picture, video or folder, got none"),
+        ([], "paths must name at least one frame, video or folder, got none"),
         ([tmp_path / "no.png"], r"paths must exist, there is no '.*no\.png'\.$"),
         ([tmp_path / "*.png"], "No file matched the pattern"),
-        ([tmp_path / "empty"], r"folder '.*empty' holds no picture; .*\.jpg"),
+        ([tmp_path / "empty"], r"folder '.*empty' holds no frame; .*\.jpg"),
     ]:
         with pytest.raises(InvalidInputError, match=message):
             expand_paths(paths)
@@ -119,10 +119,10 @@ def test_paths_that_cannot_be_read_are_named(tmp_path: Path, rng: np.random.Gene
     (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:6000])
     Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "float.tiff")
     for name, message in [
-        ("text.png", r"text\.png' is no picture that can be read\. Videos are known by .*\.mp4"),
-        ("none.png", "is no picture that can be read"),
-        ("half.png", r"picture '.*half\.png' cannot be read: "),
-        ("float.tiff", r"picture '.*float\.tiff' cannot be read: its pixels are floating-point"),
+        ("text.png", r"text\.png' is no frame that can be read\. Videos are known by .*\.mp4"),
+        ("none.png", "is no frame that can be read"),
+        ("half.png", r"frame '.*half\.png' cannot be read: "),
+        ("float.tiff", r"frame '.*float\.tiff' cannot be read: its pixels are floating-point"),
         ("text.mp4", r"video '.*text\.mp4' cannot be read: .*[Ii]nvalid data"),
         ("none.mp4", r"video '.*none\.mp4' cannot be read: .*[Ii]nvalid data"),
     ]:

@@ -1,4 +1,4 @@
-"""Pictures side by side."""
+"""Frames side by side."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_captions_and_heading_have_room_of_their_own() -> None:
     lines = montage(flat(0, 0), ["a", "b\nc"], columns=2)
     assert lines.shape == (bare.shape[0] + 2 * 16, bare.shape[1], 3)
     assert montage(flat(0, 0), heading="both").shape[0] == bare.shape[0] + 16 + GAP
-    # Text is below the picture of which it speaks, and nowhere else.
+    # Text is below the frame of which it speaks, and nowhere else.
     below = lines[GAP + 96 :] < 128
     middle = GAP + 96 + GAP // 2
     assert below[:, :middle].any()
@@ -53,7 +53,7 @@ def test_long_captions_do_not_run_into_each_other() -> None:
     sheet = montage(flat(255, 255), [long, ""], columns=2)
     width = (sheet.shape[1] - GAP) // 2
     assert width > 96 + GAP
-    assert not (sheet[:, GAP + width :] < 255).any()  # all of the first caption is left of the second picture
+    assert not (sheet[:, GAP + width :] < 255).any()  # all of the first caption is left of the second frame
     assert (sheet[:, :width] < 128).any()
     heading = montage(flat(255), heading=4 * long)
     assert not (heading[:, -GAP:] < 255).any()

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 
 
 @pytest.fixture(scope="module")
-def photographed() -> np.ndarray:
+def rendered() -> np.ndarray:
     """States of CartPole from upright to fallen, uint8 [200 96 96 3]."""
     env = get_task("cartpole").simulator(96)
     env.action_space.seed(0)
@@ -42,12 +42,12 @@ def photographed() -> np.ndarray:
 @pytest.mark.parametrize(
     ("dtype", "apart", "correlation"), [("fp32", 2e-3, 0.9999), ("fp16", 0.01, 0.999), ("bf16", 0.1, 0.99)]
 )
-def test_a_gpu_scores_as_the_cpu_does(photographed: np.ndarray, dtype: str, apart: float, correlation: float) -> None:
+def test_a_gpu_scores_as_the_cpu_does(rendered: np.ndarray, dtype: str, apart: float, correlation: float) -> None:
     task = get_task("cartpole")
     there = load_encoder("bundled", device="cuda", dtype=dtype)
     assert there.device.startswith("cuda")
     rewards = [
-        VLMReward(encoder, goal=task.goal, baseline=task.baseline, alpha=0.5)(photographed)
+        VLMReward(encoder, goal=task.goal, baseline=task.baseline, alpha=0.5)(rendered)
         for encoder in (load_encoder("bundled", device="cpu"), there)
     ]
     assert rewards[1].dtype == np.float32
@@ -55,10 +55,10 @@ def test_a_gpu_scores_as_the_cpu_does(photographed: np.ndarray, dtype: str, apar
     assert spearman(rewards[0], rewards[1]) > correlation
 
 
-def test_results_do_not_depend_on_how_pictures_are_batched(photographed: np.ndarray) -> None:
+def test_results_do_not_depend_on_how_pictures_are_batched(rendered: np.ndarray) -> None:
     whole, cut = (load_encoder("bundled", device="cuda", dtype="fp32", batch_size=size) for size in (256, 7))
     # Torch lets convolutions have TF32's ten bits, and another size of batch another kernel.
-    np.testing.assert_allclose(whole.embed_images(photographed), cut.embed_images(photographed), atol=1e-3)
+    np.testing.assert_allclose(whole.embed_images(rendered), cut.embed_images(rendered), atol=1e-3)
 
 
 @pytest.mark.parametrize("architecture", ["RN50", "ViT-B-32"])

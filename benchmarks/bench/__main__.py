@@ -25,7 +25,7 @@ class _Arguments:
     """Measure how fast each stage of a run is here, beside the common way of computing VLM rewards.
 
     The common way: every simulator draws with its own renderer at its own size,
-    raw pictures are kept for the rollout, resized in fp32 with bicubic
+    raw frames are kept for the rollout, resized in fp32 with bicubic
     interpolation and embedded once it is over; then the learner learns. Both
     run in turn with the same encoder, algorithm, simulators and updates.
     """

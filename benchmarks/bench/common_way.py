@@ -3,7 +3,7 @@
 Written after what the published implementation of the paper (Rocamonde et al.,
 2024) does and those that followed it, with their order of things and their
 costs: every simulator in a process of its own draws with its own renderer at
-its own size, pictures travel through pipes, all raw pictures of a rollout are
+its own size, frames travel through pipes, all raw frames of a rollout are
 kept, and once it is over they are stacked, turned into floating point, resized
 with bicubic interpolation, embedded in one go, and the rewards in the replay
 buffer overwritten. Simulators, encoder and learner wait for each other.
@@ -36,7 +36,7 @@ _EMBEDDED_AT_ONCE = 64  # as our encoder does on the CPU
 
 
 def embed_raw(encoder: OpenCLIPEncoder, frames: np.ndarray) -> Embeddings:
-    """Embed pictures of any size as is commonly done: floating point first, bicubic to a square, normalised.
+    """Embed frames of any size as is commonly done: floating point first, bicubic to a square, normalised.
 
     Args:
         encoder: The encoder.
@@ -60,13 +60,13 @@ def prepare_raw(encoder: OpenCLIPEncoder, frames: np.ndarray) -> torch.Tensor:
 
 
 class RewardsAfterRollout(BaseCallback):
-    """Keeps the raw pictures of a rollout and overwrites its rewards in the replay buffer when it is over.
+    """Keeps the raw frames of a rollout and overwrites its rewards in the replay buffer when it is over.
 
     Args:
-        reward: The reward; only its formula is used, pictures are embedded by `embed_raw`.
+        reward: The reward; only its formula is used, frames are embedded by `embed_raw`.
 
     Attributes:
-        labelled_frames: Pictures scored so far.
+        labelled_frames: Frames scored so far.
     """
 
     def __init__(self, reward: VLMReward) -> None:
@@ -76,7 +76,7 @@ class RewardsAfterRollout(BaseCallback):
         self._frames: list[np.ndarray] = []
 
     def _on_step(self) -> bool:
-        # After the step: where an episode has ended, the picture is of the next one's first state. It is known,
+        # After the step: where an episode has ended, the frame is of the next one's first state. It is known,
         # and is how it is commonly done; it costs the same.
         self._frames.append(np.stack([_picture(image) for image in self.training_env.get_images()]))
         return True

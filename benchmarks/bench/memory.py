@@ -10,7 +10,7 @@ import psutil
 
 from vlm_rewards.errors import InvalidInputError
 
-_INTERVAL = 0.05  # seconds; a rollout of pictures is there for longer
+_INTERVAL = 0.05  # seconds; a rollout of frames is there for longer
 
 
 class PeakMemory(contextlib.AbstractContextManager["PeakMemory"]):

@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import CallbackList
 from bench.common_way import encoder_device, timed_learning
 from bench.workloads import Workload
 from vlm_rewards.collection.callback import LabelRewards
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.callbacks import ThreadPhases
@@ -33,13 +33,13 @@ class OurWay:
 
     def __init__(self, reward: VLMReward, workload: Workload, seed: int = 0) -> None:
         chunk_frames = workload.chunk_frames
-        self._venv = PhotographedVecEnv(
+        self._venv = RenderedVecEnv(
             workload.task,
             workload.n_envs,
             image_size=reward.encoder.image_size,
             seed=seed,
             slots=ring_slots(chunk_frames, workload.n_envs),
-            photograph_every=workload.label_every,
+            render_every=workload.label_every,
         )
         self.model: Any = build_algorithm(workload.algorithm, self._venv, seed=seed, device=encoder_device(reward))
         self.labels = LabelRewards(reward, chunk_frames=chunk_frames)
@@ -47,7 +47,7 @@ class OurWay:
 
     @property
     def ring_bytes(self) -> int:
-        """Memory of the pictures in flight."""
+        """Memory of the frames in flight."""
         return self._venv.ring.nbytes
 
     def run(self, steps: int) -> float:

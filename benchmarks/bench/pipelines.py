@@ -59,7 +59,7 @@ def _both(
 
 
 def labelled_frames(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) -> Measurement:
-    """Labelled pictures per second of a run without updates, beside the bare encoder on as many pictures."""
+    """Labelled frames per second of a run without updates, beside the bare encoder on as many frames."""
     workload = cartpole(settings.n_envs, settings.train_freq, updates=False)
     ours = OurWay(workload.reward(encoder), workload)
     try:

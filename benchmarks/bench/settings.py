@@ -19,7 +19,7 @@ class BenchSettings:
     repeats: int = 5
     """Runs of each, after one to warm up; the table shows medians."""
     pictures: int = 128
-    """Pictures in a run of preprocessing or embedding; drawing draws four times as many."""
+    """Frames in a run of preprocessing or embedding; drawing draws four times as many."""
     updates: int = 500
     """Updates in a run."""
     rollouts: int = 4
@@ -29,7 +29,7 @@ class BenchSettings:
     train_freq: int = 32
     """Steps of each simulator in a rollout; an update follows for every second of them all."""
     humanoid_rollouts: int = 2
-    """Rollouts in a run with the humanoid, as long as its preset's; the common way draws some ten pictures a second."""
+    """Rollouts in a run with the humanoid, as long as its preset's; the common way draws some ten frames a second."""
     humanoid_n_envs: int = 8
     """Simulators in a run with the humanoid."""
     architectures: tuple[str, ...] = ("RN50", "ViT-B-32")

@@ -38,7 +38,7 @@ def rate(work: Callable[[], Any], count: int) -> float:
 
 
 def drawing(settings: BenchSettings, sizes: Iterable[int]) -> Iterator[Measurement]:
-    """Pictures per second of one simulator: ours at what encoders take, beside the simulator's own at its own size."""
+    """Frames per second of one simulator: ours at what encoders take, beside the simulator's own at its own size."""
     pictures = 4 * settings.pictures
     for size in sizes:
         yield _drawing(
@@ -85,7 +85,7 @@ def _drawn(env: gym.Env[Any, Any], pictures: int) -> float:
 
 
 def preprocessing(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) -> Measurement:
-    """Pictures per second from what a simulator draws to what a model takes."""
+    """Frames per second from what a simulator draws to what a model takes."""
     small, raw = noise(settings.pictures, encoder.image_size), noise(settings.pictures, 400, 600)
 
     def ours() -> None:
@@ -108,7 +108,7 @@ def preprocessing(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str)
 
 
 def embedding(settings: BenchSettings, encoder: OpenCLIPEncoder, label: str) -> Measurement:
-    """Pictures per second of an encoder, preprocessing included, with all of torch's threads."""
+    """Frames per second of an encoder, preprocessing included, with all of torch's threads."""
     frames = noise(settings.pictures, encoder.image_size)
     values = repeat(lambda: rate(lambda: encoder.embed_images(frames), len(frames)), settings.repeats)
     facts = {"pictures": len(frames), "size": encoder.image_size, **_encoder_facts(encoder)}
@@ -181,6 +181,6 @@ def _filled(kind: Any, spaces: tuple[Any, Any], options: dict[str, Any]) -> Any:
 
 
 def noise(count: int, height: int, width: int | None = None) -> np.ndarray:
-    """Pictures, uint8 ``[count height width 3]``, square without a width; speed does not depend on what they show."""
+    """Frames, uint8 ``[count height width 3]``, square without a width; speed does not depend on what they show."""
     shape = (count, height, height if width is None else width, 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

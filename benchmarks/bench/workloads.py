@@ -38,9 +38,9 @@ class Workload:
     alpha: float = 0.5
     """Strength of the baseline prompt."""
     chunk_frames: int = 256
-    """Pictures that our encoder is given in one go."""
+    """Frames that our encoder is given in one go."""
     label_every: int = 1
-    """Which states of an episode our way photographs; the common way takes all."""
+    """Which states of an episode our way renders; the common way takes all."""
 
     @property
     def rollout(self) -> int:

@@ -2,7 +2,7 @@
 from .collection.callback import LabelRewards as LabelRewards
 from .collection.replay_buffer import LabelledNStepReplayBuffer as LabelledNStepReplayBuffer
 from .collection.replay_buffer import LabelledReplayBuffer as LabelledReplayBuffer
-from .collection.vec_env import PhotographedVecEnv as PhotographedVecEnv
+from .collection.vec_env import RenderedVecEnv as RenderedVecEnv
 from .collection.vector_wrapper import VLMRewardVectorWrapper as VLMRewardVectorWrapper
 from .collection.wrapper import FrameInInfo as FrameInInfo
 from .collection.wrapper import VLMRewardWrapper as VLMRewardWrapper

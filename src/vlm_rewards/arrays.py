@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 Frame: TypeAlias = UInt8[np.ndarray, "h w 3"]
-"""One picture: RGB, 0 to 255."""
+"""One frame: RGB, 0 to 255."""
 
 Frames: TypeAlias = UInt8[np.ndarray, "n h w 3"]
-"""A batch of pictures of one size: RGB, 0 to 255."""
+"""A batch of frames of one size: RGB, 0 to 255."""
 
 Embeddings: TypeAlias = Float32[np.ndarray, "n d"]
 """Unit-norm embeddings, one a row."""

@@ -1,4 +1,4 @@
-"""Reads frames of pictures and videos from files, one at a time; writes sheets of captioned frames."""
+"""Reads frames of images and videos from files, one at a time; writes sheets of captioned frames."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PICTURE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", 
 """Files that are taken from a folder. A file that is named is looked into, whatever its suffix."""
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
-"""Files that are read by ffmpeg, which would take a text file for a picture of its letters."""
+"""Files that are read by ffmpeg, which would take a text file for a frame of its letters."""
 
 _ANIMATIONS = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
-"""Formats whose further pictures are moments. Those of a TIFF are pages, those of an MPO other lenses."""
+"""Formats whose further frames are moments. Those of a TIFF are pages, those of an MPO other lenses."""
 
 _DEFAULT_DELAY_S = 0.1
 """How long browsers show a frame that asks for no time at all."""
@@ -35,18 +35,18 @@ PathLike: TypeAlias = str | Path
 
 
 class TimedFrame(NamedTuple):
-    """One picture of a file."""
+    """One frame of a file."""
 
     index: int | None
-    """Place in the video; None for a picture."""
+    """Place in the video; None for a frame."""
     time_s: float | None
-    """Seconds since the video's start; None for a picture."""
+    """Seconds since the video's start; None for a frame."""
     pixels: Frame
     """uint8 ``[h w 3]``, RGB."""
 
 
 def expand_paths(paths: Sequence[PathLike]) -> list[Path]:
-    """Check that files exist, and put a folder's pictures in its place.
+    """Check that files exist, and put a folder's frames in its place.
 
     Args:
         paths: Files and folders.
@@ -55,10 +55,10 @@ def expand_paths(paths: Sequence[PathLike]) -> list[Path]:
         Files, in the order given; a folder's are sorted as people count (2 before 10).
 
     Raises:
-        InvalidInputError: There is no path, one does not exist, or a folder holds no picture.
+        InvalidInputError: There is no path, one does not exist, or a folder holds no frame.
     """
     if not paths:
-        raise InvalidInputError("paths must name at least one picture, video or folder, got none.")
+        raise InvalidInputError("paths must name at least one frame, video or folder, got none.")
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -72,16 +72,16 @@ def expand_paths(paths: Sequence[PathLike]) -> list[Path]:
 
 
 def read_frames(path: Path) -> Iterator[TimedFrame]:
-    """Read a picture, or the frames of a video or animation one after another.
+    """Read a frame, or the frames of a video or animation one after another.
 
-    Pictures are turned upright (EXIF), made RGB and, where they are transparent,
+    Frames are turned upright (EXIF), made RGB and, where they are transparent,
     laid on white. Videos come at a constant rate, as players show them.
 
     Args:
         path: An existing file.
 
     Yields:
-        The picture, or each frame with its time.
+        The frame, or each frame with its time.
 
     Raises:
         InvalidInputError: The file is neither, is damaged, or is empty.
@@ -115,7 +115,7 @@ def _pictures_in(folder: Path) -> list[Path]:
     files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
     if not files:
         raise InvalidInputError(
-            f"folder {str(folder)!r} holds no picture; a picture's name ends in {', '.join(sorted(PICTURE_SUFFIXES))}."
+            f"folder {str(folder)!r} holds no frame; a picture's name ends in {', '.join(sorted(PICTURE_SUFFIXES))}."
         )
     return sorted(files, key=lambda file: [(int(n or -1), text) for text, n in re.findall(r"(\D*)(\d*)", file.name)])
 
@@ -129,11 +129,11 @@ def _picture_frames(path: Path) -> Iterator[TimedFrame]:
                 yield TimedFrame(None, None, _to_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
         raise InvalidInputError(
-            f"{str(path)!r} is no picture that can be read. Videos are known by their suffix: "
+            f"{str(path)!r} is no frame that can be read. Videos are known by their suffix: "
             f"{', '.join(sorted(VIDEO_SUFFIXES))}."
         ) from None
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:  # what Pillow raises for damage
-        raise InvalidInputError(f"picture {str(path)!r} cannot be read: {error}") from error
+        raise InvalidInputError(f"frame {str(path)!r} cannot be read: {error}") from error
 
 
 def _animation_frames(image: Image.Image) -> Iterator[TimedFrame]:
@@ -156,7 +156,7 @@ def _to_rgb(image: Image.Image) -> Frame:
 
 
 def _from_16_bit(grey: np.ndarray) -> Frame:
-    """Greyscale of 16 bits to RGB of 8; Pillow's own conversion clips at 255 and leaves a white picture."""
+    """Greyscale of 16 bits to RGB of 8; Pillow's own conversion clips at 255 and leaves a white frame."""
     if int(grey.min()) < 0 or int(grey.max()) > 65535:
         raise OSError("its pixels are 32-bit integers of unknown range; save it with 8 or 16 bits.")
     eight = np.rint(grey.astype(np.float64) / 257.0).astype(np.uint8)
@@ -211,25 +211,25 @@ def _last_line(error: BaseException) -> str:
 _GAP = 6
 _TEXT = 12  # height of the letters
 _LINE = 16
-_LEAST_SIDE = 96  # smaller pictures are shown larger
+_LEAST_SIDE = 96  # smaller frames are shown larger
 
 
 def montage(
     frames: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str] = (), *, columns: int = 6, heading: str = ""
 ) -> Frame:
-    """Lay pictures out in rows, captions below them.
+    """Lay frames out in rows, captions below them.
 
     Args:
         frames: uint8 ``[n h w 3]``, n at least 1; small ones are enlarged by a whole factor, without smoothing.
-        captions: One a picture, or none at all; a line break begins another line.
-        columns: Pictures in a row.
+        captions: One a frame, or none at all; a line break begins another line.
+        columns: Frames in a row.
         heading: A line above all.
 
     Returns:
         uint8 ``[h w 3]``.
 
     Raises:
-        InvalidInputError: There is no picture, or captions and pictures are not equally many.
+        InvalidInputError: There is no frame, or captions and frames are not equally many.
     """
     check_count("columns", columns)
     if len(frames) == 0 or (captions and len(captions) != len(frames)):
@@ -262,12 +262,12 @@ def _width(text: str, font: Any) -> int:
     return max(math.ceil(font.getlength(line)) for line in text.split("\n"))
 
 
-def write_png(picture: Frame, path: Path) -> Path:
-    """Write a picture as PNG, whole or not at all; folders are made."""
+def write_png(frame: Frame, path: Path) -> Path:
+    """Write a frame as PNG, whole or not at all; folders are made."""
     import io
 
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, "PNG", optimize=True)
+    Image.fromarray(frame).save(content, "PNG", optimize=True)
     write_atomically(path, content.getvalue())
     return path

@@ -1,4 +1,4 @@
-"""Implementations of a contract by name: the package's own, those of installed packages, and a user's ``module:name``."""
+"""Implementations of a contract by name: the package's own, installed packages' and ``module:name``."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Registry(Generic[Value]):
 
     def _loaded(self, load: Callable[[], Any], where: str) -> Value:
         try:
-            value = load()
+            value: Any = load()
             return value if self._is_value(value) or not callable(value) else value()
         except (UnknownNameError, InvalidInputError):
             raise

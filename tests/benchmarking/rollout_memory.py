@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from vlm_rewards.collection.callback import LabelRewards
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.testing.counting import counting_task
 from vlm_rewards.training.algorithms import DQNConfig, build_algorithm
 from vlm_rewards.training.runner import ring_slots
@@ -22,7 +22,7 @@ def brightness(frames: np.ndarray) -> np.ndarray:
 
 def main(train_freq: int) -> None:
     slots = ring_slots(CHUNK, SIMULATORS)
-    venv = PhotographedVecEnv(counting_task(), SIMULATORS, image_size=SIZE, slots=slots)
+    venv = RenderedVecEnv(counting_task(), SIMULATORS, image_size=SIZE, slots=slots)
     algorithm = DQNConfig(
         learning_starts=0, train_freq=train_freq, gradient_steps=1, buffer_size=VECTOR_STEPS * SIMULATORS
     )

@@ -17,7 +17,7 @@ def run(*arguments: str) -> int:
 
 
 SMALL = ("--quick", "--repeats", "2", "--architectures", "ViT-S-32-alt", "--mujoco", "InvertedPendulum-v5")
-SMALL += ("--humanoid-n-envs", "1")  # the common way draws some ten pictures a second
+SMALL += ("--humanoid-n-envs", "1")  # the common way draws some ten frames a second
 
 
 @pytest.mark.alone

@@ -120,7 +120,7 @@ def test_each_transition_gets_the_reward_of_its_picture(
     rewards = workload.reward(encoder).from_embeddings(embeddings).reshape(3, STEPS, SIMULATORS)
     expected = np.concatenate([rewards[2], rewards[1]])
     assert buffer.rewards == pytest.approx(expected, abs=1e-5)
-    assert np.ptp(expected) > 0.01, "pictures that all score the same would hide a wrong order"
+    assert np.ptp(expected) > 0.01, "frames that all score the same would hide a wrong order"
     assert way.labels.labelled_frames == STEPS * SIMULATORS * 3
     assert way.model._n_updates == 9
 
@@ -173,4 +173,4 @@ def test_its_preprocessing_is_the_encoders_own_but_for_rounding(encoder: OpenCLI
     ours = encoder.embed_images(square[None])
     assert prepare_raw(encoder, square[None]).shape == (1, 3, encoder.image_size, encoder.image_size)
     assert float((embed_raw(encoder, square[None]) * ours).sum()) > 0.998
-    assert float((embed_raw(encoder, wide[None]) * ours).sum()) < 0.99, "3:2 pictures are squashed, as is common"
+    assert float((embed_raw(encoder, wide[None]) * ours).sum()) < 0.99, "3:2 frames are squashed, as is common"

@@ -19,12 +19,12 @@ from vlm_rewards.tasks.task import get_task
 @pytest.mark.parametrize(
     ("tasks", "task", "said"),
     [
-        (["cartpole"], "cartpole", "was trained on pictures of these very simulators"),
+        (["cartpole"], "cartpole", "was trained on frames of these very simulators"),
         (["cartpole"], "mountaincar", "'mountaincar' is none of them"),
-        (["kneeling"], "splits", "was trained on pictures of these very simulators"),  # the poses share their pictures
+        (["kneeling"], "splits", "was trained on frames of these very simulators"),  # the poses share their frames
         (["cartpole"], "splits", "'splits' is none of them"),
         (["somebody's own"], "cartpole", "'cartpole' is none of them"),
-        (None, "cartpole", "was trained on pictures of these very simulators"),  # nothing says on which
+        (None, "cartpole", "was trained on frames of these very simulators"),  # nothing says on which
     ],
 )
 def test_an_encoder_is_known_to_know_a_task_or_not(

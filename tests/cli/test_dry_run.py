@@ -13,7 +13,7 @@ import torch
 
 from vlm_rewards.cli import dry_run, main
 from vlm_rewards.collection import vec_env as trial
-from vlm_rewards.collection.vec_env import Trial
+from vlm_rewards.collection.vec_env import SimulatorProbe
 from vlm_rewards.encoders import sizing
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
@@ -76,12 +76,12 @@ def test_the_papers_kneeling_with_its_largest_model(
     for part in (
         "ViT-bigG-14 with the weights laion2b_s39b_b160k",
         "2,539.6 M parameters, 1,844.9 M of them in the image tower",
-        "pictures of 224 px, embeddings of 1,280 numbers",
+        "frames of 224 px, embeddings of 1,280 numbers",
         "its weights will come from laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
-        "on CUDA: fp16, 4.73 GiB of weights, at most 256 pictures at once",
-        "on the CPU: fp32, 9.46 GiB of weights, at most 64 pictures at once",
+        "on CUDA: fp16, 4.73 GiB of weights, at most 256 frames at once",
+        "on the CPU: fp32, 9.46 GiB of weights, at most 64 frames at once",
         "observation float64 [348]; action float32 [17] in [-0.4, 0.4]; episodes of 100 steps",
-        "picture uint8 [n 224 224 3]",
+        "frame uint8 [n 224 224 3]",
         "batch for the encoder [256 3 224 224] fp16 on CUDA, [64 3 224 224] fp32 on the CPU; "
         "embeddings float32 [n 1280]",
         # Observation and next observation of 348 x 8 bytes, 17 x 4 of action, 4 of reward, end and time limit each, a
@@ -96,7 +96,7 @@ def test_the_papers_kneeling_with_its_largest_model(
         "78, the first after 131,200 steps, about every 128,205, the last after 10,000,000",
         # Every step; 78 snapshots of 8 episodes; 7 rounds of 16 episodes, so that each of 100 has been counted.
         "10,073,600 will be embedded: 10,000,000 in training, 62,400 to choose a snapshot, 11,200 to evaluate it",
-        # A chunk a rollout, 4 a snapshot (32 steps of 8 are 256 pictures), 44 of 16 steps of 16: 13 batches in each of
+        # A chunk a rollout, 4 a snapshot (32 steps of 8 are 256 frames), 44 of 16 steps of 16: 13 batches in each of
         # the first kind (12.5 of 256), one in the others.
         "in 3,481 chunks: 40,981 batches of at most 256 on CUDA",
         # Two chunks of 100 vector steps and one step more.
@@ -143,7 +143,7 @@ def test_the_bundled_encoder(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*CARTPOLE, "--run-dir", "run") == 0
     said = capsys.readouterr().out
     assert "its weights are on this machine" in said
-    assert "pictures of 96 px, embeddings of 128 numbers" in said
+    assert "frames of 96 px, embeddings of 128 numbers" in said
     assert "DQN, 24,000 steps in 8 simulators: 94 rollouts of 32 vector steps" in said
     # 8 x 32 = 256 steps a rollout; 94 rollouts, 7 of them within 2,000 steps.
     assert f"{87 * 128:,} updates" in said
@@ -152,15 +152,15 @@ def test_the_bundled_encoder(capsys: pytest.CaptureFixture[str]) -> None:
     assert "paper" not in said
 
 
-_TRIED: dict[tuple[str, int], Trial] = {}
+_TRIED: dict[tuple[str, int], SimulatorProbe] = {}
 
 
-def shared(task: Task, size: int) -> Trial:
+def shared(task: Task, size: int) -> SimulatorProbe:
     """One simulator for all tasks that step the same one."""
     humanoid = config_of(task)
     key = (task.name if humanoid is None else str(humanoid), size)
     if key not in _TRIED:
-        _TRIED[key] = trial.try_simulator(task, size)
+        _TRIED[key] = trial.probe_simulator(task, size)
     return _TRIED[key]
 
 

@@ -67,7 +67,7 @@ def test_judge_says_what_the_functions_say(tmp_path: Path, capsys: pytest.Captur
         "histograms.png",
         "states-1-1.png",
     }
-    assert "embedded 60 pictures" in said
+    assert "embedded 60 frames" in said
     assert "is in-domain, not zero-shot" in " ".join(said.split())
     assert run("judge", "cartpole", "--count", 60, "--json") == 0
     again = json.loads(capsys.readouterr().out)  # nothing but JSON
@@ -91,7 +91,7 @@ def test_the_second_time_nothing_is_embedded(
     )
     assert embedded == [1]  # what tells the length of an embedding
     said = capsys.readouterr().out
-    assert "embedded 0 pictures, found 30" in said
+    assert "embedded 0 frames, found 30" in said
     assert f"  2: “{GOAL}”, baseline “hill”" in said
 
 
@@ -128,11 +128,11 @@ def test_people_label_states_and_the_rest_is_dropped(tmp_path: Path, capsys: pyt
     assert record["states"]["generator"] == "random + uniform"
     told = {key: record["states"][key] for key in ("of_states", "states", "goal_states", "labels_from")}
     assert told == {"of_states": 20, "states": 15, "goal_states": 10, "labels_from": "labels.csv"}
-    # The pictures themselves, labelled, are states too.
+    # The frames themselves, labelled, are states too.
     capsys.readouterr()
     assert run("judge", "cartpole", "--states", folder, "--labels", labels, "--json") == 0
     facts = json.loads(capsys.readouterr().out)["states"]
-    assert (facts["generator"], facts["of_states"], facts["states"]) == ("pictures of states", 20, 15)
+    assert (facts["generator"], facts["of_states"], facts["states"]) == ("frames of states", 20, 15)
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def test_an_environment_by_its_id_and_what_follows_a_run(tmp_path: Path, capsys:
     arguments = ("train", "--env-id", "Pendulum-v1", "--horizon", 40, *SENTENCES, "--run-dir", folder, *SMALL.split())
     assert run(*arguments) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "was trained on pictures of a few simulators, and 'Pendulum-v1' is none of them" in text
+    assert "was trained on frames of a few simulators, and 'Pendulum-v1' is none of them" in text
     assert "ends episodes by itself" not in text  # the pendulum never falls out of the world
     record = record_of(folder)
     assert record["task"] == "Pendulum-v1"

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.replay_buffer import LabelledReplayBuffer
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, LabellerError, UnlabelledSampleError
 from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.testing.counting import (
@@ -35,18 +35,18 @@ TASKS = {
     "dqn": counting_task(lengths=(2, 11), ending="truncate", horizon=7),
     "sac": counting_task(lengths=(2, 9), ending="terminate", horizon=20, actions="box"),
 }
-Make = Callable[..., PhotographedVecEnv]
+Make = Callable[..., RenderedVecEnv]
 
 
 @pytest.fixture(scope="module")
 def simulators() -> Iterator[Make]:
     """Environments by (algorithm, simulators, workers, slots); each is made once and reseeded by its next user."""
-    made: dict[Any, PhotographedVecEnv] = {}
+    made: dict[Any, RenderedVecEnv] = {}
 
-    def make(algorithm: str, n_envs: int, n_workers: int, slots: int) -> PhotographedVecEnv:
+    def make(algorithm: str, n_envs: int, n_workers: int, slots: int) -> RenderedVecEnv:
         key = algorithm, n_envs, n_workers, slots
         if key not in made:
-            made[key] = PhotographedVecEnv(
+            made[key] = RenderedVecEnv(
                 TASKS[algorithm], n_envs, image_size=32, n_workers=n_workers, slots=slots, seed=0
             )
         return made[key]
@@ -135,8 +135,8 @@ def test_every_reward_is_that_of_its_own_next_state(
 
 @pytest.mark.parametrize(("every", "chunk_frames"), [(2, 9), (3, 256)])
 def test_rewards_between_pictures_are_interpolated(every: int, chunk_frames: int) -> None:
-    """The count rises by one a step, so the line between two pictures is the truth; after the last one it is held."""
-    venv = PhotographedVecEnv(TASKS["dqn"], 4, image_size=32, n_workers=2, slots=7, photograph_every=every)
+    """The count rises by one a step, so the line between two frames is the truth; after the last one it is held."""
+    venv = RenderedVecEnv(TASKS["dqn"], 4, image_size=32, n_workers=2, slots=7, render_every=every)
     try:
         model = build("dqn", venv)
         reward = DelayedReward(counting_reward, 0.0)
@@ -160,8 +160,8 @@ def test_rewards_between_pictures_are_interpolated(every: int, chunk_frames: int
 
 
 def test_who_comes_in_the_middle_of_episodes_begins_with_a_picture() -> None:
-    """Rollouts of one step, most of which have no picture to go by but the last that there was."""
-    venv = PhotographedVecEnv(TASKS["dqn"], 3, image_size=32, n_workers=1, slots=4, photograph_every=100)
+    """Rollouts of one step, most of which have no frame to go by but the last that there was."""
+    venv = RenderedVecEnv(TASKS["dqn"], 3, image_size=32, n_workers=1, slots=4, render_every=100)
     try:
         model = build("dqn", venv, train_freq=1, learning_starts=60)
         model.learn(3, callback=LabelRewards(counting_reward))
@@ -318,7 +318,7 @@ def test_a_callback_may_serve_another_model_before_its_first_rewards_are_out() -
     """Tickets count from 0 in every environment: what waited for the first model must not reach the second's rows."""
     labels = LabelRewards(counting_reward, standardise=28)
     for steps, waits in ((14, True), (140, False)):
-        venv = PhotographedVecEnv(TASKS["dqn"], 7, image_size=32, n_workers=1, slots=5, seed=int(waits))
+        venv = RenderedVecEnv(TASKS["dqn"], 7, image_size=32, n_workers=1, slots=5, seed=int(waits))
         try:
             model = build("dqn", venv, train_freq=2)
             model.learn(steps, callback=labels)
@@ -344,7 +344,7 @@ def test_episodes_that_go_on_in_the_next_learn_are_counted_whole(simulators: Mak
 
 
 def test_shaping_does_not_go_on_in_episodes_that_it_lost_sight_of() -> None:
-    venv = PhotographedVecEnv(TASKS["dqn"], 7, image_size=32, n_workers=1, slots=9, photograph_resets=True)
+    venv = RenderedVecEnv(TASKS["dqn"], 7, image_size=32, n_workers=1, slots=9, render_resets=True)
     try:
         model = build("dqn", venv, train_freq=5)
         labels = LabelRewards(PotentialShaping(CountingPotential(), gamma=0.9))
@@ -389,7 +389,7 @@ def test_refuses_what_cannot_work(simulators: Make) -> None:
         r"VecNormalize must have norm_reward=False.*Use LabelRewards\(standardise",
         DQN("MlpPolicy", VecNormalize(venv, norm_reward=True), **dqn),
     )
-    refuses("needs a PhotographedVecEnv, got DummyVecEnv", DQN("MlpPolicy", DummyVecEnv([CountingEnv]), **dqn))
+    refuses("needs a RenderedVecEnv, got DummyVecEnv", DQN("MlpPolicy", DummyVecEnv([CountingEnv]), **dqn))
 
 
 @pytest.mark.parametrize("field", ["chunk_frames", "standardise"])
@@ -409,7 +409,7 @@ def test_observations_may_be_normalised(simulators: Make) -> None:
     np.testing.assert_array_equal(buffer.rewards[: buffer.pos], counting_label(numbers / 4096))
 
 
-def final_positions(model: Any, venv: PhotographedVecEnv) -> np.ndarray:
+def final_positions(model: Any, venv: RenderedVecEnv) -> np.ndarray:
     venv.seed(1)
     observations = venv.reset()
     for _ in range(7):
@@ -421,7 +421,7 @@ def final_positions(model: Any, venv: PhotographedVecEnv) -> np.ndarray:
 @pytest.mark.parametrize("algorithm", ["dqn", "sac"])
 def test_learns_to_go_where_it_is_bright_and_not_where_it_is_dark(algorithm: str) -> None:
     task = point_task(actions="discrete" if algorithm == "dqn" else "box")
-    venv = PhotographedVecEnv(task, 4, image_size=32, n_workers=1)
+    venv = RenderedVecEnv(task, 4, image_size=32, n_workers=1)
     try:
         for reward, low, high in ((brightness_reward, 0.9, 1.0), (darkness_reward, 0.0, 0.1)):
             options: dict[str, Any] = {"exploration_fraction": 0.5} if algorithm == "dqn" else {"ent_coef": 0.01}

@@ -1,4 +1,4 @@
-"""Rewards of states without a picture lie on the line between those before and after."""
+"""Rewards of states without a frame lie on the line between those before and after."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_each_simulator_and_column_has_its_own_line() -> None:
 
 @given(st.data(), st.integers(1, 5))
 def test_what_lies_on_lines_is_found_again(data: st.DataObject, every: int) -> None:
-    """As `PhotographedVecEnv` photographs: first, every n-th and last state of an episode, cut where a picture is."""
+    """As `RenderedVecEnv` renders: first, every n-th and last state of an episode, cut where a frame is."""
     lengths = data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=6))
     truth, seen = [], []
     for number, length in enumerate(lengths):

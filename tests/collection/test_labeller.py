@@ -60,7 +60,7 @@ def rig(rng: np.random.Generator) -> Iterator[Rig]:
 
 
 @pytest.mark.parametrize("chunk_steps", [1, 3])
-def test_what_was_not_photographed_is_not_scored(rig: Rig, chunk_steps: int) -> None:
+def test_what_was_not_rendered_is_not_scored(rig: Rig, chunk_steps: int) -> None:
     reward, seen = DelayedReward(mean_reward, 0.0), []
     labeller = Labeller(
         reward, rig.ring, rig.gate, 0, chunk_steps, look=lambda steps, frames, scores: seen.append(np.isnan(scores))
@@ -70,11 +70,11 @@ def test_what_was_not_photographed_is_not_scored(rig: Rig, chunk_steps: int) -> 
     for step, row in enumerate(taken):
         rig.gate.wait_for(step)
         rig.ring.frames[step % SLOTS] = rig.pictures[step]
-        labeller.submit(step, photographed=row)
+        labeller.submit(step, rendered=row)
     _, rewards = labeller.drain()
     expected = np.where(taken, mean_reward(rig.pictures[:5].reshape(-1, 4, 4, 3)).reshape(5, SIMULATORS), np.nan)
     np.testing.assert_array_equal(rewards, expected)
-    assert reward.batches == ([3, 1, 1, 2] if chunk_steps == 1 else [4, 3]), "no picture, no batch"
+    assert reward.batches == ([3, 1, 1, 2] if chunk_steps == 1 else [4, 3]), "no frame, no batch"
     np.testing.assert_array_equal(np.concatenate(seen), ~taken.reshape(-1))
 
 
@@ -136,9 +136,7 @@ def broken(frames: np.ndarray) -> np.ndarray:
 
 def test_a_reward_that_raises_ends_submit_with_its_cause(rig: Rig) -> None:
     labeller = rig.labeller(broken, chunk_steps=1)
-    with pytest.raises(
-        LabellerError, match=r"scoring pictures failed: ZeroDivisionError\('no reward today'\)"
-    ) as caught:
+    with pytest.raises(LabellerError, match=r"scoring frames failed: ZeroDivisionError\('no reward today'\)") as caught:
         rig.simulate(labeller, 90)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     with pytest.raises(LabellerError, match="no reward today"):
@@ -176,12 +174,12 @@ def test_a_reward_that_raises_ends_a_step_that_waits_for_room(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("reward", "message"),
     [
-        (lambda frames: np.zeros(len(frames) + 1), "must return 6 finite numbers for 6 pictures, got shape .7,."),
-        (lambda frames: np.zeros((len(frames), 1)), "for 6 pictures, got shape .6, 1."),
+        (lambda frames: np.zeros(len(frames) + 1), "must return 6 finite numbers for 6 frames, got shape .7,."),
+        (lambda frames: np.zeros((len(frames), 1)), "for 6 frames, got shape .6, 1."),
         (lambda frames: np.full(len(frames), np.nan), "got shape .6,. with 6 not finite"),
         (lambda frames: np.array([np.inf, 0, 0, 0, 0, 0]), "got shape .6,. with 1 not finite"),
         (lambda frames: "bad", "could not convert string"),
-        (lambda frames: None, "scoring pictures failed"),
+        (lambda frames: None, "scoring frames failed"),
     ],
 )
 def test_refuses_what_is_no_reward(rig: Rig, reward: Score, message: str) -> None:

@@ -121,7 +121,7 @@ def test_a_second_delivery_changes_nothing() -> None:
 def test_refuses_infos_without_tickets() -> None:
     buffer = make(2)
     row = np.zeros((1, 1), dtype=np.float32)
-    with pytest.raises(InvalidInputError, match="infos with 'frame_ticket': use it with PhotographedVecEnv"):
+    with pytest.raises(InvalidInputError, match="infos with 'frame_ticket': use it with RenderedVecEnv"):
         buffer.add(row, row, np.zeros(1, dtype=int), np.zeros(1), np.zeros(1, dtype=bool), [{}])
 
 

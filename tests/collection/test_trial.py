@@ -10,7 +10,7 @@ import gymnasium as gym
 import psutil
 import pytest
 
-from vlm_rewards.collection.vec_env import try_simulator
+from vlm_rewards.collection.vec_env import probe_simulator
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.testing.point import PointEnv, point_task
 
@@ -38,7 +38,7 @@ def many(simulator: Any) -> None:
 
 def test_it_is_what_the_task_says() -> None:
     before = set(psutil.Process().children(recursive=True))
-    trial = try_simulator(point_task(actions="box"), 40)
+    trial = probe_simulator(point_task(actions="box"), 40)
     assert trial.observation_space == gym.spaces.Box(0.0, 1.0, (1,))
     assert trial.action_space == gym.spaces.Box(-1.0, 1.0, (1,))
     assert trial.frame_shape == (40, 40, 3)
@@ -56,4 +56,4 @@ def test_it_is_what_the_task_says() -> None:
 )
 def test_what_cannot_be_used_is_refused(spoil: Callable[[Any], None], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        try_simulator(dataclasses.replace(point_task(), simulator=spoilt(spoil)), 32)
+        probe_simulator(dataclasses.replace(point_task(), simulator=spoilt(spoil)), 32)

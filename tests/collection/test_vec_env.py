@@ -1,4 +1,4 @@
-"""The vector environment: pictures, flags and seeds, compared with a slow twin in this process."""
+"""The vector environment: frames, flags and seeds, compared with a slow twin in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, WorkerError
 from vlm_rewards.seeding import episode_seed
 from vlm_rewards.tasks.task import make_task_env
@@ -25,8 +25,8 @@ SLOTS = 3
 
 
 @pytest.fixture(scope="module")
-def venv() -> Iterator[PhotographedVecEnv]:
-    venv = PhotographedVecEnv(TASK, 5, image_size=32, n_workers=2, slots=SLOTS)
+def venv() -> Iterator[RenderedVecEnv]:
+    venv = RenderedVecEnv(TASK, 5, image_size=32, n_workers=2, slots=SLOTS)
     yield venv
     venv.close()
 
@@ -46,7 +46,7 @@ def twin_episodes(seed: int, simulator: int, actions: np.ndarray) -> Iterator[di
         yield row
 
 
-def record(venv: PhotographedVecEnv, seed: int, actions: np.ndarray) -> list[Any]:
+def record(venv: RenderedVecEnv, seed: int, actions: np.ndarray) -> list[Any]:
     venv.seed(seed)
     steps: list[Any] = [venv.reset()]
     for row in actions:
@@ -54,7 +54,7 @@ def record(venv: PhotographedVecEnv, seed: int, actions: np.ndarray) -> list[Any
     return steps
 
 
-def test_is_what_a_twin_in_one_process_does(venv: PhotographedVecEnv, rng: np.random.Generator) -> None:
+def test_is_what_a_twin_in_one_process_does(venv: RenderedVecEnv, rng: np.random.Generator) -> None:
     actions = rng.integers(0, 3, (60, 5))
     steps = record(venv, 11, actions)[1:]
     endings = set()
@@ -80,21 +80,21 @@ def test_is_what_a_twin_in_one_process_does(venv: PhotographedVecEnv, rng: np.ra
     assert len(endings) == 4, "all of terminated/truncated, succeeded/failed must have been seen"
 
 
-def test_only_some_states_are_photographed(rng: np.random.Generator) -> None:
+def test_only_some_states_are_rendered(rng: np.random.Generator) -> None:
     actions = rng.integers(0, 3, (40, 3))
-    sparse = PhotographedVecEnv(TASK, 3, image_size=32, n_workers=2, slots=41, photograph_every=3)
+    sparse = RenderedVecEnv(TASK, 3, image_size=32, n_workers=2, slots=41, render_every=3)
     try:
         sparse.seed(11)
         sparse.reset()
-        taken = [(sparse.photographed, venv_step[2]) for row in actions if (venv_step := sparse.step(row))]
+        taken = [(sparse.rendered, venv_step[2]) for row in actions if (venv_step := sparse.step(row))]
         for simulator in range(3):
             step = 0
             for number, twin in enumerate(twin_episodes(11, simulator, actions[:, simulator])):
                 step += 1
                 due = step == 1 or step % 3 == 0 or twin["done"]
-                photographed, dones = taken[number]
+                rendered, dones = taken[number]
                 assert dones[simulator] == twin["done"]
-                assert photographed[simulator] == due
+                assert rendered[simulator] == due
                 # Every step has a slot of its own here, which holds zeros where nothing was drawn.
                 shown = sparse.ring.frames[number, simulator]
                 np.testing.assert_array_equal(shown, twin["picture"] if due else np.zeros_like(shown))
@@ -103,7 +103,7 @@ def test_only_some_states_are_photographed(rng: np.random.Generator) -> None:
         sparse.close()
 
 
-def test_the_last_picture_of_an_episode_shows_its_last_state(venv: PhotographedVecEnv) -> None:
+def test_the_last_picture_of_an_episode_shows_its_last_state(venv: RenderedVecEnv) -> None:
     venv.seed(0)
     venv.reset()
     ended = 0
@@ -119,7 +119,7 @@ def test_the_last_picture_of_an_episode_shows_its_last_state(venv: PhotographedV
     assert ended > 10
 
 
-def test_an_episode_that_fails_after_a_success_is_a_failure(venv: PhotographedVecEnv) -> None:
+def test_an_episode_that_fails_after_a_success_is_a_failure(venv: RenderedVecEnv) -> None:
     venv.seed(3)
     venv.reset()
     verdicts: list[list[bool]] = [[] for _ in range(5)]
@@ -135,7 +135,7 @@ def test_an_episode_that_fails_after_a_success_is_a_failure(venv: PhotographedVe
     assert (False, True) in pairs
 
 
-def test_tickets_number_the_pictures(venv: PhotographedVecEnv) -> None:
+def test_tickets_number_the_pictures(venv: RenderedVecEnv) -> None:
     venv.reset()
     before = venv.steps_taken
     for step in range(4):
@@ -155,11 +155,11 @@ def assert_same(first: list[Any], second: list[Any]) -> None:
             }
 
 
-def test_same_seed_same_episodes_whoever_hosts_them(venv: PhotographedVecEnv, rng: np.random.Generator) -> None:
+def test_same_seed_same_episodes_whoever_hosts_them(venv: RenderedVecEnv, rng: np.random.Generator) -> None:
     actions = rng.integers(0, 3, (25, 5))
     first = record(venv, 5, actions)
     assert_same(first, record(venv, 5, actions))
-    other = PhotographedVecEnv(TASK, 5, image_size=32, seed=5, n_workers=1)
+    other = RenderedVecEnv(TASK, 5, image_size=32, seed=5, n_workers=1)
     try:
         assert len(other.worker_pids) == 1
         assert_same(first, [other.reset(), *((*other.step(row), other.last_frames()) for row in actions)])
@@ -168,7 +168,7 @@ def test_same_seed_same_episodes_whoever_hosts_them(venv: PhotographedVecEnv, rn
     assert not np.array_equal(first[0], record(venv, 6, actions[:1])[0])
 
 
-def test_reset_without_a_new_seed_goes_on_to_new_episodes(venv: PhotographedVecEnv) -> None:
+def test_reset_without_a_new_seed_goes_on_to_new_episodes(venv: RenderedVecEnv) -> None:
     venv.seed(9)
     first, second = venv.reset(), venv.reset()
     assert not np.array_equal(first, second)
@@ -179,19 +179,19 @@ def test_reset_without_a_new_seed_goes_on_to_new_episodes(venv: PhotographedVecE
     np.testing.assert_array_equal(venv.reset(), first)
 
 
-def test_every_simulator_has_episodes_of_its_own(venv: PhotographedVecEnv) -> None:
+def test_every_simulator_has_episodes_of_its_own(venv: RenderedVecEnv) -> None:
     venv.seed(0)
     assert len(np.unique(venv.reset()[:, 0])) == 5
 
 
-def test_memory_does_not_grow_with_the_run(venv: PhotographedVecEnv) -> None:
+def test_memory_does_not_grow_with_the_run(venv: RenderedVecEnv) -> None:
     venv.reset()
     for _ in range(10 * SLOTS):
         venv.step(np.zeros(5, dtype=int))
     assert venv.ring.frames.nbytes == SLOTS * 5 * 32 * 32 * 3
 
 
-def test_attributes_and_methods_of_simulators(venv: PhotographedVecEnv) -> None:
+def test_attributes_and_methods_of_simulators(venv: RenderedVecEnv) -> None:
     venv.seed(1)
     observations = venv.reset()
     assert venv.get_attr("count") == [0] * 5
@@ -203,7 +203,7 @@ def test_attributes_and_methods_of_simulators(venv: PhotographedVecEnv) -> None:
     assert venv.render_mode == "rgb_array"
 
 
-def test_an_attribute_that_is_not_there_ends_nothing(venv: PhotographedVecEnv) -> None:
+def test_an_attribute_that_is_not_there_ends_nothing(venv: RenderedVecEnv) -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         venv.get_attr("nonsense")
     assert venv.has_attr("count")
@@ -211,7 +211,7 @@ def test_an_attribute_that_is_not_there_ends_nothing(venv: PhotographedVecEnv) -
     venv.reset()
 
 
-def test_an_unfinished_step_is_not_taken_for_the_next(venv: PhotographedVecEnv) -> None:
+def test_an_unfinished_step_is_not_taken_for_the_next(venv: RenderedVecEnv) -> None:
     venv.seed(2)
     expected = venv.reset()
     venv.step_async(np.zeros(5, dtype=int))  # and Ctrl-C before step_wait
@@ -230,7 +230,7 @@ def test_an_unfinished_step_is_not_taken_for_the_next(venv: PhotographedVecEnv) 
         ({"n_envs": 0}, "n_envs must be an int of at least 1, got 0"),
         ({"n_envs": True}, "n_envs must be an int of at least 1, got True"),
         ({"image_size": 31}, "image size must be an int of at least 32 pixels, got 31"),
-        ({"photograph_every": 0}, "photograph_every must be an int of at least 1, got 0"),
+        ({"render_every": 0}, "render_every must be an int of at least 1, got 0"),
         ({"slots": 1}, "slots must be an int of at least 2, got 1"),
         ({"n_workers": 0}, "n_workers must be an int of at least 1, got 0"),
         ({"seed": -1}, "seed must be an int from 0 to 4294967295, got -1"),
@@ -238,21 +238,21 @@ def test_an_unfinished_step_is_not_taken_for_the_next(venv: PhotographedVecEnv) 
 )
 def test_refuses_arguments_out_of_range(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        PhotographedVecEnv(TASK, **arguments)
+        RenderedVecEnv(TASK, **arguments)
 
 
 def test_refuses_callables_that_are_none_or_too_few() -> None:
     with pytest.raises(InvalidInputError, match="a sequence of callables that build simulators, got \\[\\]"):
-        PhotographedVecEnv([])
+        RenderedVecEnv([])
     with pytest.raises(InvalidInputError, match="n_envs must be left out or equal the 2 callables, got 3"):
-        PhotographedVecEnv([CountingEnv, CountingEnv], 3)
+        RenderedVecEnv([CountingEnv, CountingEnv], 3)
 
 
 def test_there_is_no_picture_before_the_first_step() -> None:
-    other = PhotographedVecEnv([CountingEnv], image_size=32)
+    other = RenderedVecEnv([CountingEnv], image_size=32)
     try:
         other.reset()
-        with pytest.raises(InvalidInputError, match="no picture before the first step"):
+        with pytest.raises(InvalidInputError, match="no frame before the first step"):
             other.last_frames()
         assert len(other.worker_pids) == 1
     finally:
@@ -286,10 +286,10 @@ def test_refuses_spaces_that_cannot_be_learned_in(
 ) -> None:
     factories = [lambda own=own: Spaced(**own) for own in spaces]
     with pytest.raises(error, match=message):
-        PhotographedVecEnv(factories, image_size=32, n_workers=2)
+        RenderedVecEnv(factories, image_size=32, n_workers=2)
 
 
 def test_refuses_different_spaces_inside_one_worker() -> None:
     factories = [CountingEnv, lambda: Spaced(action_space=gym.spaces.Discrete(4))]
     with pytest.raises(InvalidInputError, match="all simulators must have the same observation and action spaces"):
-        PhotographedVecEnv(factories, image_size=32, n_workers=1)
+        RenderedVecEnv(factories, image_size=32, n_workers=1)

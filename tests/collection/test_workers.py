@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import WorkerError
 from vlm_rewards.testing.counting import CountingEnv, counting_label, counting_reward
 
@@ -89,11 +89,11 @@ def _nothing_is_left_behind() -> Iterator[None]:
     assert psutil.Process().num_fds() <= before[2]
 
 
-def make(*factories: Callable[[], CountingEnv], n_workers: int = 2) -> PhotographedVecEnv:
-    return PhotographedVecEnv(factories, image_size=32, n_workers=n_workers)
+def make(*factories: Callable[[], CountingEnv], n_workers: int = 2) -> RenderedVecEnv:
+    return RenderedVecEnv(factories, image_size=32, n_workers=n_workers)
 
 
-def run(venv: PhotographedVecEnv, steps: int) -> None:
+def run(venv: RenderedVecEnv, steps: int) -> None:
     venv.reset()
     for _ in range(steps):
         venv.step(np.zeros(venv.num_envs, dtype=int))
@@ -103,8 +103,8 @@ def run(venv: PhotographedVecEnv, steps: int) -> None:
 def test_a_simulator_that_raises_ends_the_run_with_its_own_traceback(when: str) -> None:
     started = time.monotonic()
     factories = CountingEnv, lambda: Faulty(when, break_down)
-    venv: PhotographedVecEnv | None = None
-    if when in ("construction", "reset"):  # every simulator is reset once to see whether its pictures are some
+    venv: RenderedVecEnv | None = None
+    if when in ("construction", "reset"):  # every simulator is reset once to see whether its frames are some
         with pytest.raises(WorkerError) as caught:
             make(*factories)
     else:
@@ -265,7 +265,7 @@ SCRIPT = """
 from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
-from vlm_rewards import PhotographedVecEnv, Task
+from vlm_rewards import RenderedVecEnv, Task
 
 LEVEL = 7
 
@@ -287,7 +287,7 @@ def high(env): return env.level > LEVEL
 
 if __name__ == "__main__":
     task = Task(name="mine", goal="high", baseline="low", simulator=Mine, horizon=2, criterion=high)
-    venv = PhotographedVecEnv(task, 2, image_size=32, n_workers=1)
+    venv = RenderedVecEnv(task, 2, image_size=32, n_workers=1)
     print(venv.reset().tolist())
     venv.step(np.array([0, 1]))
     print(venv.last_frames()[:, 0, 0, 0].tolist())

@@ -26,7 +26,7 @@ SIZE = 32
 
 
 class Recording:
-    """Remembers the shapes of the pictures that it scored."""
+    """Remembers the shapes of the frames that it scored."""
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -113,7 +113,7 @@ def test_shaping_pays_the_difference_of_potentials(base: str) -> None:
 
 
 class Watched(PointEnv):
-    """Keeps track of the pictures that it gave away."""
+    """Keeps track of the frames that it gave away."""
 
     def __init__(self) -> None:
         super().__init__(SIZE)
@@ -204,7 +204,7 @@ def test_an_environment_that_cannot_be_drawn_is_found_out_before_the_first_step(
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        (lambda frames: np.full(len(frames), np.nan), r"1 finite numbers for 1 pictures, got shape \(1,\) with 1 not"),
+        (lambda frames: np.full(len(frames), np.nan), r"1 finite numbers for 1 frames, got shape \(1,\) with 1 not"),
         (lambda frames: np.zeros((len(frames), 2)), r"got shape \(1, 2\) with 0 not finite"),
         (lambda frames: 0.5, r"got shape \(\) with 0"),
     ],
@@ -251,9 +251,9 @@ def test_shaping_needs_a_reset_first() -> None:
         ),
         (
             lambda: VLMRewardWrapper(PointEnv(), "bright", image_size=SIZE),
-            r"reward must score pictures .* got 'bright'",
+            r"reward must score frames .* got 'bright'",
         ),
-        (lambda: VLMRewardWrapper(PointEnv(), VLMReward, image_size=SIZE), r"reward must score pictures .* got <class"),
+        (lambda: VLMRewardWrapper(PointEnv(), VLMReward, image_size=SIZE), r"reward must score frames .* got <class"),
         (
             lambda: VLMRewardWrapper(PointEnv(), brightness_reward),
             r"image_size must be given: <function brightness_reward",

@@ -29,7 +29,7 @@ from vlm_rewards.testing.point import PointEnv, brightness_reward
 SIZE = 32
 COUNT = 3
 MODES = list(AutoresetMode)
-# (mode, whether pictures come in the infos); SAME_STEP without them is refused.
+# (mode, whether frames come in the infos); SAME_STEP without them is refused.
 WAYS = [(mode, own) for mode in MODES for own in (False, True) if own or mode is not AutoresetMode.SAME_STEP]
 WAY_NAMES = [f"{mode.name}-{'delivered' if own else 'rendered'}" for mode, own in WAYS]
 # Forking a process with threads is warned of by later Pythons; the workers here use none of the parent's.
@@ -140,7 +140,7 @@ def test_shaping_pays_the_difference_of_potentials(mode: AutoresetMode, delivere
 
 
 class Recording:
-    """Remembers how many pictures it scored at once, and forgets the pictures."""
+    """Remembers how many frames it scored at once, and forgets the frames."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -199,7 +199,7 @@ def test_environments_that_draw_all_at_once() -> None:
         labels = np.where(step.resetting, 0.0, brightness_like(np.stack(expected)))
         np.testing.assert_allclose(step.rewards, labels, atol=1e-4)
         ends |= {(bool(a), bool(b)) for a, b in zip(step.terminated, step.truncated, strict=True)}
-    assert len(np.unique(np.round(labels, 5))) > 1, "the pictures differ"
+    assert len(np.unique(np.round(labels, 5))) > 1, "the frames differ"
     assert {(True, False), (False, True)} <= ends
     wrapped.close()
     single.close()
@@ -271,13 +271,13 @@ def raises() -> Any:
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: None, r"must return 2 pictures, one of each sub-environment: got NoneType.*sync.* or .*async.* may"),
+        (lambda: None, r"must return 2 frames, one of each sub-environment: got NoneType.*sync.* or .*async.* may"),
         (
             lambda: np.zeros((64, 96, 3), dtype=np.uint8),
-            r"must return 2 pictures.*: got an array of shape \(64, 96, 3\)",
+            r"must return 2 frames.*: got an array of shape \(64, 96, 3\)",
         ),
         (lambda: [np.zeros((64, 96, 3))] * 2, r"render\(\) of Drawing must return a uint8 .* convert it to uint8"),
-        (raises, r"must return 2 pictures.*: it raised TypeError\('only scalar arrays'\)"),
+        (raises, r"must return 2 frames.*: it raised TypeError\('only scalar arrays'\)"),
     ],
 )
 def test_environments_that_do_not_draw_each_state_are_found_out_before_the_first_step(draw: Any, message: str) -> None:
@@ -290,7 +290,7 @@ def test_errors_while_drawing_later_are_the_environments_own() -> None:
     venv = VLMRewardVectorWrapper(Drawing(lambda: next(pictures)), brightness_reward, image_size=SIZE)
     venv.reset()
     with pytest.raises(StopIteration):
-        venv._photographs()
+        venv._render_all()
 
 
 def some_delivered(delivered: list[bool]) -> VectorEnv[Any, Any, Any]:
@@ -301,9 +301,7 @@ def some_delivered(delivered: list[bool]) -> VectorEnv[Any, Any, Any]:
 
 def test_a_sub_environment_without_pictures_is_named() -> None:
     venv = VLMRewardVectorWrapper(some_delivered([True, False, False]), counting_reward, image_size=SIZE)
-    with pytest.raises(
-        InvalidInputError, match=r"wrapped in FrameInInfo and keep its info, got no picture of \[1, 2\]"
-    ):
+    with pytest.raises(InvalidInputError, match=r"wrapped in FrameInInfo and keep its info, got no frame of \[1, 2\]"):
         venv.reset()
 
 
@@ -325,7 +323,7 @@ def cartpoles(**kwargs: Any) -> VectorEnv[Any, Any, Any]:
         (lambda: wrap(cartpoles()), r'render_mode of the vector environment must be "rgb_array", got None'),
         (
             lambda: wrap(Drawing(lambda: None, mode=None)),
-            r"metadata\['autoreset_mode'\] .*NEXT_STEP, SAME_STEP, DISABLED\), got None: .*which state a picture shows",
+            r"metadata\['autoreset_mode'\] .*NEXT_STEP, SAME_STEP, DISABLED\), got None: .*which state a frame shows",
         ),
         (lambda: wrap(Drawing(lambda: None, mode="Sometimes")), r"AutoresetMode .*, got 'Sometimes'"),
         (
@@ -358,7 +356,7 @@ def cartpoles(**kwargs: Any) -> VectorEnv[Any, Any, Any]:
             lambda: wrap(make_venv("sync", AutoresetMode.NEXT_STEP, delivered=False), image_size=None),
             r"image_size must be given",
         ),
-        (lambda: wrap(make_venv("sync", AutoresetMode.NEXT_STEP, delivered=False), "x"), r"reward must score pictures"),
+        (lambda: wrap(make_venv("sync", AutoresetMode.NEXT_STEP, delivered=False), "x"), r"reward must score frames"),
     ],
 )
 def test_refusals(make: Any, message: str) -> None:

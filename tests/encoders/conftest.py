@@ -159,7 +159,7 @@ def hub_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def reference():
-    """open_clip's own pipeline: a model and its PIL transform and tokenizer, one picture at a time."""
+    """open_clip's own pipeline: a model and its PIL transform and tokenizer, one frame at a time."""
 
     def load(folder, **options):
         logging.disable(logging.WARNING)
@@ -173,7 +173,7 @@ def reference():
 
 @pytest.fixture
 def pictures():
-    """A function that draws n smooth, colourful pictures."""
+    """A function that draws n smooth, colourful frames."""
 
     def draw(n, height, width, seed=0):
         rng = np.random.default_rng(seed)

@@ -61,7 +61,7 @@ def test_its_card_is_written_from_its_record():
     shipped = (bundled_folder() / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert shipped.startswith(card.partition("## Held-out prompts")[0])
     assert "36,000 of kneeling" in shipped  # three shares
-    assert "576,000 pictures" in shipped
+    assert "576,000 frames" in shipped
 
 
 def test_open_clip_itself_loads_it(encoder: OpenCLIPEncoder):

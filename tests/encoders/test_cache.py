@@ -20,7 +20,7 @@ from vlm_rewards.testing.fakes import FakeEncoder
 
 
 class Digested(FakeEncoder):
-    """Has a digest of its weights, and notes how many pictures each call was given."""
+    """Has a digest of its weights, and notes how many frames each call was given."""
 
     def __init__(self, dim: int = 16, **facts: Any) -> None:
         super().__init__(dim)
@@ -41,7 +41,7 @@ class Digested(FakeEncoder):
 
 WRITER = """
 import sys
-from test_cache import Digested, pictures
+from test_cache import Digested, frames
 from vlm_rewards.encoders.cache import EmbeddingCache
 
 folder, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -49,7 +49,7 @@ cache, encoder = EmbeddingCache(folder), Digested()
 print("ready", flush=True)
 sys.stdin.readline()
 for start in range(first, first + count, 40):
-    frames = pictures(start, 80)
+    frames = frames(start, 80)
     vectors = cache.embed(encoder, frames)
     assert (vectors == encoder.embed_images(frames)).all()
     print(start, flush=True)
@@ -57,7 +57,7 @@ for start in range(first, first + count, 40):
 
 
 def pictures(first: int, count: int, size: int = 8) -> np.ndarray:
-    """The pictures of these numbers, all different."""
+    """The frames of these numbers, all different."""
     return np.stack(
         [
             np.random.default_rng(n).integers(0, 256, (size, size, 3), dtype=np.uint8)
@@ -201,7 +201,7 @@ def test_clear_gives_the_space_back(cache: EmbeddingCache) -> None:
 
 
 def test_no_picture_is_refused(cache: EmbeddingCache) -> None:
-    with pytest.raises(InvalidInputError, match="frames must hold at least one picture, got none"):
+    with pytest.raises(InvalidInputError, match="frames must hold at least one frame, got none"):
         cache.embed(Digested(), np.zeros((0, 4, 4, 3), dtype=np.uint8))
     with pytest.raises(InvalidInputError, match="max_bytes must be an int of at least 1048576, got 1000"):
         EmbeddingCache(max_bytes=1_000)
@@ -308,7 +308,7 @@ def test_space_that_a_killed_process_left_is_given_back(tmp_path: Path) -> None:
     EmbeddingCache(tmp_path).embed(Digested(512), pictures(0, 1_500, size=2))
     cache = EmbeddingCache(tmp_path, max_bytes=2**20)
     database = sqlite3.connect(cache.path)
-    database.executescript("PRAGMA foreign_keys = ON; DELETE FROM picture")
+    database.executescript("PRAGMA foreign_keys = ON; DELETE FROM frame")
     database.commit()
     database.close()
     assert cache.size_bytes() > 3 * 2**20
@@ -328,7 +328,7 @@ DAMAGES = {
     "overwritten": overwrite_middle,
     "another's": lambda path: (
         path.unlink(),
-        sqlite3.connect(path).executescript("CREATE TABLE picture (a)").connection.close(),
+        sqlite3.connect(path).executescript("CREATE TABLE frame (a)").connection.close(),
     ),
 }
 

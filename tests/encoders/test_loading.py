@@ -20,7 +20,7 @@ PROMPTS = ["a humanoid robot kneeling", "the pole on top of the cart", "car"]
 
 
 def images_of(reference, frames):
-    """Embed one picture after the other, as open_clip's documentation does."""
+    """Embed one frame after the other, as open_clip's documentation does."""
     with torch.no_grad():
         rows = [
             reference.model.encode_image(reference.transform(Image.fromarray(frame))[None], normalize=True)

@@ -80,7 +80,7 @@ def test_any_memory_layout(encoder, pictures, view):
         (np.zeros((8, 8, 3), np.uint8), r"frames must have the shape \[n h w 3\]; received \[8, 8, 3\]"),
         (np.zeros((2, 8, 8, 4), np.uint8), r"frames must have the shape \[n h w 3\]; received \[2, 8, 8, 4\]"),
         (np.zeros((2, 3, 8, 8), np.uint8), r"frames must have the shape \[n h w 3\]; received \[2, 3, 8, 8\]"),
-        (np.zeros((0, 8, 8, 3), np.uint8), r"frames must hold at least one picture .*; received \[0, 8, 8, 3\]"),
+        (np.zeros((0, 8, 8, 3), np.uint8), r"frames must hold at least one frame .*; received \[0, 8, 8, 3\]"),
         (np.zeros((2, 0, 8, 3), np.uint8), r"at least 1 x 1; received \[2, 0, 8, 3\]"),
     ],
 )
@@ -172,7 +172,7 @@ def test_model_that_is_not_square(pictures):
 def test_towers_of_different_dimensions():
     model = memory_model(CONFIG)
     model.text_projection = torch.nn.Parameter(torch.zeros(16, 8) + 0.1)
-    with pytest.raises(CheckpointError, match="embeds pictures in 16 dimensions and text in 8"):
+    with pytest.raises(CheckpointError, match="embeds frames in 16 dimensions and text in 8"):
         OpenCLIPEncoder(model, open_clip.SimpleTokenizer(context_length=8), name="odd")
 
 

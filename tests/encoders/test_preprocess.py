@@ -1,4 +1,4 @@
-"""Batched preprocessing against open_clip's transform of single PIL pictures."""
+"""Batched preprocessing against open_clip's transform of single PIL frames."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def make(**changes):
 
 
 def twin(config, frames):
-    """open_clip's own, one picture at a time: float32 [n 3 h w], not normalised, 0 to 255."""
+    """open_clip's own, one frame at a time: float32 [n 3 h w], not normalised, 0 to 255."""
     transform = image_transform_v2(PreprocessCfg(**{**config, "mean": (0,) * 3, "std": (1,) * 3}), is_train=False)
     return torch.stack([transform(Image.fromarray(frame)) for frame in frames]) * 255
 

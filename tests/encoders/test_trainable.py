@@ -142,7 +142,7 @@ def test_losses_by_hand():
     vectors = torch.eye(2)
     # Logits 1 on the diagonal, 0 beside it: cross-entropy is log(1 + e^-1) for every row and column.
     assert float(make_loss("clip")(vectors, vectors, torch.tensor(1.0))) == pytest.approx(0.313262, abs=1e-5)
-    # A pair: -log sigmoid(1); no pair: -log sigmoid(0); summed over 4, divided by 2 pictures.
+    # A pair: -log sigmoid(1); no pair: -log sigmoid(0); summed over 4, divided by 2 frames.
     expected = (2 * 0.313262 + 2 * 0.693147) / 2
     assert float(make_loss("siglip")(vectors, vectors, torch.tensor(1.0), torch.tensor(0.0))) == pytest.approx(
         expected, abs=1e-5

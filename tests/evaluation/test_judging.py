@@ -29,12 +29,12 @@ from vlm_rewards.tasks.cartpole_captions import CartPoleCaptioner
 from vlm_rewards.tasks.task import get_task
 from vlm_rewards.testing.fakes import FakeEncoder
 
-PROMPTS = prompt_pairs(["a red wall", "a white wall", "night"], ["a wall", "a picture"])
+PROMPTS = prompt_pairs(["a red wall", "a white wall", "night"], ["a wall", "a frame"])
 FEW = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3), st.booleans()), min_size=4, max_size=12)
 
 
 class Counting(FakeEncoder):
-    """Notes how many pictures and which sentences it was given."""
+    """Notes how many frames and which sentences it was given."""
 
     def __init__(self, seed: int = 0, image_size: int = 32) -> None:
         super().__init__(16, image_size, seed)
@@ -54,7 +54,7 @@ class Counting(FakeEncoder):
 
 
 class Blind(FakeEncoder):
-    """Sees the same in every picture."""
+    """Sees the same in every frame."""
 
     def embed_images(self, frames: np.ndarray) -> np.ndarray:
         return np.repeat(super().embed_images(frames[:1] * 0), len(frames), axis=0)
@@ -65,7 +65,7 @@ def direct(encoder: ImageTextEncoder, frames: np.ndarray) -> np.ndarray:
 
 
 def walls(count: int = 120, *, labels: bool = True, rewards: bool = True) -> Callable[[int], StateSet]:
-    """States whose labels and rewards have to do with their pictures, at any size."""
+    """States whose labels and rewards have to do with their frames, at any size."""
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
     red = colours[..., 0].mean(axis=(1, 2))
@@ -218,7 +218,7 @@ def test_histograms_have_every_state_once() -> None:
 
 
 def test_what_lies_far_out_goes_into_the_last_bins() -> None:
-    # One white picture among a thousand black ones is some 31 deviations away.
+    # One white frame among a thousand black ones is some 31 deviations away.
     frames = np.zeros((1_000, 4, 4, 3), dtype=np.uint8)
     frames[7] = 255
     states = StateSet(frames, np.arange(1_000) == 7, None, np.arange(1_000))
@@ -248,7 +248,7 @@ def test_a_record_can_be_written_and_says_what_the_rows_say() -> None:
     judged = judge([Counting], PROMPTS, [0.25, 0.75], walls(), embed=direct, resamples=20)
     record = json.loads(json.dumps(judged.to_dict()))
     assert list(record) == ["reference", "focus", "interval", "encoders", "prompts", "alphas", "rows", "histograms"]
-    assert record["prompts"][1] == {"goal": "a red wall", "baseline": "a picture"}
+    assert record["prompts"][1] == {"goal": "a red wall", "baseline": "a frame"}
     assert (record["alphas"], len(record["rows"]), len(record["histograms"])) == ([0.25, 0.75], 12, 6)
     row = judged.row(0, 4, 0.75)
     assert record["rows"][9] == {
@@ -324,7 +324,7 @@ def test_other_states_for_another_size_are_refused() -> None:
 
     sizes = [lambda: Counting(1, 32), lambda: Counting(2, 48)]
     refused(
-        "states_at must give the same states for every size of picture, it did not", encoders=sizes, states_at=shifted
+        "states_at must give the same states for every size of frame, it did not", encoders=sizes, states_at=shifted
     )
 
     def more(size: int) -> StateSet:

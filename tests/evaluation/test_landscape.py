@@ -95,7 +95,7 @@ def test_what_cannot_be_seen_has_no_landscape() -> None:
     task = get_task("cartpole")
     with open_studio(task, 32) as studio:
         line = line_along(studio.space, "cart_velocity", low=-1.0, high=1.0, points=3)
-    with pytest.raises(InvalidInputError, match="pictures of all states are the same: 'cart_velocity' cannot be seen"):
+    with pytest.raises(InvalidInputError, match="frames of all states are the same: 'cart_velocity' cannot be seen"):
         landscape(FakeEncoder(image_size=32), task, line, (0.5,), goal="up", baseline="pole", embed=direct)
 
 

@@ -43,7 +43,7 @@ def test_written_states_come_back_as_they_were(tmp_path: Path) -> None:
     assert back.labels is None
     assert back.true_rewards is None
     assert back.groups.tolist() == [0, 1, 2]
-    assert back.facts == {"generator": "pictures of states", "seed": None, "states": 3}
+    assert back.facts == {"generator": "frames of states", "seed": None, "states": 3}
 
 
 def test_without_a_criterion_there_is_no_column_for_it(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_pictures_of_any_shape_are_letterboxed(tmp_path: Path) -> None:
 
 def test_one_picture_is_no_set(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    with pytest.raises(InvalidInputError, match="must hold at least two pictures, got 1"):
+    with pytest.raises(InvalidInputError, match="must hold at least two frames, got 1"):
         pictured_states(tmp_path, 8)
 
 

@@ -21,7 +21,7 @@ from vlm_rewards.rewards.model import VLMReward
 
 
 class BrightnessEncoder:
-    """Embeds a picture at the angle of its brightness, black 0 and white 90 degrees; notes the batches."""
+    """Embeds a frame at the angle of its brightness, black 0 and white 90 degrees; notes the batches."""
 
     name, image_size, embedding_dim = "brightness", 8, 2
 

@@ -1,4 +1,4 @@
-"""Sets of states: the same whatever the size of the pictures, with true facts about each."""
+"""Sets of states: the same whatever the size of the frames, with true facts about each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.evaluation.states import (
@@ -34,7 +34,7 @@ CARTPOLE = get_task("cartpole")
 def constant(*actions: int) -> Policies:
     """Policies that always do the same, one for each action."""
 
-    def build(venv: PhotographedVecEnv, seed: int) -> Sequence[PolicyFunction]:
+    def build(venv: RenderedVecEnv, seed: int) -> Sequence[PolicyFunction]:
         return [lambda observations, action=action: np.full(len(observations), action) for action in actions]
 
     return Policies("constant", build)
@@ -48,12 +48,12 @@ def same(one: StateSet, two: StateSet) -> bool:
 
 
 def brightness(states: StateSet) -> np.ndarray:
-    """Positions of `PointEnv`, read from the pictures."""
+    """Positions of `PointEnv`, read from the frames."""
     return states.frames[:, 0, 0, 0] / 255
 
 
 def numbers(states: StateSet) -> np.ndarray:
-    """Episode and step of `CountingEnv`, read from the pictures: int ``[n 2]``."""
+    """Episode and step of `CountingEnv`, read from the frames: int ``[n 2]``."""
     digits = states.frames[:, 0, 0].astype(np.int64) @ [65536, 256, 1]
     return np.stack(np.divmod(digits, 4096), axis=1)
 
@@ -222,7 +222,7 @@ def test_bad_requests_are_refused() -> None:
 def test_the_rule_is_mixed_with_random_actions_from_none_to_all() -> None:
     assert GENERATORS == ("uniform", "random", "rule")
     task: Task = dataclasses.replace(point_task(), rule=lambda observation: 1)  # to the right
-    venv = PhotographedVecEnv(task, 1, image_size=32, n_workers=1)
+    venv = RenderedVecEnv(task, 1, image_size=32, n_workers=1)
     try:
         policies = named_policies("rule", task).build(venv, 7)
         assert len(policies) == len(RANDOM_SHARES) == 5

@@ -86,7 +86,7 @@ def test_the_command_names_what_differs_from_the_defaults():
 
 
 class OracleEncoder:
-    """Embeds a CartPole picture by how high its pole reaches; the goal is high, the baseline low."""
+    """Embeds a CartPole frame by how high its pole reaches; the goal is high, the baseline low."""
 
     name, image_size, embedding_dim = "oracle", 64, 2
 

@@ -1,4 +1,4 @@
-"""Own-state rewards in Minari datasets, wherever the pictures come from."""
+"""Own-state rewards in Minari datasets, wherever the frames come from."""
 
 from __future__ import annotations
 
@@ -164,11 +164,11 @@ def test_several_cameras_make_strips(recorder: Recorder) -> None:
     played = recorder.store(NAME, where="dict", infos={})
     _add_second_camera(NAME)
     with pytest.raises(
-        InvalidInputError, match="has pictures in several places; choose with frames: observations/camera"
+        InvalidInputError, match="has frames in several places; choose with frames: observations/camera"
     ):
         relabel(NAME, Reward(brightness), options())
     frames = ("observations/camera", "observations/other")
-    with pytest.raises(InvalidInputError, match="frames must name as many pictures of a state as the reward scores, 1"):
+    with pytest.raises(InvalidInputError, match="frames must name as many frames of a state as the reward scores, 1"):
         relabel(NAME, Reward(brightness), options(frames=frames))
     relabel(NAME, CameraReward(Reward(brightness), cameras=2, rule="min"), options(frames=frames))
     for got, episode in zip(minari.load_dataset(NEW), played, strict=True):
@@ -178,7 +178,7 @@ def test_several_cameras_make_strips(recorder: Recorder) -> None:
 
 
 def _add_second_camera(name: str) -> None:
-    """A negative of the first camera's pictures."""
+    """A negative of the first camera's frames."""
     folder = Path(minari.load_dataset(name).spec.data_path)
     pictures = gym.spaces.Box(0, 255, (32, 32, 3), np.uint8)
     with h5py.File(folder / "main_data.hdf5", "a") as file:
@@ -213,7 +213,7 @@ def test_shaping_pays_differences_of_potentials(recorder: Recorder, where: str, 
 
 def test_shaping_needs_the_first_state(recorder: Recorder) -> None:
     recorder.store(NAME, where="own")
-    with pytest.raises(InvalidInputError, match="hold no picture of the state before the first step"):
+    with pytest.raises(InvalidInputError, match="hold no frame of the state before the first step"):
         relabel(NAME, PotentialShaping(Reward(), gamma=0.9), options())
 
 

@@ -223,7 +223,7 @@ print("alive")
     assert "alive" in done.stdout
 
 
-def test_the_terminal_state_is_photographed(recorder: Recorder) -> None:
+def test_the_terminal_state_is_rendered(recorder: Recorder) -> None:
     played = recorder.store(NAME, episodes=8)
     relabel(NAME, Reward(), options())
     ends = [episode for episode in played if episode["terminations"][-1]]

@@ -87,7 +87,7 @@ def test_a_reward_that_raises_is_the_cause() -> None:
     def score(frames: np.ndarray) -> np.ndarray:
         raise RuntimeError("out of memory")
 
-    with pytest.raises(LabellerError, match=r"scoring pictures failed: RuntimeError\('out of memory'\)") as failure:
+    with pytest.raises(LabellerError, match=r"scoring frames failed: RuntimeError\('out of memory'\)") as failure:
         list(score_episodes(score, iter([(0, frames_of(0, 3))]), 2))
     assert isinstance(failure.value.__cause__, RuntimeError)
 
@@ -95,8 +95,8 @@ def test_a_reward_that_raises_is_the_cause() -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (np.array([1.0, np.nan], np.float32), "2 finite numbers for 2 pictures, got shape .2, 1. with 1 not finite"),
-        (np.zeros(3, np.float32), "2 finite numbers for 2 pictures, got shape .3, 1. with 0 not finite"),
+        (np.array([1.0, np.nan], np.float32), "2 finite numbers for 2 frames, got shape .2, 1. with 1 not finite"),
+        (np.zeros(3, np.float32), "2 finite numbers for 2 frames, got shape .3, 1. with 0 not finite"),
     ],
 )
 def test_a_reward_that_is_none_is_refused(answer: np.ndarray, message: str) -> None:

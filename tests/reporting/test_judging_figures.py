@@ -179,7 +179,7 @@ def test_a_landscape_without_a_criterion_or_pictures(tmp_path: Path, drawn: list
     assert drawn[0].axes[-1].get_xlabel() == "pole_angle"
     assert "no criterion to mark" in " ".join(drawn[0].get_suptitle().split())
     assert "2 encoders" in drawn[0].get_suptitle()
-    with pytest.raises(InvalidInputError, match="pictures must be 7, or none, got 2"):
+    with pytest.raises(InvalidInputError, match="frames must be 7, or none, got 2"):
         plot_landscape(LANDSCAPE, tmp_path / "x.png", [np.zeros((8, 8, 3), np.uint8)] * 2)
 
 

@@ -347,7 +347,7 @@ def test_every_block_in_markdown() -> None:
             Notes(("one", "two")),
             Commands(("a", "b ```")),
             TableBlock(("x",), ((Cell("text", strong=True, code="c"),),)),
-            Fold("More", (Beside((Media("a.png", "png", b"", "A [picture]", (0, 0)),)),)),
+            Fold("More", (Beside((Media("a.png", "png", b"", "A [frame]", (0, 0)),)),)),
         ),
     )
     assert markdown(Document("T", (), (section,)), "f").split("\n\n")[1:] == [
@@ -358,7 +358,7 @@ def test_every_block_in_markdown() -> None:
         "````console\n$ a\n$ b ```\n````",
         "| x |\n| --- |\n| **text** `c` |",
         "**More**",
-        "![A \\[picture\\]](f/a.png)\n",
+        "![A \\[frame\\]](f/a.png)\n",
     ]
 
 

@@ -180,7 +180,7 @@ def test_returns_of_several_rewards_are_not_to_be_compared() -> None:
     ("encoder", "config", "note"),
     [
         ({"name": "bundled", "in_domain": True}, {}, "in-domain, not zero-shot"),
-        ({"name": "bundled"}, {"task_file": "/a.py"}, "trained on pictures of other simulators"),
+        ({"name": "bundled"}, {"task_file": "/a.py"}, "trained on frames of other simulators"),
         ({"name": "RN50", "source": "random"}, {}, "random weights: its scores mean nothing"),
         ({"name": "RN50", "in_domain": False, "source": "randomised-trials"}, {}, ""),
     ],
@@ -192,7 +192,7 @@ def test_encoders_are_flagged(encoder: dict[str, Any], config: dict[str, Any], n
 
 def test_an_encoder_of_other_simulators_is_a_stranger() -> None:
     told = {"encoder": {"name": "mine", "in_domain": True}, "captioned": False}
-    assert encoder_note(told).startswith("trained on pictures of other simulators")
+    assert encoder_note(told).startswith("trained on frames of other simulators")
 
 
 def test_alarms_are_counted() -> None:

@@ -67,7 +67,7 @@ def test_a_gif_is_never_faster_than_browsers_show_it(tmp_path: Path) -> None:
 def test_bad_input_is_refused_and_leaves_no_file(write, suffix: str, tmp_path: Path) -> None:
     good = np.zeros((4, 4, 3), np.uint8)
     for frames, fps, message in [
-        ([], 25, "frames must hold at least one picture, got none"),
+        ([], 25, "frames must hold at least one frame, got none"),
         ([good, good[:2]], 25, r"frame 1 must have the first frame's shape \(4, 4, 3\), got \(2, 4, 3\)"),
         ([good.astype(float)], 25, r"frame 0 must be uint8 \[h w 3\], got float64 \(4, 4, 3\)"),
         ([good[..., 0]], 25, r"frame 0 must be uint8 \[h w 3\], got uint8 \(4, 4\)"),

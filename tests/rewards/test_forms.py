@@ -33,7 +33,7 @@ ENCODER = FakeEncoder(embedding_dim=8, image_size=32)
 
 
 class CountingEncoder(FakeEncoder):
-    """Counts the pictures that it is given."""
+    """Counts the frames that it is given."""
 
     pictures = 0
 
@@ -204,7 +204,7 @@ REFUSALS: list[tuple[Any, str]] = [
     ),
     (
         lambda: CameraReward(VLMReward(ENCODER, goal="a"), cameras=2)(noise(1)),
-        r"frames must be strips of 2 square pictures, \[n 2\*s s 3\]",
+        r"frames must be strips of 2 square frames, \[n 2\*s s 3\]",
     ),
     (lambda: WeightedSum([]), "rewards must hold at least one reward"),
     (lambda: WeightedSum([VLMReward(ENCODER, goal="a")], [1.0, 2.0]), "weights must be 1 finite numbers"),
@@ -293,7 +293,7 @@ def test_cameras_and_shaping_go_around_the_form() -> None:
 
 @pytest.mark.parametrize("path", ["missing.png", "text.png"])
 def test_goal_pictures_that_are_none_are_refused(tmp_path: Path, path: str) -> None:
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no frame")
     config = RewardConfig(form="goal-pictures", goal_pictures=(str(tmp_path / path),))
     with pytest.raises(InvalidInputError, match=path):
         build_reward(config, ENCODER, goal="a", baseline="b", alpha=0.5)

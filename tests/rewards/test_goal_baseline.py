@@ -21,7 +21,7 @@ def unit_rows(rng: np.random.Generator, n: int, dim: int) -> np.ndarray:
 
 
 def dense_twin(images: np.ndarray, goal: np.ndarray, baseline: np.ndarray, alpha: float) -> np.ndarray:
-    """Eq. 3 as it is written: the projection on the line as a matrix, one picture at a time."""
+    """Eq. 3 as it is written: the projection on the line as a matrix, one frame at a time."""
     direction = goal - baseline
     onto_line = np.outer(direction, direction) / (direction @ direction)
     rewards = []

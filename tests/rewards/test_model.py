@@ -18,7 +18,7 @@ from vlm_rewards.testing.fakes import FakeEncoder
 
 
 class PlaneEncoder:
-    """Embeds into the plane: pictures by brightness (black is 0 degrees), prompts by a table of degrees."""
+    """Embeds into the plane: frames by brightness (black is 0 degrees), prompts by a table of degrees."""
 
     DEGREES: ClassVar = {
         "black": 0.0,
@@ -150,16 +150,16 @@ def test_bad_frames_are_refused_with_our_own_words() -> None:
     reward = VLMReward(PlaneEncoder(), goal="white")
     cases = [
         (greys(0).astype(np.float32), "frames must be uint8 .* got dtype float32"),
-        (greys(0)[0], r"got \(4, 4, 3\). Use frames\[None\] for one picture"),
+        (greys(0)[0], r"got \(4, 4, 3\). Use frames\[None\] for one frame"),
         (greys(0)[:0], r"frames must have shape \[n h w 3\] with n, h, w >= 1, got \(0, 4, 4, 3\)"),
         (np.zeros((1, 4, 4, 4), np.uint8), r"got \(1, 4, 4, 4\)"),
         (np.zeros((2, 3, 4, 4), np.uint8), r"got \(2, 3, 4, 4\)"),
-        ([greys(0)[0], np.zeros((5, 4, 3), np.uint8)], "frames must be pictures of one size"),
+        ([greys(0)[0], np.zeros((5, 4, 3), np.uint8)], "frames must be frames of one size"),
     ]
     for frames, message in cases:
         with pytest.raises(InvalidInputError, match=message):
             reward(frames)  # type: ignore[arg-type]  # wrong on purpose
-    assert reward(list(greys(0, 255))).shape == (2,)  # a list of pictures of one size is an array-like
+    assert reward(list(greys(0, 255))).shape == (2,)  # a list of frames of one size is an array-like
 
 
 @pytest.mark.parametrize(

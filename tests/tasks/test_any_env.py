@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch._dynamo  # noqa: F401 - before anything is drawn in this process
 
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task, termination_warning
-from vlm_rewards.tasks.rendering import BAR_COLOUR, Photographer
+from vlm_rewards.tasks.rendering import BAR_COLOUR, FrameRenderer
 from vlm_rewards.tasks.task import make_task_env
 
 MODULE = """
@@ -58,7 +58,7 @@ def picture(env_id: str, size: int = 96, steps: int = 5, **changes: Any) -> np.n
     env.action_space.seed(0)
     for _ in range(steps):
         env.step(env.action_space.sample())
-    frame = Photographer(env, size, task.cameras).photograph()
+    frame = FrameRenderer(env, size, task.cameras).render()
     env.close()
     return np.array(frame)
 
@@ -183,9 +183,9 @@ class TestMuJoCo:
         task = task_of("Hopper-v5", textures="realistic", view=(3.0, 0, 0, 1, 90, -10))
         env = pickle.loads(pickle.dumps(task.simulator))(64)
         env.reset(seed=0)
-        here = np.array(Photographer(env, 64).photograph())
+        here = np.array(FrameRenderer(env, 64).render())
         env.close()
-        venv = PhotographedVecEnv(task, 1, image_size=64, n_workers=1, slots=4)
+        venv = RenderedVecEnv(task, 1, image_size=64, n_workers=1, slots=4)
         try:
             venv.env_method("reset", seed=0)
             there = venv.env_method("render")
@@ -236,17 +236,17 @@ def test_simulators_of_one_process_draw_each_in_their_own_context() -> None:
     """Without that, all but the last to be made draw black where their settings differ."""
     alone = [picture("Hopper-v5", size) for size in (64, 96)]
     envs = [make_task_env(task_of("Hopper-v5"), size) for size in (64, 96)]
-    photographers = [Photographer(env, size) for env, size in zip(envs, (64, 96), strict=True)]
+    renderers = [FrameRenderer(env, size) for env, size in zip(envs, (64, 96), strict=True)]
     for env in envs:
         env.reset(seed=0)
         env.action_space.seed(0)
-    for photographer in photographers:
-        photographer.photograph()
+    for renderer in renderers:
+        renderer.render()
     for env in envs:
         for _ in range(5):
             env.step(env.action_space.sample())
     for _ in range(2):
-        for photographer, expected in zip(photographers, alone, strict=True):
-            assert np.array_equal(photographer.photograph(), expected)
+        for renderer, expected in zip(renderers, alone, strict=True):
+            assert np.array_equal(renderer.render(), expected)
     for env in envs:
         env.close()

@@ -33,7 +33,7 @@ def test_numpy_sizes_are_ints():
 def test_view_puts_the_corners_where_they_belong():
     view = View(left=-1.0, bottom=-2.0, extent=4.0, size=80)
     assert view.scale == 20
-    assert view.pixel(-1.0, -2.0) == (0, 80)  # y points up in the world and down in the picture
+    assert view.pixel(-1.0, -2.0) == (0, 80)  # y points up in the world and down in the frame
     assert view.pixel(3.0, 2.0) == (80, 0)
 
 

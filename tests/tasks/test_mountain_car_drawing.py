@@ -22,7 +22,7 @@ def yellow(frame):
 
 
 def moving(position, size, *, textured):
-    """Pixels that the car covers: what differs from a picture with the car elsewhere."""
+    """Pixels that the car covers: what differs from a frame with the car elsewhere."""
     elsewhere = -1.1 if position > -0.5 else 0.2
     frames = [draw_mountain_car(p, size, textured=textured).astype(int) for p in (position, elsewhere)]
     covered = np.abs(frames[0] - frames[1]).sum(axis=2) > 0
@@ -82,7 +82,7 @@ def test_the_car_moves_to_the_right_with_its_position(size, textured):
 
 
 @BOTH
-@pytest.mark.parametrize("size", [96, 224])  # in smaller pictures a pixel is wider than the margin
+@pytest.mark.parametrize("size", [96, 224])  # in smaller frames a pixel is wider than the margin
 @pytest.mark.parametrize("position", [-1.2, 0.6])
 def test_the_whole_car_is_seen_at_both_ends(size, position, textured):
     top, bottom, left, right = box(moving(position, size, textured=textured))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.tasks.rendering import BAR_COLOUR, Photographer, letterbox
+from vlm_rewards.tasks.rendering import BAR_COLOUR, FrameRenderer, letterbox
 
 
 class Renders(gym.Env):
@@ -19,13 +19,13 @@ class Renders(gym.Env):
 
 def test_a_picture_of_the_right_size_is_passed_through(rng):
     picture = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
-    assert Photographer(Renders(picture), 48).photograph() is picture
+    assert FrameRenderer(Renders(picture), 48).render() is picture
 
 
 def test_wide_pictures_get_bars_above_and_below():
-    frame = Photographer(Renders(np.full((400, 600, 3), 255, dtype=np.uint8)), 96).photograph()
+    frame = FrameRenderer(Renders(np.full((400, 600, 3), 255, dtype=np.uint8)), 96).render()
     assert frame.shape == (96, 96, 3)
-    assert (frame[:16] == BAR_COLOUR).all()  # 96 * 400 / 600 = 64 rows of picture, 16 of bar on either side
+    assert (frame[:16] == BAR_COLOUR).all()  # 96 * 400 / 600 = 64 rows of frame, 16 of bar on either side
     assert (frame[16:80] == 255).all()
     assert (frame[80:] == BAR_COLOUR).all()
 
@@ -80,27 +80,27 @@ def test_pictures_that_are_views_are_accepted(rng):
     ],
 )
 def test_what_is_not_a_picture_is_named(picture, message):
-    photographer = Photographer(Renders(picture), 64)
+    renderer = FrameRenderer(Renders(picture), 64)
     with pytest.raises(InvalidInputError, match=r"render\(\) of Renders must return a uint8 array.*" + message):
-        photographer.photograph()
+        renderer.render()
 
 
 @pytest.mark.parametrize("mode", [None, "human", "rgb_array_list"])
 def test_other_render_modes_are_refused_with_the_remedy(mode):
     with pytest.raises(InvalidInputError, match=f'must be "rgb_array", got {mode!r}.*render_mode="rgb_array"'):
-        Photographer(Renders(None, render_mode=mode), 64)
+        FrameRenderer(Renders(None, render_mode=mode), 64)
 
 
 def test_the_remedy_names_the_environment():
     env = gym.make("CartPole-v1")
     with pytest.raises(InvalidInputError, match=r"gymnasium\.make\('CartPole-v1', render_mode"):
-        Photographer(env, 64)
+        FrameRenderer(env, 64)
 
 
 def test_gymnasiums_own_pictures_are_letterboxed():
     env = gym.make("CartPole-v1", render_mode="rgb_array")
     env.reset(seed=0)
-    frame = Photographer(env, 96).photograph()
+    frame = FrameRenderer(env, 96).render()
     env.close()
     assert (frame[:16] == BAR_COLOUR).all()
     assert (frame[17] == 255).all()
@@ -108,4 +108,4 @@ def test_gymnasiums_own_pictures_are_letterboxed():
 
 def test_sizes_that_are_refused():
     with pytest.raises(InvalidInputError, match="at least 32 pixels, got 8"):
-        Photographer(Renders(None), 8)
+        FrameRenderer(Renders(None), 8)

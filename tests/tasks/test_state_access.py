@@ -1,4 +1,4 @@
-"""Simulators put into states: the picture and the verdict are of exactly that state."""
+"""Simulators put into states: the frame and the verdict are of exactly that state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vlm_rewards.evaluation.states import open_studio
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
 from vlm_rewards.tasks.cartpole import draw_cartpole
 from vlm_rewards.tasks.mountain_car import draw_mountain_car
-from vlm_rewards.tasks.rendering import Photographer
+from vlm_rewards.tasks.rendering import FrameRenderer
 from vlm_rewards.tasks.state_access import StateSpace, StateStudio, interpolate
 from vlm_rewards.tasks.task import Task, get_task, make_task_env
 from vlm_rewards.testing.counting import counting_task
@@ -35,7 +35,7 @@ def alone(task: Task, set_state: Callable[[Any], None], size: int) -> np.ndarray
     env = make_task_env(task, size)
     env.reset(seed=5)
     set_state(env.unwrapped)
-    picture = Photographer(env, size).photograph()
+    picture = FrameRenderer(env, size).render()
     env.close()
     return picture
 

@@ -11,7 +11,7 @@ import pytest
 
 from every_algorithm import with_slow_ones
 from vlm_rewards.collection.callback import LabelRewards
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.testing.point import brightness_reward, darkness_reward, point_task
 from vlm_rewards.training.algorithms import ALGORITHMS, build_algorithm
 
@@ -51,7 +51,7 @@ def test_all_are_here() -> None:
     assert {name for name, *_ in CASES.values()} == set(ALGORITHMS)
 
 
-def final_positions(model: Any, venv: PhotographedVecEnv) -> np.ndarray:
+def final_positions(model: Any, venv: RenderedVecEnv) -> np.ndarray:
     venv.seed(1)
     observations = venv.reset()
     for _ in range(7):
@@ -62,7 +62,7 @@ def final_positions(model: Any, venv: PhotographedVecEnv) -> np.ndarray:
 @pytest.mark.parametrize("case", with_slow_ones(CASES, common=["dqn"]))
 def test_learns_to_go_where_it_is_bright_and_not_where_it_is_dark(case: str) -> None:
     name, actions, settings, steps = CASES[case]
-    venv = PhotographedVecEnv(point_task(actions=actions), 4, image_size=32, n_workers=1)  # type: ignore[arg-type]
+    venv = RenderedVecEnv(point_task(actions=actions), 4, image_size=32, n_workers=1)  # type: ignore[arg-type]
     try:
         for reward, low, high in ((brightness_reward, 0.9, 1.0), (darkness_reward, 0.0, 0.1)):
             model = build_algorithm(ALGORITHMS[name](**settings), venv, seed=3, device="cpu")
@@ -86,7 +86,7 @@ def step_sizes(model: Any) -> set[float]:
 def test_the_step_size_falls_on_a_straight_line(case: str) -> None:
     name, actions, settings, _ = CASES[case]
     algorithm = ALGORITHMS[name](**{**settings, "learning_rate": 1e-2, "final_learning_rate": 2e-3})
-    venv = PhotographedVecEnv(point_task(actions=actions), 4, image_size=32, n_workers=1)  # type: ignore[arg-type]
+    venv = RenderedVecEnv(point_task(actions=actions), 4, image_size=32, n_workers=1)  # type: ignore[arg-type]
     seen: dict[int, set[float]] = {}
 
     def record(model: Any, train: Callable[..., None], *args: Any, **kwargs: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from every_algorithm import CASES, tiny, with_slow_ones
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, MissingExtraError, UnknownNameError
 from vlm_rewards.testing.point import point_task
 from vlm_rewards.training.algorithms import build_algorithm
@@ -38,22 +38,20 @@ print(actions.dtype, actions.reshape(-1).tolist())
 
 
 @pytest.fixture(scope="module")
-def venvs() -> Iterator[dict[str, PhotographedVecEnv]]:
+def venvs() -> Iterator[dict[str, RenderedVecEnv]]:
     kinds: Any = ("discrete", "box")
-    made = {
-        kind: PhotographedVecEnv(point_task(actions=kind), 1, image_size=32, n_workers=1, slots=2) for kind in kinds
-    }
+    made = {kind: RenderedVecEnv(point_task(actions=kind), 1, image_size=32, n_workers=1, slots=2) for kind in kinds}
     yield made
     for venv in made.values():
         venv.close()
 
 
-def model_of(case: str, venvs: dict[str, PhotographedVecEnv]) -> Any:
+def model_of(case: str, venvs: dict[str, RenderedVecEnv]) -> Any:
     return build_algorithm(tiny(case), venvs[CASES[case][1]], seed=3, device="cpu")
 
 
 @pytest.mark.parametrize("case", with_slow_ones(TORCH, common=["sac"]))
-def test_every_format_acts_as_the_policy_does(case: str, venvs: dict[str, PhotographedVecEnv], tmp_path: Path) -> None:
+def test_every_format_acts_as_the_policy_does(case: str, venvs: dict[str, RenderedVecEnv], tmp_path: Path) -> None:
     import onnxruntime
 
     model = model_of(case, venvs)
@@ -75,7 +73,7 @@ def test_every_format_acts_as_the_policy_does(case: str, venvs: dict[str, Photog
 
 @pytest.mark.slow
 def test_plain_files_need_neither_this_package_nor_stable_baselines3(
-    venvs: dict[str, PhotographedVecEnv], tmp_path: Path
+    venvs: dict[str, RenderedVecEnv], tmp_path: Path
 ) -> None:
     model = model_of("sac", venvs)
     expected = model.predict(OBSERVATIONS, deterministic=True)[0].reshape(-1)
@@ -92,7 +90,7 @@ def test_plain_files_need_neither_this_package_nor_stable_baselines3(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["sbx-sac", "sbx-crossq"])
-def test_jax_has_the_zip_alone(case: str, venvs: dict[str, PhotographedVecEnv], tmp_path: Path) -> None:
+def test_jax_has_the_zip_alone(case: str, venvs: dict[str, RenderedVecEnv], tmp_path: Path) -> None:
     model = model_of(case, venvs)
     for kind in ("torchscript", "onnx"):
         with pytest.raises(InvalidInputError, match=r"needs a policy in torch, and .* of sbx is in JAX. Use 'sb3'"):
@@ -107,12 +105,12 @@ def test_jax_has_the_zip_alone(case: str, venvs: dict[str, PhotographedVecEnv], 
 
 WRITES = """
 import pathlib, sys
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.testing.point import point_task
 from vlm_rewards.training.algorithms import DQNConfig
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.export import export_policy
-venv = PhotographedVecEnv(point_task(), 1, image_size=32, n_workers=1, slots=2)
+venv = RenderedVecEnv(point_task(), 1, image_size=32, n_workers=1, slots=2)
 settings = DQNConfig(net_arch=(8,), buffer_size=9, scale_observations=sys.argv[2] == "True")
 export_policy(build_algorithm(settings, venv, seed=3, device="cpu"), pathlib.Path(sys.argv[1]), "sb3")
 venv.close()
@@ -139,7 +137,7 @@ def test_the_zip_loads_where_this_package_is_not_installed(scaled: bool, extract
 
 
 def test_refusals_leave_no_file(
-    venvs: dict[str, PhotographedVecEnv], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    venvs: dict[str, RenderedVecEnv], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of("dqn", venvs)
     with pytest.raises(UnknownNameError, match=r"unknown format 'onxn'. Did you mean 'onnx'"):

@@ -19,7 +19,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 
 from every_algorithm import CASES, COMMON, CountingStateReward, judge, tiny, with_slow_ones
 from vlm_rewards.collection.replay_buffer import LabelledReplayBuffer, bytes_of, replay_row, rollout_row
-from vlm_rewards.collection.vec_env import PhotographedVecEnv, Trial, try_simulator
+from vlm_rewards.collection.vec_env import RenderedVecEnv, SimulatorProbe, probe_simulator
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator, plan_rollouts
 from vlm_rewards.files import read_state
@@ -42,10 +42,10 @@ TORQUES = gym.spaces.Box(-0.4, 0.4, (17,), np.float32)
 LINE, PUSH, CHOICE = gym.spaces.Box(0.0, 1.0, (1,)), gym.spaces.Box(-1.0, 1.0, (1,)), gym.spaces.Discrete(2)
 
 
-def trial(task: Any, size: int) -> Trial:
+def trial(task: Any, size: int) -> SimulatorProbe:
     """In place of a worker process: the spaces of `point_task`, whose simulators start in no time, too."""
     simulator = task.simulator(size)
-    return Trial(simulator.observation_space, simulator.action_space, (size * task.cameras, size, 3), 2**20)
+    return SimulatorProbe(simulator.observation_space, simulator.action_space, (size * task.cameras, size, 3), 2**20)
 
 
 def plan(config: TrainConfig, **changes: Any) -> TrainingPlan:
@@ -60,7 +60,7 @@ def leaves(tree: Any) -> Iterator[np.ndarray]:
 
 
 class Noting(CountingStateReward):
-    """Notes how many pictures it is given."""
+    """Notes how many frames it is given."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,9 +130,9 @@ def test_frames_in_flight_are_those_of_the_runs_own_simulators(make_config: Make
         assert planned.frames is not None
         assert planned.frames.shape == venv.ring.shape
         assert planned.frames.nbytes == venv.ring.frames.nbytes
-    # 9 vector steps of 3 pictures a chunk, twice that and one more: 19 slots.
+    # 9 vector steps of 3 frames a chunk, twice that and one more: 19 slots.
     assert planned.frames.nbytes == 19 * 3 * (2 if shaping else 1) * 96 * 96 * 3
-    venv = PhotographedVecEnv(task_of(config), 2, image_size=96, n_workers=1)  # two selection episodes
+    venv = RenderedVecEnv(task_of(config), 2, image_size=96, n_workers=1)  # two selection episodes
     assert planned.frames.selection_nbytes == venv.ring.nbytes
     venv.close()
     # 96 steps are 8 rounds of 4 vector steps of 3 simulators, and episodes of 8 steps begin 1 + 32 / 8 times in each.
@@ -167,7 +167,7 @@ def test_rows_are_what_the_buffers_keep(observation: gym.Space[Any], action: gym
 def test_replay_is_what_the_runs_own_buffer_takes(make_config: Make) -> None:
     config = make_config("sac", n_envs=3, algorithm_settings={"buffer_size": 200})
     stored = plan(config).stored
-    venv = PhotographedVecEnv(task_of(config), 3, image_size=32, n_workers=1)
+    venv = RenderedVecEnv(task_of(config), 3, image_size=32, n_workers=1)
     model: Any = build_algorithm(config.algorithm, venv, seed=0, device="cpu")
     venv.close()
     arrays = [array for array in vars(model.replay_buffer).values() if isinstance(array, np.ndarray)]
@@ -215,16 +215,16 @@ def test_a_learner_is_as_large_as_one_that_has_learned(
 
 
 @pytest.fixture(scope="module")
-def simulators() -> Iterator[dict[str, PhotographedVecEnv]]:
+def simulators() -> Iterator[dict[str, RenderedVecEnv]]:
     kinds: tuple[Any, ...] = ("discrete", "box")
-    opened = {kind: PhotographedVecEnv(point_task(actions=kind), 2, image_size=32, n_workers=1) for kind in kinds}
+    opened = {kind: RenderedVecEnv(point_task(actions=kind), 2, image_size=32, n_workers=1) for kind in kinds}
     yield opened
     for venv in opened.values():
         venv.close()
 
 
 @pytest.mark.parametrize("case", with_slow_ones(CASES))
-def test_planned_learners_are_those_that_are_built(case: str, simulators: dict[str, PhotographedVecEnv]) -> None:
+def test_planned_learners_are_those_that_are_built(case: str, simulators: dict[str, RenderedVecEnv]) -> None:
     pytest.importorskip("sb3_contrib")
     venv = simulators[CASES[case][1]]
     model = build_algorithm(tiny(case), venv, seed=3, device="cpu")
@@ -343,6 +343,6 @@ def test_a_task_without_criterion_cannot_be_watched_against_it(make_config: Make
 
 def test_a_simulator_is_really_tried(make_config: Make) -> None:
     planned = plan_training(make_config(), point_task(), plan_rollouts)
-    tried = try_simulator(point_task(), 96)
+    tried = probe_simulator(point_task(), 96)
     assert planned.simulator.frame_shape == tried.frame_shape == (96, 96, 3)
     assert planned.simulator.observation_space == tried.observation_space

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, LabellerError, RunFolderError
 from vlm_rewards.files import read_state, write_state
 from vlm_rewards.rewards.model import VLMReward
@@ -37,7 +37,7 @@ def judge(policy: Callable[[np.ndarray], np.ndarray], *, episodes: int, seed: in
 
 
 class FailsOnce(VLMReward):
-    """Stands in for a power cut: the n-th batch of pictures is never scored."""
+    """Stands in for a power cut: the n-th batch of frames is never scored."""
 
     def __init__(self, calls: int) -> None:
         super().__init__(FakeEncoder(image_size=32), goal="a white wall", baseline="a wall")
@@ -88,7 +88,7 @@ def cut_and_resume(config: TrainConfig, folder: Path, reward: VLMReward, *cuts: 
 def test_a_resumed_run_is_the_same_to_the_last_bit(
     make_config: Make, reward: VLMReward, tmp_path: Path, algorithm: str, settings: dict[str, Any]
 ) -> None:
-    every = 2 if algorithm == "dqn" else 1  # with the rewards between two pictures, which a cut may lie between
+    every = 2 if algorithm == "dqn" else 1  # with the rewards between two frames, which a cut may lie between
     config = make_config(algorithm, settings, task=f"counting-{algorithm}", seed=3, label_every=every)
     whole = train(config, tmp_path / "whole", reward, judge).run
     for cut in (1, 4, 9, 17):
@@ -186,7 +186,7 @@ def test_ctrl_c_before_the_run_is_there_again_leaves_it_as_it_was(
 
     before = kept()
     with monkeypatch.context() as patch:
-        patch.setattr(PhotographedVecEnv, "load_state_dict", press)
+        patch.setattr(RenderedVecEnv, "load_state_dict", press)
         with pytest.raises(KeyboardInterrupt):
             train(config, run.path, reward, judge, resume=True)
     assert kept() == before

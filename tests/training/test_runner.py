@@ -157,7 +157,7 @@ def test_the_console_warns_of_too_few_updates_and_shows_a_bar(
 
 
 class Interrupting(VLMReward):
-    """Presses Ctrl-C while the n-th batch of pictures is scored."""
+    """Presses Ctrl-C while the n-th batch of frames is scored."""
 
     def __init__(self, calls: int) -> None:
         super().__init__(FakeEncoder(image_size=32), goal="a white wall", baseline="a wall")

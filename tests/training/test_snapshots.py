@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.tasks.task import get_task
 from vlm_rewards.testing.point import point_task
@@ -32,11 +32,10 @@ OBSERVATIONS = np.linspace(0, 1, 40, dtype=np.float32)[:, None]
 
 
 @pytest.fixture(scope="module")
-def venvs() -> Iterator[dict[str, PhotographedVecEnv]]:
+def venvs() -> Iterator[dict[str, RenderedVecEnv]]:
     actions: dict[str, Any] = {"dqn": "discrete", "sac": "box"}
     made = {
-        name: PhotographedVecEnv(point_task(actions=kind), 1, image_size=32, n_workers=1)
-        for name, kind in actions.items()
+        name: RenderedVecEnv(point_task(actions=kind), 1, image_size=32, n_workers=1) for name, kind in actions.items()
     }
     yield made
     for venv in made.values():
@@ -45,7 +44,7 @@ def venvs() -> Iterator[dict[str, PhotographedVecEnv]]:
 
 @pytest.mark.parametrize("algorithm", ["dqn", "sac"])
 def test_a_loaded_policy_acts_as_the_saved_one(
-    make_config: Make, tmp_path: Path, venvs: dict[str, PhotographedVecEnv], algorithm: str
+    make_config: Make, tmp_path: Path, venvs: dict[str, RenderedVecEnv], algorithm: str
 ) -> None:
     config = make_config(algorithm)
     run = RunFolder.create(tmp_path, config, overwrite=False)
@@ -63,7 +62,7 @@ def test_a_loaded_policy_acts_as_the_saved_one(
     assert [file.name for file in run.checkpoints.iterdir() if file.name.startswith(".")] == []
 
 
-def test_what_cannot_be_loaded(make_config: Make, tmp_path: Path, venvs: dict[str, PhotographedVecEnv]) -> None:
+def test_what_cannot_be_loaded(make_config: Make, tmp_path: Path, venvs: dict[str, RenderedVecEnv]) -> None:
     config, venv = make_config(), venvs["dqn"]
     run = RunFolder.create(tmp_path, config, overwrite=False)
     with pytest.raises(CheckpointError, match="has no best snapshot"):
@@ -93,7 +92,7 @@ def test_a_damaged_note_of_the_best(make_config: Make, tmp_path: Path, content: 
 
 
 @pytest.mark.parametrize("algorithm", ["dqn", "sac"])
-def test_settings_reach_the_algorithm(make_config: Make, venvs: dict[str, PhotographedVecEnv], algorithm: str) -> None:
+def test_settings_reach_the_algorithm(make_config: Make, venvs: dict[str, RenderedVecEnv], algorithm: str) -> None:
     settings = make_config(algorithm, {"gamma": 0.5, "tau": 0.25, "learning_rate": 0.125, "net_arch": (3, 5)}).algorithm
     model: Any = build_algorithm(settings, venvs[algorithm], seed=0, device="cpu")
     assert (model.gamma, model.tau, model.lr_schedule(1.0)) == (0.5, 0.25, 0.125)
@@ -103,16 +102,14 @@ def test_settings_reach_the_algorithm(make_config: Make, venvs: dict[str, Photog
     assert widths == {3}
 
 
-def test_an_algorithm_for_other_actions_is_refused(make_config: Make, venvs: dict[str, PhotographedVecEnv]) -> None:
+def test_an_algorithm_for_other_actions_is_refused(make_config: Make, venvs: dict[str, RenderedVecEnv]) -> None:
     with pytest.raises(InvalidInputError, match=r"algorithm sac needs a Box action space, got Discrete\(2\)"):
         build_algorithm(make_config("sac").algorithm, venvs["dqn"], seed=0, device="cpu")
     with pytest.raises(InvalidInputError, match=r"algorithm dqn needs a Discrete action space, got Box\(-1.0, 1.0"):
         build_algorithm(make_config("dqn").algorithm, venvs["sac"], seed=0, device="cpu")
 
 
-def test_scaled_observations_lie_between_minus_one_and_one(
-    make_config: Make, venvs: dict[str, PhotographedVecEnv]
-) -> None:
+def test_scaled_observations_lie_between_minus_one_and_one(make_config: Make, venvs: dict[str, RenderedVecEnv]) -> None:
     settings = make_config(algorithm_settings={"scale_observations": True}).algorithm
     model: Any = build_algorithm(settings, venvs["dqn"], seed=0, device="cpu")
     extractor = model.q_net.features_extractor
@@ -121,7 +118,7 @@ def test_scaled_observations_lie_between_minus_one_and_one(
 
 
 def test_a_policy_file_holds_tensors_and_nothing_else(
-    make_config: Make, tmp_path: Path, venvs: dict[str, PhotographedVecEnv]
+    make_config: Make, tmp_path: Path, venvs: dict[str, RenderedVecEnv]
 ) -> None:
     model = build_algorithm(make_config().algorithm, venvs["dqn"], seed=0, device="cpu")
     save_policy(model, tmp_path / "policy.safetensors")

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from vlm_rewards.collection.watcher import WatchedFrame
 
-from vlm_rewards.collection.witness import Sighting
 from vlm_rewards.errors import InvalidInputError, LabellerError
 from vlm_rewards.files import read_state
 from vlm_rewards.rewards.base import EmbeddingReward
@@ -121,9 +121,9 @@ def test_an_alarm_is_in_log_tensorboard_and_record_with_its_pictures(
     assert path.parent.name == "alarms"
     line = next(line for line in text.getvalue().splitlines() if line.startswith("warning: possible reward hacking"))
     assert f"at step {alarm['step']:,}: reward a step {alarm['vlm_before']:.3f} -> {alarm['vlm_now']:.3f}, " in line
-    assert f"correlation {alarm['correlation']:+.2f}; pictures: " in line
+    assert f"correlation {alarm['correlation']:+.2f}; frames: " in line
 
-    # All eight pictures are of the dark end, which is the loophole; the sheet has 4 columns of 32 * 3 pixels.
+    # All eight frames are of the dark end, which is the loophole; the sheet has 4 columns of 32 * 3 pixels.
     assert len(alarm["frames"]) == 8
     for seen in alarm["frames"]:
         assert (seen["vlm"], seen["reference"]) == (2.0, 0.0)
@@ -196,7 +196,7 @@ def test_a_held_out_sentence_costs_no_second_embedding(make_config: Make, tmp_pa
     assert outcome.record["watch"]["reference"] == "held-out reward"
     assert encoder.embedded == 96
     assert second.embedded == (96 if other else 0)
-    kept = read_state(outcome.run.state)["labels"]["witness"]
+    kept = read_state(outcome.run.state)["labels"]["watcher"]
     scores = np.array([[fact[2], fact[3]] for fact in kept["facts"]])
     assert np.allclose(scores[:, 0], reward(kept["frames"]), atol=1e-6)
     assert np.allclose(scores[:, 1], held_out(kept["frames"]), atol=1e-6)
@@ -207,7 +207,7 @@ def test_pictures_are_judged_by_what_the_run_is_watched_against(
     make_config: Make, reward: VLMReward, tmp_path: Path, against: str
 ) -> None:
     run = train(make_config(task="counting-dqn", watch=against), tmp_path, reward, judge).run
-    kept = read_state(run.state)["labels"]["witness"]
+    kept = read_state(run.state)["labels"]["watcher"]
     numbers = kept["frames"][:, 0, 0].astype(int) @ [65536, 256, 1]  # episode and step of CountingEnv
     expected = numbers % 4096 if against == "true-reward" else (numbers // 4096 + 1) % 2
     assert [fact[3] for fact in kept["facts"]] == expected.tolist()
@@ -225,7 +225,7 @@ def test_the_watch_changes_nothing_that_is_learned(make_config: Make, reward: VL
         outcome = train(config, tmp_path / watch, reward, judge, held_out=second)
         state = read_state(outcome.run.state)
         state["labels"] = {
-            key: value for key, value in state["labels"].items() if key not in ("witness", "episodes", "ledger")
+            key: value for key, value in state["labels"].items() if key not in ("watcher", "episodes", "ledger")
         }
         states.append({key: value for key, value in state.items() if key != "watch"})
         records.append(outcome.record["watch"])
@@ -274,7 +274,7 @@ def test_off_is_off(make_config: Make, reward: VLMReward, tmp_path: Path) -> Non
     outcome = train(make_config(task="counting-dqn", watch="off"), tmp_path, reward, judge)
     assert outcome.record["watch"] is None
     state = read_state(outcome.run.state)
-    assert state["watch"] is state["labels"]["witness"] is None
+    assert state["watch"] is state["labels"]["watcher"] is None
     assert not [tag for tag in events(tmp_path).Tags()["scalars"] if tag.startswith("watch/")]
 
 
@@ -322,8 +322,8 @@ def test_a_held_out_reward_must_be_what_the_settings_ask_for(reward: VLMReward, 
     assert not (tmp_path / "run").exists()
 
 
-def sighting(reward: float, truth: float | None) -> Sighting:
-    return Sighting(0, 0, np.zeros((2, 2, 3), np.uint8), reward, truth)
+def sighting(reward: float, truth: float | None) -> WatchedFrame:
+    return WatchedFrame(0, 0, np.zeros((2, 2, 3), np.uint8), reward, truth)
 
 
 def test_the_pictures_shown_are_those_on_which_the_scores_disagree() -> None:

@@ -22,11 +22,11 @@ from vlm_rewards.training.presets import task_of
 from vlm_rewards.training.watch import watched_against
 
 IN_DOMAIN_NOTE = (
-    "encoder {encoder!r} was trained on pictures of these very simulators: it is in-domain, not zero-shot. "
+    "encoder {encoder!r} was trained on frames of these very simulators: it is in-domain, not zero-shot. "
     "See its MODEL_CARD.md, and --encoder for a pretrained CLIP."
 )
 STRANGER_WARNING = (
-    "encoder {encoder!r} was trained on pictures of a few simulators, and {task!r} is none of them: its scores mean "
+    "encoder {encoder!r} was trained on frames of a few simulators, and {task!r} is none of them: its scores mean "
     "little there. Use --encoder for a pretrained CLIP."
 )
 
@@ -75,7 +75,7 @@ def load_encoder_for(
 
 
 def knows(name: str, task: Task) -> bool:
-    """Whether an encoder that was trained on pictures of simulators was trained on this task's.
+    """Whether an encoder that was trained on frames of simulators was trained on this task's.
 
     Args:
         name: As `load_encoder` takes it; of one that was not trained so it says whether it could have been.

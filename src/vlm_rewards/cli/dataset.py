@@ -32,12 +32,12 @@ KIND = "dataset"
 """``kind`` of the facts that a data set carries."""
 COUNT = 2_000
 """States of a data set, unless told otherwise."""
-_SMALL = 32  # pictures of a simulator that is only asked what its state is
+_SMALL = 32  # frames of a simulator that is only asked what its state is
 
 
 @dataclass(frozen=True)
 class _Arguments:
-    """Write states to judge rewards on as a data set: pictures, simulator states, labels, episodes, origins.
+    """Write states to judge rewards on as a data set: frames, simulator states, labels, episodes, origins.
 
     Where the task generates states of its own (the humanoid's poses), all its kinds are written in equal parts, half
     of each goals.
@@ -52,7 +52,7 @@ class _Arguments:
     baseline: str | None = None
     """What any state looks like, for the record; default: the task's sentence."""
     size: int = 224
-    """Side of the pictures in pixels."""
+    """Side of the frames in pixels."""
     format: Literal["npz", "hf"] = "npz"
     """npz: one file of numpy arrays. hf: a folder of PNGs with a metadata.jsonl, which Hugging Face's datasets read as
     an image folder."""

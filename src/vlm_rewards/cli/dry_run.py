@@ -83,7 +83,7 @@ def _model(encoder: EncoderPlan) -> list[str]:
     return [
         named if named == encoder.name or encoder.tag is not None else f"{encoder.name}: {named}",
         f"{_millions(facts.parameters)} parameters, {_millions(facts.image_parameters)} of them in the image tower",
-        f"pictures of {facts.image_size} px, embeddings of {facts.embedding_dim:,} numbers, sentences of at most "
+        f"frames of {facts.image_size} px, embeddings of {facts.embedding_dim:,} numbers, sentences of at most "
         f"{facts.context_length} tokens",
         _origin(facts),
         *_precisions(encoder),
@@ -100,16 +100,16 @@ def _precisions(encoder: EncoderPlan) -> Iterator[str]:
             yield f"{_DEVICES[kind]}: its dtype is not to be had there"
             continue
         size = "" if precision.weight_bytes is None else f", {_bytes(precision.weight_bytes)} of weights"
-        yield f"{_DEVICES[kind]}: {precision.dtype}{size}, at most {precision.batch_size} pictures at once"
+        yield f"{_DEVICES[kind]}: {precision.dtype}{size}, at most {precision.batch_size} frames at once"
 
 
 def _shapes(plan: TrainingPlan) -> list[str]:
     simulator, facts = plan.simulator, plan.encoder.facts
-    picture = " ".join(map(str, simulator.frame_shape))
+    frame = " ".join(map(str, simulator.frame_shape))
     lines = [
         f"observation {_space(simulator.observation_space)}; action {_space(simulator.action_space)}; "
         f"episodes of {plan.horizon} steps",
-        f"picture uint8 [n {picture}], as drawn by a simulator that was tried",
+        f"frame uint8 [n {frame}], as drawn by a simulator that was tried",
     ]
     if facts is None:
         lines[1] += f" at {ASSUMED_SIZE} px: the encoder's size is not known"
@@ -151,24 +151,24 @@ def _snapshots(plan: TrainingPlan) -> list[str]:
 
 
 def _pictures(plan: TrainingPlan) -> list[str]:
-    pictures = plan.pictures
-    resets = f"{pictures.after_resets:,} after resets, " if pictures.after_resets else ""
+    frames = plan.pictures
+    resets = f"{frames.after_resets:,} after resets, " if frames.after_resets else ""
     batches = (
-        f"{pictures.batches[kind]:,} batches of at most {one.batch_size} {_DEVICES[kind]}"
+        f"{frames.batches[kind]:,} batches of at most {one.batch_size} {_DEVICES[kind]}"
         for kind, one in plan.encoder.precision.items()
         if one is not None
     )
     return [
-        f"{pictures.total:,} will be embedded: {pictures.training:,} in training, {resets}{pictures.selection:,} to "
-        f"choose a snapshot, {pictures.evaluation:,} to evaluate it",
-        f"in {pictures.chunks:,} chunks: {', '.join(batches)}",
+        f"{frames.total:,} will be embedded: {frames.training:,} in training, {resets}{frames.selection:,} to "
+        f"choose a snapshot, {frames.evaluation:,} to evaluate it",
+        f"in {frames.chunks:,} chunks: {', '.join(batches)}",
     ]
 
 
 def _memory(plan: TrainingPlan) -> list[str]:
     frames, stored, learner, machine = plan.frames, plan.stored, plan.learner, plan.machine
     if frames is None:
-        flight = ["frames in flight: not known, as the encoder's picture size is not"]
+        flight = ["frames in flight: not known, as the encoder's frame size is not"]
     else:
         shape = " x ".join(map(str, frames.shape))
         flight = [

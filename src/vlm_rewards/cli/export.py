@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.training.export import FORMATS, export_policy
 from vlm_rewards.training.presets import task_of
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     snapshot = find_snapshot(run, chosen.snapshot).name
     config = dataclasses.replace(run.read_config(), device="cpu")
     task = task_of(config)
-    venv = PhotographedVecEnv(task, 1, image_size=_SMALLEST_PICTURE, n_workers=1, cameras=task.cameras)
+    venv = RenderedVecEnv(task, 1, image_size=_SMALLEST_PICTURE, n_workers=1, cameras=task.cameras)
     try:
         export_policy(load_model(run, config, venv, snapshot), path, chosen.kind)
     finally:

@@ -17,13 +17,13 @@ from vlm_rewards.reporting.judgements import draw_figures, read_record
 class _Arguments:
     """Draw the figures of records again: what judge, scaling, landscape and sweep have written.
 
-    Pictures of states are not in records, and so are missing.
+    Frames of states are not in records, and so are missing.
     """
 
     records: tyro.conf.Positional[tuple[Path, ...]]
     """Record files, or the folders that the commands wrote."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("figures")
-    """Folder for the pictures; each begins with the name of its record."""
+    """Folder for the frames; each begins with the name of its record."""
 
 
 def main(arguments: list[str]) -> int:
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         stems = [path.absolute().parent.name if path.is_file() else path.name for path in chosen.records]
     if len(set(stems)) < len(stems):
         raise InvalidInputError(f"records must have names of their own, got {', '.join(stems)}.")
-    records = [read_record(path) for path in chosen.records]  # all, before the first picture is written
+    records = [read_record(path) for path in chosen.records]  # all, before the first frame is written
     for stem, record in zip(stems, records, strict=True):
         for path in draw_figures(record, chosen.out, stem):
             print(path)

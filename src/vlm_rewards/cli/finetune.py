@@ -10,7 +10,7 @@ from vlm_rewards.finetuning.run import run_finetune
 
 
 def main(arguments: list[str]) -> int:
-    """Train an encoder on captioned pictures of simulators."""
+    """Train an encoder on captioned frames of simulators."""
     config = tyro.cli(FinetuneConfig, prog="vlm-rewards finetune", args=arguments)
     console = Console()
     folder = run_finetune(config, console=console)

@@ -42,9 +42,9 @@ class _Arguments:
     source: tyro.conf.OmitArgPrefixes[StateOptions] = field(default_factory=StateOptions)
     """Where the states come from."""
     save_states: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Write the states as pictures with a labels.csv to fill in, and judge nothing."""
+    """Write the states as frames with a labels.csv to fill in, and judge nothing."""
     picture_size: int = 224
-    """Side in pixels of the pictures that --save-states writes."""
+    """Side in pixels of the frames that --save-states writes."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the record, the figures and the montages; default: nothing is written."""
     json: bool = False

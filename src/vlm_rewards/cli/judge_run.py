@@ -52,7 +52,7 @@ def evaluate_run(
     Args:
         run: The run.
         config: Its settings.
-        reward: Scores the pictures of the states visited.
+        reward: Scores the frames of the states visited.
         episodes: How many episodes.
         seed: Seeds them; neither training nor selection has used it.
         console: Where notes go.

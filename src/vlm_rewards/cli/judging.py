@@ -137,7 +137,7 @@ def judge_encoders(
             return cache.embed(encoder, frames, lambda count: progress.advance(bar, count))
 
         judged = judge(makers, prompts, options.alpha, states_at, embed=embed, focus=options.focus)
-    console.print(f"embedded {cache.embedded:,} pictures, found {cache.found:,} in the cache", style="dim")
+    console.print(f"embedded {cache.embedded:,} frames, found {cache.found:,} in the cache", style="dim")
     return judged
 
 
@@ -214,7 +214,7 @@ def write_judged(out: Path, record: dict[str, Any], judged: Judged, states: Stat
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{record['kind']}.json"
-    if path.is_file():  # what an earlier judgement left here: its pictures would pass for those of this one
+    if path.is_file():  # what an earlier judgement left here: its frames would pass for those of this one
         for pattern in ("epic-over-*.png", "histograms.png", "states-*-*.png"):
             for old in out.glob(pattern):
                 old.unlink()
@@ -222,8 +222,8 @@ def write_judged(out: Path, record: dict[str, Any], judged: Judged, states: Stat
     written = [path, *draw_figures(record, out, "")]
     for row in judged.rows:
         if row.alpha == judged.focus:
-            picture = _extremes(judged, states, row.encoder, row.prompt)
-            written.append(write_png(picture, out / f"states-{row.encoder + 1}-{row.prompt + 1}.png"))
+            frame = _extremes(judged, states, row.encoder, row.prompt)
+            written.append(write_png(frame, out / f"states-{row.encoder + 1}-{row.prompt + 1}.png"))
     for path in written:
         say(console, str(path))
 

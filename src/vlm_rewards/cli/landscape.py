@@ -28,7 +28,7 @@ from vlm_rewards.reporting.figures.landscapes import plot_landscape, shown_place
 from vlm_rewards.tasks.state_access import StateSpace
 
 RECORD = "landscape.json"
-_SMALL = 32  # pictures of a simulator that is only asked what its state is
+_SMALL = 32  # frames of a simulator that is only asked what its state is
 _Values = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")]
 _Number = Annotated[float | None, tyro.conf.arg(metavar="X")]
 

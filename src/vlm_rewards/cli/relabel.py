@@ -41,11 +41,11 @@ class _Arguments:
     dataset: tyro.conf.Positional[str]
     """Minari id, or the folder of a Minari or LeRobot dataset."""
     reward: tyro.conf.OmitArgPrefixes[RewardConfig]
-    """How pictures become rewards."""
+    """How frames become rewards."""
     goal: str | None = None
-    """What the picture should show."""
+    """What the frame should show."""
     baseline: str | None = None
-    """What any of the pictures shows."""
+    """What any of the frames shows."""
     alpha: float = 0.5
     """Strength of the baseline, from 0 (ignored: the plain similarity, eq. 2) to 1."""
     gamma: float = 0.99
@@ -63,15 +63,15 @@ class _Arguments:
     overwrite: bool = False
     """Replace what an earlier relabelling wrote, and forget unfinished work."""
     copy_pictures: bool = False
-    """Copy pictures and videos; otherwise the new dataset links to those of the old one."""
+    """Copy images and videos; otherwise the new dataset links to those of the old one."""
     frames: tuple[str, ...] = ()
-    """Where the pictures are: "observations", "infos/KEY", "replay", or a camera; several are several cameras."""
+    """Where the frames are: "observations", "infos/KEY", "replay", or a camera; several are several cameras."""
     env_kwargs: str = "{}"
     """Replay: arguments for the environment, as a JSON object."""
     tolerance: float = 0.0
     """Replay: how far observations may be from the recorded ones."""
     batch_size: int = 64
-    """Pictures embedded in one go."""
+    """Frames embedded in one go."""
     json: bool = False
     """Print JSON."""
 
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
     console = Console(quiet=chosen.json)
     dataset = open_dataset(chosen.dataset, options)
     try:
-        console.print(f"{dataset.name}: {_size(dataset.steps)}, pictures from {', '.join(dataset.frames_from)}")
+        console.print(f"{dataset.name}: {_size(dataset.steps)}, frames from {', '.join(dataset.frames_from)}")
         reward = _reward(chosen, goal, baseline, cameras=len(dataset.frames_from), console=console)
         with _progress(quiet=chosen.json) as report:
             command = command_line("relabel", arguments)

@@ -35,12 +35,12 @@ class _Arguments:
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = None
     """The page; report.html, unless only Markdown is asked for."""
     markdown: Annotated[Path | None, tyro.conf.arg(metavar="FILE.md")] = None
-    """The same as Markdown, pictures in a folder beside it. Where the file has the lines `<!-- results:begin -->` and
+    """The same as Markdown, frames in a folder beside it. Where the file has the lines `<!-- results:begin -->` and
     `<!-- results:end -->`, only the tables, between them."""
     title: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
     """Heading of the page."""
     max_mb: Annotated[float, tyro.conf.arg(metavar="MB")] = 15.0
-    """What the page may have; pictures and videos that do not fit are left out by name."""
+    """What the page may have; images and videos that do not fit are left out by name."""
 
 
 def main(arguments: list[str]) -> int:

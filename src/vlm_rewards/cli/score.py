@@ -22,14 +22,14 @@ from vlm_rewards.rewards.model import VLMReward
 
 @dataclass(frozen=True)
 class _Arguments:
-    """Score pictures or videos against a sentence."""
+    """Score images or videos against a sentence."""
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
-    """Pictures, videos, or folders of pictures."""
+    """Images, videos, or folders of images."""
     goal: str
-    """What the picture should show."""
+    """What the frame should show."""
     baseline: str | None = None
-    """What any of the pictures shows; without it the plain similarity is the reward (eq. 2)."""
+    """What any of the frames shows; without it the plain similarity is the reward (eq. 2)."""
     alpha: float = 0.5
     """Strength of the baseline, 0 to 1."""
     encoder: str = "bundled"
@@ -39,9 +39,9 @@ class _Arguments:
     dtype: str = "auto"
     """"auto", "fp32", "bf16" or "fp16"."""
     batch_size: int = 64
-    """Pictures embedded in one go."""
+    """Frames embedded in one go."""
     plot: Path | None = None
-    """Picture file for the reward over a video's frames."""
+    """Image file for the reward over a video's frames."""
     json: bool = False
     """Print JSON."""
     csv: bool = False
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     if chosen.json and chosen.csv:
         raise InvalidInputError("choose one of --json and --csv.")
     if not chosen.paths:
-        raise InvalidInputError("paths must name at least one picture or video.")
+        raise InvalidInputError("paths must name at least one image or video.")
     check_count("batch_size", chosen.batch_size)
     check_alpha(chosen.alpha)
     files = expand_paths(chosen.paths)

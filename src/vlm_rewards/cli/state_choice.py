@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, check_count
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.evaluation.states import (
@@ -34,7 +34,7 @@ from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.run_folder import RunFolder, load_policy
 
 RECIPE = "states.json"
-"""File beside the pictures of states that says how to draw the same again."""
+"""File beside the frames of states that says how to draw the same again."""
 
 _FEW = 4  # states of each source that are drawn to see that they can be
 
@@ -46,10 +46,10 @@ class StateOptions:
     states: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FROM ...")] = ()
     """uniform (within the bounds of the state), random (random actions), rule (the task's one-line rule, with shares of
     random actions from none to all), visited or posed (the humanoid's poses: what policies of every quality visit, or
-    families of poses; half of them goals), the folder of a run (all of its policies), or a folder of pictures (all of
+    families of poses; half of them goals), the folder of a run (all of its policies), or a folder of images (all of
     them). Default: visited, or else rule, or else random."""
     count: int | None = None
-    """How many states, in equal parts from each source but folders of pictures. Default: 5,000; 2,000 for the
+    """How many states, in equal parts from each source but folders of images. Default: 5,000; 2,000 for the
     humanoid's poses, since goals of some are rarely visited."""
     state_seed: int = 0
     """Seeds them."""
@@ -70,13 +70,13 @@ class _Source:
     """A place that states come from."""
 
     draw: Callable[[int, int], StateSet]
-    """States of a size of picture, as many as said."""
+    """States of a size of frame, as many as said."""
     count: int
     """How many are wanted."""
     least: int = _FEW
     """How many it takes to see that it works."""
     files: tuple[str, ...] = ()
-    """Names of its pictures, where it is a folder of them."""
+    """Names of its frames, where it is a folder of them."""
 
 
 class ChosenStates:
@@ -95,10 +95,10 @@ class ChosenStates:
         """Draw the states.
 
         Args:
-            size: Side of the pictures in pixels.
+            size: Side of the frames in pixels.
         """
         if self._last is None or self._last[0] != size:
-            self._last = None  # before there are more: thousands of pictures are some GB
+            self._last = None  # before there are more: thousands of frames are some GB
             states = StateSet.joined([source.draw(size, source.count) for source in self._sources])
             if self._labels is not None and self._file is not None:
                 states = states.relabelled(self._labels, self._file.name)
@@ -109,7 +109,7 @@ class ChosenStates:
         """Draw a few states from each source, to see that it can be done; labels of a file are not looked at.
 
         Args:
-            size: Side of the pictures in pixels.
+            size: Side of the frames in pixels.
         """
         return StateSet.joined([source.draw(size, min(source.least, source.count)) for source in self._sources])
 
@@ -125,14 +125,14 @@ class ChosenStates:
 
 
 def states_of(task: Task, options: StateOptions) -> ChosenStates:
-    """Check where states are to come from; draw them later, for any size of picture.
+    """Check where states are to come from; draw them later, for any size of frame.
 
     Args:
         task: The task.
         options: What was asked for.
 
     Returns:
-        The states for a size of picture; those drawn last are kept.
+        The states for a size of frame; those drawn last are kept.
 
     Raises:
         InvalidInputError: There is no such source, it is of another task, or labels are not of these states.
@@ -194,7 +194,7 @@ def _source(task: Task, name: str, count: int, options: StateOptions) -> _Source
         policies, least = named_policies(name, task), 2 * _FEW
     elif not Path(name).is_dir():
         raise InvalidInputError(
-            f"states must be {', '.join((*GENERATORS, *_own(task)))}, the folder of a run or a folder of pictures; "
+            f"states must be {', '.join((*GENERATORS, *_own(task)))}, the folder of a run or a folder of images; "
             f"got {name!r}."
         )
     elif (Path(name) / "config.json").is_file():
@@ -212,7 +212,7 @@ def _own(task: Task) -> tuple[str, ...]:
 def _pictures(folder: Path, options: StateOptions) -> _Source:
     if options.labels is None:
         raise InvalidInputError(
-            f"states from the pictures of {str(folder)!r} need --labels: nobody knows what they show."
+            f"states from the frames of {str(folder)!r} need --labels: nobody knows what they show."
         )
     files = tuple(file.name for file in expand_paths([folder]))
     return _Source(lambda size, _: pictured_states(folder, size), len(files), files=files)
@@ -228,7 +228,7 @@ def _policies_of(task: Task, folder: Path) -> tuple[Policies, int]:
     if not snapshots:
         raise CheckpointError(f"run {str(folder)!r} has no snapshot yet.")
 
-    def build(venv: PhotographedVecEnv, seed: int) -> Sequence[PolicyFunction]:
+    def build(venv: RenderedVecEnv, seed: int) -> Sequence[PolicyFunction]:
         return [load_policy(run, config, venv, snapshot) for snapshot in snapshots]
 
     return Policies(f"run {folder.name}", build), max(2, len(snapshots))

@@ -20,8 +20,8 @@ from vlm_rewards.collection.episodes import EpisodeLedger, EpisodeSummary, Inter
 from vlm_rewards.collection.labeller import FrameReward, Labeller, chunk_length
 from vlm_rewards.collection.potentials import Potentials
 from vlm_rewards.collection.replay_buffer import LabelledNStepReplayBuffer, LabelledReplayBuffer
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
-from vlm_rewards.collection.witness import Witness, own_scorer
+from vlm_rewards.collection.vec_env import RenderedVecEnv
+from vlm_rewards.collection.watcher import FrameWatcher, own_scorer
 from vlm_rewards.errors import InvalidInputError, LabellerError, check_count
 from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.rewards.standardise import Standardiser
@@ -154,32 +154,32 @@ _RECENT_EPISODES = 100
 
 
 class LabelRewards(BaseCallback):
-    """Scores the pictures in the background and delivers the rewards before each update.
+    """Scores the frames in the background and delivers the rewards before each update.
 
     Off-policy algorithms (DQN, SAC, TD3, DDPG, TQC, CrossQ, those of sbx) must
     be built with ``replay_buffer_class=LabelledReplayBuffer``, or
     `LabelledNStepReplayBuffer` for n-step returns. PPO and A2C need nothing:
     rewards are added to the rollout, and advantages computed again.
 
-    Where the environment photographs only some states (``photograph_every``),
-    the others' rewards are interpolated; after the last picture of a rollout
-    its reward holds, so a rollout should end with a picture.
+    Where the environment renders only some states (``render_every``),
+    the others' rewards are interpolated; after the last frame of a rollout
+    its reward holds, so a rollout should end with a frame.
 
     Logs ``rollout/vlm_return``, ``rollout/true_return`` and, where the task has
     a criterion, ``rollout/success_rate`` over the last 100 episodes.
 
     Args:
-        reward: Scores pictures (uint8 ``[n h w 3]`` to float ``[n]``), such as
+        reward: Scores frames (uint8 ``[n h w 3]`` to float ``[n]``), such as
             `VLMReward`. It is called from another thread. With `PotentialShaping`
-            the environment must have been made with ``photograph_resets=True``.
-        chunk_frames: Pictures scored in one go, about; rounded up to whole
+            the environment must have been made with ``render_resets=True``.
+        chunk_frames: Frames scored in one go, about; rounded up to whole
             vector steps and cut to what the environment's ring holds.
         standardise: None leaves rewards as they are. A number fits mean and
             standard deviation on that many first labelled transitions (at
             least), freezes them, and delivers ``(reward - mean) / std``. Must
             not exceed the algorithm's ``learning_starts``, or for PPO a rollout.
             `Standardiser` says when this changes the optimal policy.
-        witness: Looks at every picture beside the learner; None where nobody watches.
+        watcher: Looks at every frame beside the learner; None where nobody watches.
         verbose: Stable-Baselines3's verbosity.
 
     Attributes:
@@ -195,7 +195,7 @@ class LabelRewards(BaseCallback):
         *,
         chunk_frames: int = 256,
         standardise: int | None = None,
-        witness: Witness | None = None,
+        watcher: FrameWatcher | None = None,
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
@@ -207,7 +207,7 @@ class LabelRewards(BaseCallback):
         self.reward = reward
         self.chunk_frames = chunk_frames
         self.standardise = standardise
-        self.witness = witness
+        self.watcher = watcher
         self.standardiser = Standardiser()
         self.episodes: deque[EpisodeSummary] = deque(maxlen=_RECENT_EPISODES)
         self.finished: list[EpisodeSummary] = []
@@ -220,7 +220,7 @@ class LabelRewards(BaseCallback):
 
     def _on_training_start(self) -> None:
         self.stop()  # an exception may have ended the last call of learn()
-        self._venv = _photographed(self.training_env)
+        self._venv = _rendered_venv(self.training_env)
         self._delivery = delivery_for(self.model)
         self._check_standardise()
         same = self._served[0] is self._venv and self._served[1] is self.model
@@ -235,12 +235,12 @@ class LabelRewards(BaseCallback):
         if lost > 0:
             raise InvalidInputError(
                 f"{lost} transitions in the replay buffer were left without a reward when the last learn() was "
-                "interrupted; their pictures are gone. Go on with a fresh replay buffer (model.replay_buffer.reset())."
+                "interrupted; their frames are gone. Go on with a fresh replay buffer (model.replay_buffer.reset())."
             )
         if not follows:
             self._ledger = EpisodeLedger(self._venv.num_envs)
             self._interpolation = Interpolation(self._venv.num_envs)
-            self._venv.photograph_next()
+            self._venv.render_next()
             shaping = self.reward
             self._potentials = self._first_potentials(shaping) if isinstance(shaping, PotentialShaping) else None
         self._start()
@@ -248,7 +248,7 @@ class LabelRewards(BaseCallback):
     def _first_potentials(self, shaping: PotentialShaping) -> Potentials:
         if not self._venv.ring.resets:
             raise InvalidInputError(
-                "potential-based shaping needs the states after resets: PhotographedVecEnv(photograph_resets=True)."
+                "potential-based shaping needs the states after resets: RenderedVecEnv(render_resets=True)."
             )
         if not self._venv.just_reset:
             raise InvalidInputError(
@@ -260,7 +260,7 @@ class LabelRewards(BaseCallback):
     def _start(self) -> None:
         venv = self._venv
         chunk_steps = chunk_length(self.chunk_frames, venv.num_envs, venv.ring.slots)
-        score, columns = own_scorer(self.reward) if self.witness is None else self.witness.scorer(self.reward)
+        score, columns = own_scorer(self.reward) if self.watcher is None else self.watcher.scorer(self.reward)
         self._labeller = Labeller(
             score,
             venv.ring,
@@ -268,7 +268,7 @@ class LabelRewards(BaseCallback):
             first_step=venv.steps_taken,
             chunk_steps=chunk_steps,
             columns=columns,
-            look=None if self.witness is None else self.witness.look,
+            look=None if self.watcher is None else self.watcher.look,
         )
 
     def _on_rollout_start(self) -> None:
@@ -280,7 +280,7 @@ class LabelRewards(BaseCallback):
         if self._potentials is not None:
             self._potentials.observe(dones, infos)
         resets = () if self._potentials is None else np.flatnonzero(dones).tolist()
-        self._running().submit(self._venv.steps_taken - 1, resets, self._venv.photographed)
+        self._running().submit(self._venv.steps_taken - 1, resets, self._venv.rendered)
         return True
 
     def _on_rollout_end(self) -> None:
@@ -312,7 +312,7 @@ class LabelRewards(BaseCallback):
             "ledger": self._ledger.state_dict(),
             "interpolation": None if self._interpolation is None else self._interpolation.state_dict(),
             "potentials": None if self._potentials is None else self._potentials.state_dict(),
-            "witness": None if self.witness is None else self.witness.state_dict(),
+            "watcher": None if self.watcher is None else self.watcher.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -328,8 +328,8 @@ class LabelRewards(BaseCallback):
             self._interpolation.load_state_dict(state["interpolation"])
         if self._potentials is not None:
             self._potentials.load_state_dict(state["potentials"])
-        if self.witness is not None:
-            self.witness.load_state_dict(state["witness"])
+        if self.watcher is not None:
+            self.watcher.load_state_dict(state["watcher"])
         self._start()
 
     def _running(self) -> Labeller:
@@ -346,11 +346,11 @@ class LabelRewards(BaseCallback):
         self.labelled_frames += int(scored.sum())
         if self._interpolation is not None:
             raw = self._interpolation.fill(raw)
-        raw, after_resets, held_out = self._without_witness(raw, after_resets)
+        raw, after_resets, held_out = self._without_watcher(raw, after_resets)
         returns = raw if self._potentials is None else raw[:, :, self._return_column()]
-        if self.witness is not None:
-            truths = self._ledger.truths(len(returns), true_reward=self.witness.true_reward)
-            self.witness.learn_truth(first_step, truths if held_out is None else held_out)
+        if self.watcher is not None:
+            truths = self._ledger.truths(len(returns), true_reward=self.watcher.true_reward)
+            self.watcher.learn_truth(first_step, truths if held_out is None else held_out)
         finished = self._ledger.label(first_step, returns, held_out)
         self.finished.extend(finished)
         self.episodes.extend(finished)
@@ -364,17 +364,17 @@ class LabelRewards(BaseCallback):
             self._delivery.deliver(tickets, delivered, self.locals)
         self._waiting = []
 
-    def _without_witness(
+    def _without_watcher(
         self, raw: np.ndarray, after_resets: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Take the held-out reward out of what was scored: the rest, as without a witness, and the held-out reward."""
-        if self.witness is None or self.witness.held_out is None:
+        """Take the held-out reward out of what was scored: the rest, as without a watcher, and the held-out reward."""
+        if self.watcher is None or self.watcher.held_out is None:
             return raw, after_resets, None
         own = raw[:, :, :-1]
         return own if self._potentials is not None else own[:, :, 0], after_resets[:, :-1], raw[:, :, -1]
 
     def _return_column(self) -> int:
-        """What counts as the VLM return with shaping: the base reward if it is one of pictures, else the potential."""
+        """What counts as the VLM return with shaping: the base reward if it is one of frames, else the potential."""
         return 1 if isinstance(self.reward, PotentialShaping) and isinstance(self.reward.base, str) else 0
 
     def _fit(self, least: int) -> bool:
@@ -395,7 +395,7 @@ class LabelRewards(BaseCallback):
             )
 
 
-def _photographed(venv: VecEnv) -> PhotographedVecEnv:
+def _rendered_venv(venv: VecEnv) -> RenderedVecEnv:
     layer = venv
     while isinstance(layer, VecEnvWrapper):
         if isinstance(layer, VecNormalize) and layer.norm_reward:
@@ -404,6 +404,6 @@ def _photographed(venv: VecEnv) -> PhotographedVecEnv:
                 "which are not known yet. Use LabelRewards(standardise=...) instead."
             )
         layer = layer.venv
-    if not isinstance(layer, PhotographedVecEnv):
-        raise InvalidInputError(f"LabelRewards needs a PhotographedVecEnv, got {type(layer).__name__}.")
+    if not isinstance(layer, RenderedVecEnv):
+        raise InvalidInputError(f"LabelRewards needs a RenderedVecEnv, got {type(layer).__name__}.")
     return layer

@@ -138,11 +138,11 @@ class EpisodeLedger:
 
 
 class Interpolation:
-    """Fills in rewards linearly between two pictures of an episode, and holds the last one after it.
+    """Fills in rewards linearly between two frames of an episode, and holds the last one after it.
 
-    The first and the last state of an episode are photographed always
-    (`PhotographedVecEnv`), so no line leads from one episode to another, and a
-    reward is held only where a rollout ends between two pictures.
+    The first and the last state of an episode are rendered always
+    (`RenderedVecEnv`), so no line leads from one episode to another, and a
+    reward is held only where a rollout ends between two frames.
 
     Args:
         simulators: How many there are.
@@ -156,7 +156,7 @@ class Interpolation:
         """Fill in the rewards of the steps that follow those of the last call.
 
         Args:
-            rewards: float ``[steps simulators]`` or ``[steps simulators columns]``, NaN where there was no picture.
+            rewards: float ``[steps simulators]`` or ``[steps simulators columns]``, NaN where there was no frame.
 
         Returns:
             A copy without NaN, same shape and dtype.
@@ -189,31 +189,31 @@ class Interpolation:
 
 
 @dataclass(frozen=True)
-class PictureFlow:
-    """Simulators, the ring that their pictures lie in, and the chunks in which these are scored."""
+class FrameCount:
+    """Simulators, the ring that their frames lie in, and the chunks in which these are scored."""
 
     simulators: int
-    """Pictures of a vector step, for each camera."""
+    """Frames of a vector step, for each camera."""
     slots: int
     """Vector steps that the ring holds."""
     chunk_steps: int
-    """Vector steps whose pictures are scored in one go; see `vlm_rewards.collection.labeller.chunk_length`."""
+    """Vector steps whose frames are scored in one go; see `vlm_rewards.collection.labeller.chunk_length`."""
     vector_steps: int
     """Vector steps after which all must have been scored, so that a chunk may end early."""
     times: int = 1
     """How often that happens."""
     every: int = 1
-    """One state in so many is photographed, and the first and last of each episode."""
+    """One state in so many is rendered, and the first and last of each episode."""
     horizon: int = 1
     """Steps of an episode."""
 
     @property
     def states(self) -> int:
-        """States that are photographed in all, if episodes last until the horizon."""
+        """States that are rendered in all, if episodes last until the horizon."""
         steps = self.vector_steps * self.times
         episodes, rest = divmod(steps, self.horizon)
-        whole = self._photographed(self.horizon) + (self.horizon % self.every != 0 and self.horizon > 1)
-        return self.simulators * (episodes * whole + self._photographed(rest))
+        whole = self._rendered_venv(self.horizon) + (self.horizon % self.every != 0 and self.horizon > 1)
+        return self.simulators * (episodes * whole + self._rendered_venv(rest))
 
     @property
     def chunks(self) -> int:
@@ -221,11 +221,11 @@ class PictureFlow:
         return self.times * -(-self.vector_steps // self.chunk_steps)
 
     def passes(self, batch_size: int, cameras: int = 1) -> int:
-        """Batches that pass through the encoder in all; about, where not every state is photographed.
+        """Batches that pass through the encoder in all; about, where not every state is rendered.
 
         Args:
-            batch_size: Pictures that pass through it at once, at most.
-            cameras: Pictures of each state.
+            batch_size: Frames that pass through it at once, at most.
+            cameras: Frames of each state.
         """
         whole, rest = divmod(self.vector_steps, self.chunk_steps)
         of_whole, of_rest = (self._batches(steps, batch_size, cameras) for steps in (self.chunk_steps, rest))
@@ -233,9 +233,9 @@ class PictureFlow:
 
     def _batches(self, steps: int, batch_size: int, cameras: int) -> int:
         """Of a chunk."""
-        pictures = -(-steps // self.every) * self.simulators * cameras
-        return -(-pictures // batch_size)
+        frames = -(-steps // self.every) * self.simulators * cameras
+        return -(-frames // batch_size)
 
-    def _photographed(self, steps: int) -> int:
+    def _rendered_venv(self, steps: int) -> int:
         """States of an episode's first steps, without the last where it is not due."""
         return steps // self.every + (self.every > 1 and steps > 0)

@@ -1,4 +1,4 @@
-"""Scores pictures in the background while the simulators step."""
+"""Scores frames in the background while the simulators step."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from vlm_rewards.errors import InvalidInputError, LabellerError
 
 @runtime_checkable
 class FrameReward(Protocol):
-    """Anything that scores pictures; `VLMReward` is one."""
+    """Anything that scores frames; `VLMReward` is one."""
 
     def __call__(self, frames: np.ndarray, /) -> np.ndarray:
-        """Score pictures.
+        """Score frames.
 
         Args:
             frames: uint8 ``[n h w 3]``, RGB.
@@ -30,33 +30,33 @@ class FrameReward(Protocol):
 
 
 def chunk_length(chunk_frames: int, simulators: int, slots: int) -> int:
-    """Vector steps whose pictures are scored in one go.
+    """Vector steps whose frames are scored in one go.
 
     Args:
-        chunk_frames: Pictures, about; rounded up to whole vector steps.
-        simulators: Pictures of a vector step.
+        chunk_frames: Frames, about; rounded up to whole vector steps.
+        simulators: Frames of a vector step.
         slots: Vector steps that the ring holds, one of which is being written.
     """
     return min(-(-chunk_frames // simulators), slots - 1)
 
 
 class Labeller:
-    """A thread that turns the pictures of vector steps into rewards.
+    """A thread that turns the frames of vector steps into rewards.
 
-    Chunks are cut by vector step, never by arrival time: pictures embedded in
+    Chunks are cut by vector step, never by arrival time: frames embedded in
     batches of another shape differ in the last bits, so this is what makes runs
-    with equal seeds equal. A chunk's pictures are copied out of the ring and
+    with equal seeds equal. A chunk's frames are copied out of the ring and
     their slots released before the (slow) scoring, so the simulators go on.
 
     Args:
-        reward: Scores pictures.
-        ring: Where the pictures are.
+        reward: Scores frames.
+        ring: Where the frames are.
         gate: Tells the simulators which slots have been read.
         first_step: The first vector step that will be submitted.
         chunk_steps: Vector steps in a chunk, at most ``ring.slots - 1``.
-        columns: None for a reward ``[n]``; a number where ``reward`` gives that many values a picture, ``[n columns]``.
-        look: Shown every chunk, in the same thread: the vector steps, their pictures and what they scored, which is
-            NaN where there is no picture.
+        columns: None for a reward ``[n]``; a number where ``reward`` gives that many values a frame, ``[n columns]``.
+        look: Shown every chunk, in the same thread: the vector steps, their frames and what they scored, which is
+            NaN where there is no frame.
 
     Raises:
         InvalidInputError: ``chunk_steps`` is out of range.
@@ -99,13 +99,13 @@ class Labeller:
         self._thread = threading.Thread(target=self._run, name="vlm-rewards-labeller", daemon=True)
         self._thread.start()
 
-    def submit(self, step: int, resets: Sequence[int] = (), photographed: np.ndarray | None = None) -> None:
-        """Say that the pictures of a vector step are in the ring.
+    def submit(self, step: int, resets: Sequence[int] = (), rendered: np.ndarray | None = None) -> None:
+        """Say that the frames of a vector step are in the ring.
 
         Args:
             step: Must follow the step submitted before.
-            resets: Simulators that were reset after this step and whose picture since then is to be scored, too.
-            photographed: Which simulators have a picture, bool ``[simulators]``; None where all have.
+            resets: Simulators that were reset after this step and whose frame since then is to be scored, too.
+            rendered: Which simulators have a frame, bool ``[simulators]``; None where all have.
 
         Raises:
             LabellerError: Scoring failed; the cause is chained.
@@ -115,7 +115,7 @@ class Labeller:
         self._check()
         self._next_step += 1
         self._resets.extend((step, simulator) for simulator in resets)
-        self._taken.append(np.ones(self._ring.simulators, dtype=bool) if photographed is None else photographed)
+        self._taken.append(np.ones(self._ring.simulators, dtype=bool) if rendered is None else rendered)
         if self._next_step - self._chunk_start == self._chunk_steps:
             self._cut()
 
@@ -125,7 +125,7 @@ class Labeller:
         Returns:
             The first vector step that had not been drained before, and float32
             rewards ``[steps simulators]`` from that step on (``[steps simulators columns]`` with ``columns``); NaN
-            where there was no picture. Those of resets come from `drain_resets`.
+            where there was no frame. Those of resets come from `drain_resets`.
 
         Raises:
             LabellerError: Scoring failed; the cause is chained.
@@ -143,7 +143,7 @@ class Labeller:
         return start, rewards.reshape(-1, self._ring.simulators, *self._columns)
 
     def drain_resets(self) -> np.ndarray:
-        """What the pictures after resets scored, in the order in which they were submitted; call it after `drain`.
+        """What the frames after resets scored, in the order in which they were submitted; call it after `drain`.
 
         Returns:
             float32 ``[n]``, or ``[n columns]``.
@@ -170,7 +170,7 @@ class Labeller:
         if self._closed:
             raise LabellerError("the labeller has been closed.")
         if self._failure is not None:
-            raise LabellerError(f"scoring pictures failed: {self._failure!r}") from self._failure
+            raise LabellerError(f"scoring frames failed: {self._failure!r}") from self._failure
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
@@ -179,14 +179,14 @@ class Labeller:
                     self._score(*work)
             except BaseException as error:
                 self._failure = error
-                failure = LabellerError(f"scoring pictures failed: {error!r}")
+                failure = LabellerError(f"scoring frames failed: {error!r}")
                 failure.__cause__ = error
                 self._gate.fail(failure)
             finally:
                 self._idle.release()
 
     def _score(self, steps: range, taken: np.ndarray, resets: list[tuple[int, int]]) -> None:
-        """``taken``, bool ``[steps*simulators]``, says of what there is a picture."""
+        """``taken``, bool ``[steps*simulators]``, says of what there is a frame."""
         states = self._ring.copy_steps(steps)
         frames = states if taken.all() else states[taken]
         count = len(frames)
@@ -205,7 +205,7 @@ class Labeller:
         rewards = np.asarray(self._reward(frames), dtype=np.float32)
         if rewards.shape != (len(frames), *self._columns) or not np.isfinite(rewards).all():
             raise InvalidInputError(
-                f"a reward must return {len(frames)} finite numbers for {len(frames)} pictures, "
+                f"a reward must return {len(frames)} finite numbers for {len(frames)} frames, "
                 f"got shape {rewards.shape} with {int(np.sum(~np.isfinite(rewards)))} not finite."
             )
         return rewards

@@ -99,10 +99,10 @@ class WorkerPool:
     Args:
         factories: Callables without arguments that build one simulator each.
         processes: How many processes; at most one a simulator is started.
-        ring: Where the pictures go, with one column a simulator.
+        ring: Where the frames go, with one column a simulator.
 
     Raises:
-        InvalidInputError: The simulators do not fit together, or their pictures are none.
+        InvalidInputError: The simulators do not fit together, or their frames are none.
         WorkerError: A simulator could not be built.
     """
 

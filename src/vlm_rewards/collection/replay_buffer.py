@@ -152,7 +152,7 @@ class LabelledReplayBuffer(ReplayBuffer):
             tickets = [int(info["frame_ticket"]) for info in infos]
         except KeyError:
             raise InvalidInputError(
-                "LabelledReplayBuffer needs infos with 'frame_ticket': use it with PhotographedVecEnv."
+                "LabelledReplayBuffer needs infos with 'frame_ticket': use it with RenderedVecEnv."
             ) from None
         row = self.pos
         super().add(obs, next_obs, action, np.zeros_like(reward), done, infos)

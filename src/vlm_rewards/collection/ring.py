@@ -1,4 +1,4 @@
-"""Shared memory for the pictures in flight, of a fixed size whatever a run's length."""
+"""Shared memory for the frames in flight, of a fixed size whatever a run's length."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEADROOM_BYTES = 32 * 2**20  # other programs use /dev/shm too
 
 
 class FrameRing:
-    """``slots x simulators x height x width x 3`` bytes that several processes see; twice that with reset pictures.
+    """``slots x simulators x height x width x 3`` bytes that several processes see; twice that with reset frames.
 
     The memory has no name in any file system (it is an unlinked file that the
     workers inherit), so that nothing is left behind however a run ends. It lies
@@ -31,10 +31,10 @@ class FrameRing:
 
     Args:
         slots: How many vector steps fit before the oldest is overwritten.
-        simulators: Simulators that write one picture each a vector step.
-        size: Side of the square pictures in pixels.
-        cameras: Square pictures of each state, one below another.
-        resets: Whether there is room for the pictures of the states after resets, too.
+        simulators: Simulators that write one frame each a vector step.
+        size: Side of the square frames in pixels.
+        cameras: Square frames of each state, one below another.
+        resets: Whether there is room for the frames of the states after resets, too.
         descriptor: File descriptor of a ring that another process made; None
             makes a new one.
 
@@ -74,7 +74,7 @@ class FrameRing:
         return self.shape[0]
 
     def copy_steps(self, steps: range) -> np.ndarray:
-        """Copy the pictures of some vector steps.
+        """Copy the frames of some vector steps.
 
         Args:
             steps: Indices of vector steps, counted from the run's first.
@@ -86,7 +86,7 @@ class FrameRing:
         return self.frames[rows, : self.simulators].reshape(-1, *self.shape[2:])
 
     def copy_resets(self, places: Sequence[tuple[int, int]]) -> np.ndarray:
-        """Copy the pictures of states after resets.
+        """Copy the frames of states after resets.
 
         Args:
             places: Vector step of the reset and simulator.
@@ -166,7 +166,7 @@ def _reserve(nbytes: int) -> IO[bytes]:
 def _too_large(nbytes: int, why: str) -> InvalidInputError:
     return InvalidInputError(
         f"the frames in flight need {nbytes / 2**20:.0f} MiB (slots x simulators x height x width x 3), "
-        f"which could not be had ({why}). Use fewer simulators, fewer slots or smaller pictures."
+        f"which could not be had ({why}). Use fewer simulators, fewer slots or smaller frames."
     )
 
 
@@ -185,7 +185,7 @@ def _reserve_in(folder: Path, nbytes: int) -> IO[bytes]:
 
 
 class StepGate:
-    """Keeps simulators from overwriting pictures that have not been read.
+    """Keeps simulators from overwriting frames that have not been read.
 
     Open (no reader) until `hold` is called. Safe between threads.
     """
@@ -203,7 +203,7 @@ class StepGate:
             self._failure = None
 
     def release(self, up_to_step: int) -> None:
-        """All pictures of steps before ``up_to_step`` have been read."""
+        """All frames of steps before ``up_to_step`` have been read."""
         with self._condition:
             if self._released is not None:
                 self._released = max(self._released, up_to_step)

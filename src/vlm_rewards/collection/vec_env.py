@@ -25,24 +25,24 @@ from vlm_rewards.tasks.task import Task, make_task_env
 _DEFAULT_FRAMES_IN_FLIGHT = 1024
 
 
-def falls_due(step: int, photograph_every: int) -> bool:
-    """Whether the state that a step leads to is photographed although it is not an episode's last.
+def falls_due(step: int, render_every: int) -> bool:
+    """Whether the state that a step leads to is rendered although it is not an episode's last.
 
     Args:
         step: Number of the step in its episode, from 1.
-        photograph_every: As `PhotographedVecEnv` takes it.
+        render_every: As `RenderedVecEnv` takes it.
     """
-    return step == 1 or step % photograph_every == 0
+    return step == 1 or step % render_every == 0
 
 
-class PhotographedVecEnv(VecEnv):
-    """Steps simulators in worker processes and photographs every state they reach.
+class RenderedVecEnv(VecEnv):
+    """Steps simulators in worker processes and renders every state they reach.
 
-    The picture of a step shows the state that the step led to; at the end of an
+    The frame of a step shows the state that the step led to; at the end of an
     episode it is taken before the reset. The rewards that this environment
     returns are zeros: the simulator's own reward is for the log alone, as
     ``info["true_reward"]``. Every info carries ``frame_ticket`` (int), the
-    number of the picture among all of this environment's, from which
+    number of the frame among all of this environment's, from which
     `LabelledReplayBuffer` knows which row a reward belongs to. Where an episode
     has ended, ``terminal_observation``, ``TimeLimit.truncated`` and, where the
     task has a criterion, ``is_success`` are set.
@@ -52,24 +52,24 @@ class PhotographedVecEnv(VecEnv):
             each (a Gymnasium environment with ``render_mode="rgb_array"`` whose
             episodes end by themselves).
         n_envs: Simulators; taken from the callables where those are given.
-        image_size: Side of the square pictures in pixels: the encoder's
+        image_size: Side of the square frames in pixels: the encoder's
             ``image_size``.
         seed: Seeds every episode of every simulator, in ``[0, 2**32)``.
         n_workers: Processes; default: as many as there are cores, at most one a
             simulator. The results do not depend on it.
-        slots: Vector steps whose pictures fit into memory, at least 2 (one is
-            written while another is read); default: about 1,024 pictures.
+        slots: Vector steps whose frames fit into memory, at least 2 (one is
+            written while another is read); default: about 1,024 frames.
             Memory is ``slots * n_envs * image_size**2 * 3`` bytes, times ``cameras``.
-        cameras: Pictures of each state, if the simulators' ``render()`` returns uint8 ``[cameras h w 3]``; default: as
+        cameras: Frames of each state, if the simulators' ``render()`` returns uint8 ``[cameras h w 3]``; default: as
             many as the task has. They are put one below another.
-        photograph_resets: Photograph the states after resets, too, which doubles the memory; potential-based shaping
+        render_resets: Render the states after resets, too, which doubles the memory; potential-based shaping
             needs it.
-        photograph_every: Photograph one state in so many, counted from an episode's first step, and the first and the
+        render_every: Render one state in so many, counted from an episode's first step, and the first and the
             last state that its steps lead to. `LabelRewards` interpolates the rewards of those between.
 
     Attributes:
-        photograph_every: As given.
-        photographed: Which simulators' states were photographed in the last step, bool ``[n_envs]``.
+        render_every: As given.
+        rendered: Which simulators' states were rendered in the last step, bool ``[n_envs]``.
 
     Raises:
         InvalidInputError: An argument is out of range, or the observation or
@@ -87,11 +87,11 @@ class PhotographedVecEnv(VecEnv):
         n_workers: int | None = None,
         slots: int | None = None,
         cameras: int | None = None,
-        photograph_resets: bool = False,
-        photograph_every: int = 1,
+        render_resets: bool = False,
+        render_every: int = 1,
     ) -> None:
         image_size = check_size(image_size)
-        self.photograph_every = check_count("photograph_every", photograph_every)
+        self.render_every = check_count("render_every", render_every)
         if cameras is None:
             cameras = task.cameras if isinstance(task, Task) else 1
         check_count("cameras", cameras)
@@ -105,9 +105,9 @@ class PhotographedVecEnv(VecEnv):
         self._actions: list[list[np.ndarray]] = [[] for _ in range(count)]
         self._observations: np.ndarray | None = None
         self._just_reset = False
-        self._due = self.photographed = np.ones(count, dtype=bool)
+        self._due = self.rendered = np.ones(count, dtype=bool)
         self._all_due = False
-        self.ring = FrameRing(slots, count, image_size, cameras=cameras, resets=photograph_resets)
+        self.ring = FrameRing(slots, count, image_size, cameras=cameras, resets=render_resets)
         self.gate = StepGate(slots)
         self.steps_taken = 0
         try:
@@ -151,10 +151,10 @@ class PhotographedVecEnv(VecEnv):
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Send actions ``[n_envs ...]`` to the workers, once there is room for the pictures."""
+        """Send actions ``[n_envs ...]`` to the workers, once there is room for the frames."""
         self.gate.wait_for(self.steps_taken)
         taken_after = [len(taken) + 1 for taken in self._actions]
-        due = [self._all_due or falls_due(step, self.photograph_every) for step in taken_after]
+        due = [self._all_due or falls_due(step, self.render_every) for step in taken_after]
         self._due = np.array(due, dtype=bool)
         self._all_due = False
         self._pool.send_shares("step", self.steps_taken % self.ring.slots, actions, self._due)
@@ -177,7 +177,7 @@ class PhotographedVecEnv(VecEnv):
         self.steps_taken += 1
         observations = np.concatenate([reply.observations for reply in replies])
         dones = np.concatenate([reply.dones for reply in replies])
-        self.photographed = self._due | dones
+        self.rendered = self._due | dones
         for index in np.flatnonzero(dones):
             self._actions[index] = []
             self._episodes[index] += 1
@@ -208,7 +208,7 @@ class PhotographedVecEnv(VecEnv):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> np.ndarray:
-        """Bring all simulators to where they were, by taking the same actions again without a picture.
+        """Bring all simulators to where they were, by taking the same actions again without a frame.
 
         Args:
             state: What `state_dict` gave, for as many simulators.
@@ -241,20 +241,20 @@ class PhotographedVecEnv(VecEnv):
         self._all_due = False  # who looks has looked before
         return observations
 
-    def photograph_next(self) -> None:
-        """Photograph all simulators' states in the next step, due or not: somebody begins to look."""
+    def render_next(self) -> None:
+        """Render all simulators' states in the next step, due or not: somebody begins to look."""
         self._all_due = True
 
     def last_frames(self) -> np.ndarray:
-        """Copy of the pictures of the last step: uint8 ``[n_envs size size 3]``, strips where there are more cameras.
+        """Copy of the frames of the last step: uint8 ``[n_envs size size 3]``, strips where there are more cameras.
 
-        With ``photograph_every`` those of simulators that were not photographed are older ones.
+        With ``render_every`` those of simulators that were not rendered are older ones.
 
         Raises:
             InvalidInputError: No step has been taken yet.
         """
         if self.steps_taken == 0:
-            raise InvalidInputError("there is no picture before the first step.")
+            raise InvalidInputError("there is no frame before the first step.")
         return self.ring.copy_steps(range(self.steps_taken - 1, self.steps_taken))
 
     @property
@@ -263,17 +263,17 @@ class PhotographedVecEnv(VecEnv):
         return self._observations is not None and self._just_reset
 
     def reset_frames(self) -> np.ndarray:
-        """Copy of the pictures of all simulators after `reset`, before the first step: uint8 ``[n_envs h w 3]``.
+        """Copy of the frames of all simulators after `reset`, before the first step: uint8 ``[n_envs h w 3]``.
 
         Raises:
-            InvalidInputError: Steps have been taken since, or resets are not photographed.
+            InvalidInputError: Steps have been taken since, or resets are not rendered.
         """
         if not self.ring.resets or not self.just_reset:
-            raise InvalidInputError("reset_frames needs photograph_resets=True and a reset() that no step followed.")
+            raise InvalidInputError("reset_frames needs render_resets=True and a reset() that no step followed.")
         return self.ring.copy_resets([(self.steps_taken - 1, index) for index in range(self.num_envs)])
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """The pictures of the last step, for `VecEnv.render`."""
+        """The frames of the last step, for `VecEnv.render`."""
         return list(self.last_frames())
 
     def close(self) -> None:
@@ -310,7 +310,7 @@ class PhotographedVecEnv(VecEnv):
 
 
 def default_slots(simulators: int) -> int:
-    """Vector steps whose pictures are kept unless one says otherwise: about 1,024 pictures."""
+    """Vector steps whose frames are kept unless one says otherwise: about 1,024 frames."""
     return max(4, -(-_DEFAULT_FRAMES_IN_FLIGHT // simulators))
 
 
@@ -341,7 +341,7 @@ def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any
 
 
 @dataclass(frozen=True)
-class Trial:
+class SimulatorProbe:
     """What a task's simulator turned out to be."""
 
     observation_space: gym.Space[Any]
@@ -349,23 +349,23 @@ class Trial:
     action_space: gym.Space[Any]
     """Box or Discrete."""
     frame_shape: tuple[int, ...]
-    """Of the picture of a state: height, width, 3."""
+    """Of the frame of a state: height, width, 3."""
     worker_bytes: int
     """Memory of a worker process that hosts one simulator."""
 
 
-def try_simulator(task: Task, image_size: int) -> Trial:
-    """Build one simulator in a worker process, reset it, take a random step and photograph where that led.
+def probe_simulator(task: Task, image_size: int) -> SimulatorProbe:
+    """Build one simulator in a worker process, reset it, take a random step and render where that led.
 
     Args:
         task: The task.
-        image_size: Side of the picture in pixels.
+        image_size: Side of the frame in pixels.
 
     Raises:
         InvalidInputError: It cannot be built, stepped or drawn, or has spaces that are not supported.
     """
     try:
-        venv = PhotographedVecEnv(task, 1, image_size=image_size, n_workers=1, slots=2)
+        venv = RenderedVecEnv(task, 1, image_size=image_size, n_workers=1, slots=2)
         try:
             venv.reset()
             venv.action_space.seed(0)
@@ -376,4 +376,4 @@ def try_simulator(task: Task, image_size: int) -> Trial:
             venv.close()
     except WorkerError as error:
         raise InvalidInputError(f"the simulator of task {task.name!r} cannot be used: {error}") from error
-    return Trial(venv.observation_space, venv.action_space, frame.shape, resident)
+    return SimulatorProbe(venv.observation_space, venv.action_space, frame.shape, resident)

@@ -1,4 +1,4 @@
-"""A Gymnasium vector environment whose rewards come from its pictures: one batch a vector step."""
+"""A Gymnasium vector environment whose rewards come from its frames: one batch a vector step."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from vlm_rewards.collection.wrapper import (
 )
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.shaping import PotentialShaping
-from vlm_rewards.tasks.rendering import Photographer, draw
+from vlm_rewards.tasks.rendering import FrameRenderer, draw
 
 
 class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
-    """Replaces the rewards by those of pictures of the states that each step led to.
+    """Replaces the rewards by those of frames of the states that each step led to.
 
-    The pictures of all sub-environments are embedded together. What happens at
+    The frames of all sub-environments are embedded together. What happens at
     the end of an episode depends on the mode of Gymnasium's automatic reset:
 
     * ``NEXT_STEP``: the last state is scored; the step after it only resets, and its reward is 0 (as Gymnasium's).
@@ -38,7 +38,7 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
 
     Sub-environments in `FrameInInfo` are never drawn a second time, whatever
     the mode; it is the fast way with `gymnasium.vector.AsyncVectorEnv`. The
-    pictures are taken out of the infos: none is kept.
+    frames are taken out of the infos: none is kept.
 
     The environments' own rewards are in ``infos["true_reward"]``, float64
     ``[n]``, with Gymnasium's mask ``infos["_true_reward"]``, which is False for
@@ -51,13 +51,13 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
     Args:
         env: A `gymnasium.vector.SyncVectorEnv`, `gymnasium.vector.AsyncVectorEnv`, or one that steps and draws all at
             once; with ``render_mode="rgb_array"``.
-        reward: Scores pictures, uint8 ``[n h w 3]`` to finite numbers ``[n]``; `VLMReward`, any other form,
+        reward: Scores frames, uint8 ``[n h w 3]`` to finite numbers ``[n]``; `VLMReward`, any other form,
             `PotentialShaping`, or a function.
-        image_size: Side in pixels of the square pictures; default: the ``image_size`` of the reward's encoder. Pictures
+        image_size: Side in pixels of the square frames; default: the ``image_size`` of the reward's encoder. Frames
             of another shape are letterboxed.
 
     Raises:
-        InvalidInputError: The right pictures cannot be had (the message says why), or the reward or the size is not
+        InvalidInputError: The right frames cannot be had (the message says why), or the reward or the size is not
             usable.
     """
 
@@ -73,7 +73,7 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         self._scorer = TransitionScorer(reward, env.num_envs)
         size, cameras = picture_format(reward, image_size)
         self._delivered = _check_delivery(frame_format(env.metadata), (size, cameras), self._mode)
-        self._photographer = Photographer(env, size, cameras)
+        self._renderer = FrameRenderer(env, size, cameras)
         self._drawn = False
         self._resetting = np.zeros(env.num_envs, dtype=bool)  # NEXT_STEP: whose next step only resets
         super().__init__(env)
@@ -84,7 +84,7 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         """Begin episodes: in all sub-environments, or in those that ``options["reset_mask"]`` (bool ``[n]``) picks.
 
         Raises:
-            InvalidInputError: The first pictures are none.
+            InvalidInputError: The first frames are none.
         """
         mask = None if options is None else options.get("reset_mask")
         observations, infos = self.env.reset(seed=seed, options=options)
@@ -96,7 +96,7 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         if self._delivered:
             self._scorer.begin(take_frames(infos, rows)[rows], rows)
         elif self._scorer.needs_resets or not self._drawn:  # the first time to find out early if they cannot be drawn
-            self._scorer.begin(self._photographs()[rows], rows)
+            self._scorer.begin(self._render_all()[rows], rows)
         self._drawn = True
         return observations, infos
 
@@ -107,7 +107,7 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
             Observations, VLM rewards (float64 ``[n]``), terminations, truncations, and infos with ``true_reward``.
 
         Raises:
-            InvalidInputError: A picture is none, or the reward did not return finite numbers, one a picture.
+            InvalidInputError: A frame is none, or the reward did not return finite numbers, one a frame.
         """
         observations, own, terminations, truncations, infos = self.env.step(actions)
         infos = _copied(infos)
@@ -123,9 +123,9 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         return observations, rewards, terminations, truncations, infos
 
     def _frames(self, infos: dict[str, Any], ended: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Pictures of the states that a step led to and, where it also reset, of those that it reset to."""
+        """Frames of the states that a step led to and, where it also reset, of those that it reset to."""
         if not self._delivered:
-            return self._photographs(), None
+            return self._render_all(), None
         frames = take_frames(infos, np.ones(self.num_envs, dtype=bool))
         if self._mode is not AutoresetMode.SAME_STEP or not ended.any():
             return frames, None
@@ -134,30 +134,30 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         infos["final_info"] = final
         return np.where(ended[:, None, None, None], last, frames), frames[ended]
 
-    def _photographs(self) -> np.ndarray:
+    def _render_all(self) -> np.ndarray:
         """The present states, uint8 ``[n size size 3]``."""
         try:
-            pictures = draw(self.env)
+            frames = draw(self.env)
         except Exception as error:
             if self._drawn:
                 raise
             raise self._not_drawn(f"it raised {error!r}") from error
-        if not isinstance(pictures, Sequence | np.ndarray):
-            raise self._not_drawn(f"got {type(pictures).__name__}")
-        if len(pictures) != self.num_envs:
-            single = isinstance(pictures, np.ndarray)
-            raise self._not_drawn(f"got an array of shape {pictures.shape}" if single else f"got {len(pictures)}")
-        return np.stack([self._photographer.fit(picture) for picture in pictures])
+        if not isinstance(frames, Sequence | np.ndarray):
+            raise self._not_drawn(f"got {type(frames).__name__}")
+        if len(frames) != self.num_envs:
+            single = isinstance(frames, np.ndarray)
+            raise self._not_drawn(f"got an array of shape {frames.shape}" if single else f"got {len(frames)}")
+        return np.stack([self._renderer.fit(frame) for frame in frames])
 
     def _not_drawn(self, what: str) -> InvalidInputError:
         return InvalidInputError(
-            f"render() of {self.env} must return {self.num_envs} pictures, one of each sub-environment: {what}. "
+            f"render() of {self.env} must return {self.num_envs} frames, one of each sub-environment: {what}. "
             'Where it cannot, gymnasium.make_vec(..., vectorization_mode="sync") or "async" may.'
         )
 
 
 def _check_delivery(delivered: tuple[int, int] | None, wanted: tuple[int, int], mode: AutoresetMode) -> bool:
-    """Whether pictures come in the infos.
+    """Whether frames come in the infos.
 
     Raises:
         InvalidInputError: They must and do not, or they are others than are wanted.

@@ -1,4 +1,4 @@
-"""A process that hosts simulators and photographs every state.
+"""A process that hosts simulators and renders every state.
 
 It is started as ``python -m vlm_rewards.collection.worker`` and never imports
 torch: that would cost hundreds of megabytes a process, and a process that draws
@@ -27,7 +27,7 @@ import numpy as np
 from vlm_rewards.collection.ring import FrameRing
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.seeding import episode_seed
-from vlm_rewards.tasks.rendering import Photographer, configure_headless
+from vlm_rewards.tasks.rendering import FrameRenderer, configure_headless
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class WorkerSetup:
     first: int
     """Index of this worker's first simulator among all."""
     ring: tuple[int, int, int, int, bool]
-    """Slots, simulators, picture side, cameras, and whether states after resets are photographed."""
+    """Slots, simulators, frame side, cameras, and whether states after resets are rendered."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ _CLOSE_SECONDS = 1
 
 
 class _Host:
-    """Steps, photographs, resets."""
+    """Steps, renders, resets."""
 
     def __init__(self, setup: WorkerSetup, ring: FrameRing) -> None:
         factories: list[Callable[[], gym.Env[Any, Any]]] = pickle.loads(setup.factories)
         self.envs = [factory() for factory in factories]
-        self.photographers = [Photographer(env, ring.size, ring.cameras) for env in self.envs]
+        self.renderers = [FrameRenderer(env, ring.size, ring.cameras) for env in self.envs]
         self.ring = ring
         self.first = setup.first
         self.seed = 0
@@ -86,13 +86,13 @@ class _Host:
         self._try_pictures()
 
     def _try_pictures(self) -> None:
-        """Find out now, not in the middle of a run's first step, that a simulator's pictures are none.
+        """Find out now, not in the middle of a run's first step, that a simulator's frames are none.
 
         All are tried, so that what a simulator remembers of resets does not depend on who hosts it.
         """
-        for env, photographer in zip(self.envs, self.photographers, strict=True):
+        for env, renderer in zip(self.envs, self.renderers, strict=True):
             env.reset(seed=0)
-            photographer.photograph()
+            renderer.render()
 
     def reset(self, seed: int | None, slot: int) -> np.ndarray:
         if seed is not None:
@@ -101,14 +101,14 @@ class _Host:
         return np.stack([self._reset_one(index, slot) for index in range(len(self.envs))])
 
     def step(self, slot: int, actions: np.ndarray, due: np.ndarray) -> StepReply:
-        """Step all simulators; photograph those that are due, and the last state of an episode in any case."""
+        """Step all simulators; render those that are due, and the last state of an episode in any case."""
         observations, dones, infos = [], [], []
         for index, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
             observation, reward, terminated, truncated, info = env.step(action)
             done = bool(terminated or truncated)
             if done or due[index]:
-                # Before any reset: the picture belongs to the state that this step led to.
-                self.ring.frames[slot, self.first + index] = self.photographers[index].photograph()
+                # Before any reset: the frame belongs to the state that this step led to.
+                self.ring.frames[slot, self.first + index] = self.renderers[index].render()
             reply = {key: info[key] for key in ("criterion", "is_success") if key in info}
             reply["true_reward"] = float(info.get("true_reward", reward))
             if done:
@@ -122,7 +122,7 @@ class _Host:
         return StepReply(np.stack(observations), np.asarray(dones, dtype=bool), infos)
 
     def replay(self, seed: int, rows: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
-        """Begin the episodes of a saved state and take their actions again; nothing is photographed."""
+        """Begin the episodes of a saved state and take their actions again; nothing is rendered."""
         self.seed = seed
         self.episodes = [episodes - 1 for episodes, _ in rows]  # the reset counts the present one
         return np.stack([self._replay_one(index, actions) for index, (_, actions) in enumerate(rows)])
@@ -169,8 +169,8 @@ class _Host:
         self.episodes[index] += 1
         observation, _ = self.envs[index].reset(seed=seed)
         if slot is not None and self.ring.resets:
-            picture = self.photographers[index].photograph()
-            self.ring.frames[slot, self.ring.simulators + self.first + index] = picture
+            frame = self.renderers[index].render()
+            self.ring.frames[slot, self.ring.simulators + self.first + index] = frame
         return observation
 
 

@@ -22,7 +22,7 @@ from vlm_rewards.collection.labeller import FrameReward
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.shaping import PotentialShaping, shaped
 from vlm_rewards.tasks.canvas import check_size
-from vlm_rewards.tasks.rendering import Photographer, configure_headless
+from vlm_rewards.tasks.rendering import FrameRenderer, configure_headless
 
 _MARK = "vlm_reward"
 
@@ -75,7 +75,7 @@ def check_vector_env(env: Any) -> AutoresetMode:
         choices = ", ".join(choice.name for choice in AutoresetMode)
         raise InvalidInputError(
             "metadata['autoreset_mode'] of the vector environment must be a gymnasium.vector.AutoresetMode "
-            f"({choices}), got {mode!r}: without it nobody knows which state a picture shows."
+            f"({choices}), got {mode!r}: without it nobody knows which state a frame shows."
         ) from None
 
 
@@ -133,11 +133,11 @@ def driver_has_llvm() -> bool:
 class TransitionScorer:
     """Scores the steps of environments that go side by side.
 
-    No picture outlives a call; of potential-based shaping, each environment's
+    No frame outlives a call; of potential-based shaping, each environment's
     last potential is remembered.
 
     Args:
-        reward: Scores pictures, or shapes by a potential.
+        reward: Scores frames, or shapes by a potential.
         count: Environments.
 
     Raises:
@@ -147,7 +147,7 @@ class TransitionScorer:
     def __init__(self, reward: FrameReward | PotentialShaping | Any, count: int) -> None:
         if not callable(reward) or isinstance(reward, type):
             raise InvalidInputError(
-                f"reward must score pictures (uint8 [n h w 3] to [n]), as a VLMReward does, got {reward!r}."
+                f"reward must score frames (uint8 [n h w 3] to [n]), as a VLMReward does, got {reward!r}."
             )
         self._reward = reward
         self._shaping = reward if isinstance(reward, PotentialShaping) else None
@@ -162,7 +162,7 @@ class TransitionScorer:
         """Note the states in which episodes begin.
 
         Args:
-            frames: Their pictures, uint8 ``[k h w 3]``.
+            frames: Their frames, uint8 ``[k h w 3]``.
             rows: Whose they are, bool ``[n]`` with ``k`` true.
         """
         if self._shaping is not None and len(frames):
@@ -179,10 +179,10 @@ class TransitionScorer:
         """Score a step.
 
         Args:
-            frames: Pictures of the states that the step led to, uint8 ``[n h w 3]``.
+            frames: Frames of the states that the step led to, uint8 ``[n h w 3]``.
             true_rewards: The environments' own rewards, float64 ``[n]``.
             terminated: bool ``[n]``.
-            restarts: Pictures of states after resets within the step, uint8 ``[k h w 3]``; only shaping uses them.
+            restarts: Frames of states after resets within the step, uint8 ``[k h w 3]``; only shaping uses them.
             restarted: Whose they are, bool ``[n]`` with ``k`` true.
 
         Returns:
@@ -190,7 +190,7 @@ class TransitionScorer:
 
         Raises:
             ResetNeeded: Shaping, and an environment has not been reset yet.
-            InvalidInputError: The reward did not return finite numbers, one a picture.
+            InvalidInputError: The reward did not return finite numbers, one a frame.
         """
         if self._shaping is None:
             return _checked(self._reward(frames), (len(frames),))
@@ -209,11 +209,11 @@ class TransitionScorer:
 
 
 def picture_format(reward: FrameReward | PotentialShaping | Any, image_size: int | Any | None) -> tuple[int, int]:
-    """Which pictures a reward wants.
+    """Which frames a reward wants.
 
     Args:
-        reward: Scores pictures.
-        image_size: Side of the square pictures in pixels; None for its encoder's.
+        reward: Scores frames.
+        image_size: Side of the square frames in pixels; None for its encoder's.
 
     Returns:
         Side in pixels, and cameras.
@@ -225,7 +225,7 @@ def picture_format(reward: FrameReward | PotentialShaping | Any, image_size: int
         image_size = getattr(getattr(reward, "encoder", None), "image_size", None)
     if image_size is None:
         raise InvalidInputError(
-            f"image_size must be given: {reward!r} has no encoder that knows the size of its pictures."
+            f"image_size must be given: {reward!r} has no encoder that knows the size of its frames."
         )
     parts = [reward]
     if isinstance(reward, PotentialShaping):
@@ -240,24 +240,24 @@ def _checked(values: Any, shape: tuple[int, ...]) -> np.ndarray:
     rewards = np.asarray(values, dtype=np.float64)
     if rewards.shape != shape or not np.isfinite(rewards).all():
         raise InvalidInputError(
-            f"a reward must return {shape[0]} finite numbers for {shape[0]} pictures, got shape {rewards.shape} "
+            f"a reward must return {shape[0]} finite numbers for {shape[0]} frames, got shape {rewards.shape} "
             f"with {int(np.sum(~np.isfinite(rewards)))} not finite."
         )
     return rewards
 
 
 FRAME = "vlm_frame"
-"""Where in an info the picture is, and where in the metadata its size and number of cameras are."""
+"""Where in an info the frame is, and where in the metadata its size and number of cameras are."""
 
 
 class FrameInInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Photographs every state inside a sub-environment, for `VLMRewardVectorWrapper`.
+    """Renders every state inside a sub-environment, for `VLMRewardVectorWrapper`.
 
     A vector environment in the mode ``SAME_STEP`` resets a sub-environment
     within the step that ends its episode. From outside, the last state can no
-    longer be seen; from inside it can. The picture travels in the info, that of
+    longer be seen; from inside it can. The frame travels in the info, that of
     a last state in ``final_info``. The other modes do not need this wrapper but
-    gain by it: pictures are shrunk where they are drawn, which with
+    gain by it: frames are shrunk where they are drawn, which with
     `gymnasium.vector.AsyncVectorEnv` is in many processes at once.
 
         gymnasium.make_vec("CartPole-v1", 8, "sync", {"autoreset_mode": "SameStep"},
@@ -266,8 +266,8 @@ class FrameInInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     Args:
         env: Made with ``render_mode="rgb_array"``.
-        image_size: Side of the square pictures in pixels: the encoder's ``image_size``.
-        cameras: Pictures of each state; see `Photographer`.
+        image_size: Side of the square frames in pixels: the encoder's ``image_size``.
+        cameras: Frames of each state; see `FrameRenderer`.
 
     Raises:
         InvalidInputError: The environment renders something else or resets itself, or a number is out of range.
@@ -278,29 +278,29 @@ class FrameInInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         check_env(env)
         super().__init__(env)
         configure_headless()
-        self._photographer = Photographer(env, image_size, cameras)
-        self.metadata = {**env.metadata, FRAME: (self._photographer.size, self._photographer.cameras)}
+        self._renderer = FrameRenderer(env, image_size, cameras)
+        self.metadata = {**env.metadata, FRAME: (self._renderer.size, self._renderer.cameras)}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset, and photograph."""
+        """Reset, and render."""
         observation, info = self.env.reset(seed=seed, options=options)
         return observation, self._with_frame(info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step, and photograph the state that this led to."""
+        """Step, and render the state that this led to."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, reward, terminated, truncated, self._with_frame(info)
 
     def _with_frame(self, info: dict[str, Any]) -> dict[str, Any]:
         # A copy: an environment may draw into the same array every time, and this one is sent off after the reset.
-        return {**info, FRAME: np.array(self._photographer.photograph())}
+        return {**info, FRAME: np.array(self._renderer.render())}
 
 
 def take_frames(infos: dict[str, Any], rows: np.ndarray) -> np.ndarray:
-    """Take the pictures of some sub-environments out of a vector environment's infos, which lose them.
+    """Take the frames of some sub-environments out of a vector environment's infos, which lose them.
 
     Args:
-        infos: As `gymnasium.vector.VectorEnv` batches them; the two entries of the pictures are removed.
+        infos: As `gymnasium.vector.VectorEnv` batches them; the two entries of the frames are removed.
         rows: Which sub-environments must have one, bool ``[n]``.
 
     Returns:
@@ -313,28 +313,28 @@ def take_frames(infos: dict[str, Any], rows: np.ndarray) -> np.ndarray:
     missing = np.flatnonzero(rows & ~np.asarray(has_one, dtype=bool))
     if frames is None or missing.size:
         raise InvalidInputError(
-            f"every sub-environment must be wrapped in FrameInInfo and keep its info, got no picture of "
+            f"every sub-environment must be wrapped in FrameInInfo and keep its info, got no frame of "
             f"{missing.tolist()}."
         )
     return np.asarray(frames)
 
 
 def frame_format(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Size and number of cameras of the pictures that `FrameInInfo` delivers; None without it."""
+    """Size and number of cameras of the frames that `FrameInInfo` delivers; None without it."""
     return metadata.get(FRAME)
 
 
 class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
-    """Replaces the reward by that of a picture of the state that each step led to.
+    """Replaces the reward by that of a frame of the state that each step led to.
 
-    The state after the last step of an episode is photographed like any other.
+    The state after the last step of an episode is rendered like any other.
     The environment's own reward is in ``info["true_reward"]``, out of the
     learner's sight, unless `PotentialShaping` is told to build upon it.
 
-    One picture is drawn and embedded a step, before the step returns. That is
+    One frame is drawn and embedded a step, before the step returns. That is
     simple and works with every library, and slow: where environments can step
     together, use `VLMRewardVectorWrapper`; with Stable-Baselines3,
-    `PhotographedVecEnv` and `LabelRewards`, which embed while simulators step.
+    `RenderedVecEnv` and `LabelRewards`, which embed while simulators step.
 
     Load the encoder and wrap the environment before anything is drawn: in a
     process that draws with EGL, what torch loads later would crash it. The
@@ -346,9 +346,9 @@ class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
 
     Args:
         env: Made with ``render_mode="rgb_array"``.
-        reward: Scores pictures, uint8 ``[n h w 3]`` to finite numbers ``[n]``; `VLMReward`, any other form,
+        reward: Scores frames, uint8 ``[n h w 3]`` to finite numbers ``[n]``; `VLMReward`, any other form,
             `PotentialShaping`, or a function.
-        image_size: Side in pixels of the square pictures; default: the ``image_size`` of the reward's encoder. Pictures
+        image_size: Side in pixels of the square frames; default: the ``image_size`` of the reward's encoder. Frames
             of another shape are letterboxed.
 
     Raises:
@@ -367,7 +367,7 @@ class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
         check_unrewarded(env.metadata)
         self._scorer = TransitionScorer(reward, count=1)
         size, cameras = picture_format(reward, image_size)
-        self._photographer = Photographer(env, size, cameras)
+        self._renderer = FrameRenderer(env, size, cameras)
         self._drawn = False
         super().__init__(env)
         self.metadata = mark_rewarded(env.metadata)
@@ -377,11 +377,11 @@ class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
         """Begin an episode.
 
         Raises:
-            InvalidInputError: The first picture is none.
+            InvalidInputError: The first frame is none.
         """
         observation, info = self.env.reset(seed=seed, options=options)
         if self._scorer.needs_resets or not self._drawn:  # the first time to find out early if it cannot be drawn
-            self._scorer.begin(self._photographer.photograph()[None], np.ones(1, dtype=bool))
+            self._scorer.begin(self._renderer.render()[None], np.ones(1, dtype=bool))
             self._drawn = True
         return observation, info
 
@@ -392,10 +392,10 @@ class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
             Observation, VLM reward, terminated, truncated, and the info with ``true_reward`` (float64).
 
         Raises:
-            InvalidInputError: The picture is none, or the reward is not one finite number.
+            InvalidInputError: The frame is none, or the reward is not one finite number.
         """
         observation, own, terminated, truncated, info = self.env.step(action)
-        frames = self._photographer.photograph()[None]
+        frames = self._renderer.render()[None]
         reward = self._scorer.score(frames, np.array([float(own)]), np.array([bool(terminated)]))
         # numpy's float is Python's too; readers of infos, as TorchRL's, ask for a dtype.
         return observation, float(reward[0]), terminated, truncated, {**info, "true_reward": np.float64(own)}

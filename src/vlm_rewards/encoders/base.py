@@ -1,4 +1,4 @@
-"""The seam between pictures or sentences and everything else."""
+"""The seam between frames or sentences and everything else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vlm_rewards.arrays import Embeddings, Frames
 
 @runtime_checkable
 class ImageTextEncoder(Protocol):
-    """Anything that embeds pictures and sentences into one space (CLIP and its kin).
+    """Anything that embeds frames and sentences into one space (CLIP and its kin).
 
     Implementations are free to be slow to build; they are built once. Both
     methods are deterministic for equal input of equal batch shape, and safe to
@@ -24,7 +24,7 @@ class ImageTextEncoder(Protocol):
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of the square picture that the model takes natively."""
+        """Side in pixels of the square frame that the model takes natively."""
         ...
 
     @property
@@ -33,7 +33,7 @@ class ImageTextEncoder(Protocol):
         ...
 
     def embed_images(self, frames: Frames) -> Embeddings:
-        """Embed pictures of any one size.
+        """Embed frames of any one size.
 
         Args:
             frames: uint8 ``[n h w 3]``, RGB.

@@ -1,4 +1,4 @@
-"""Embeddings on disk, so that no picture is embedded twice by one encoder."""
+"""Embeddings on disk, so that no frame is embedded twice by one encoder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT_BYTES = 2 * 2**30
 LOCATION = "VLM_REWARDS_CACHE"
 """Environment variable that names another folder for the cache."""
 
-_CHUNK = 512  # pictures that are embedded, and then stored, at a time
+_CHUNK = 512  # frames that are embedded, and then stored, at a time
 _PATIENCE_S = 60.0  # for other writers
 _NO_DAMAGE = frozenset(
     {
@@ -50,16 +50,16 @@ PRAGMA foreign_keys = ON;
 needs shared memory, and so does not work on network file systems."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS encoder (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS picture (
+CREATE TABLE IF NOT EXISTS frame (
     id INTEGER PRIMARY KEY,
     encoder INTEGER NOT NULL REFERENCES encoder ON DELETE CASCADE,
     digest BLOB NOT NULL,
     used REAL NOT NULL,
     UNIQUE (encoder, digest)
 );
-CREATE INDEX IF NOT EXISTS by_use ON picture (used);
+CREATE INDEX IF NOT EXISTS by_use ON frame (used);
 CREATE TABLE IF NOT EXISTS vector (
-    picture INTEGER PRIMARY KEY REFERENCES picture ON DELETE CASCADE,
+    frame INTEGER PRIMARY KEY REFERENCES frame ON DELETE CASCADE,
     value BLOB NOT NULL
 );
 """
@@ -93,20 +93,20 @@ def encoder_key(encoder: ImageTextEncoder) -> str | None:
     if not facts.get("weights_sha256"):
         return None
     decisive = {name: value for name, value in facts.items() if name not in _PRESENTATION}
-    # Another kind of device rounds otherwise; another release may prepare pictures otherwise.
+    # Another kind of device rounds otherwise; another release may prepare frames otherwise.
     decisive |= {"device_kind": str(facts.get("device", "")).partition(":")[0], "version": __version__}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
 
 
 class EmbeddingCache:
-    """Embeddings by picture and encoder, in one SQLite file.
+    """Embeddings by frame and encoder, in one SQLite file.
 
     Any number of processes may read and write it at the same time. When it grows
     beyond its bound, which it does for a moment, the embeddings that were used
     longest ago are dropped. An encoder whose weights have no digest (a model in
     memory) is not cached.
 
-    A picture embedded alone and in a batch differ in the last bits; the cache
+    A frame embedded alone and in a batch differ in the last bits; the cache
     keeps those that came first.
 
     Args:
@@ -114,8 +114,8 @@ class EmbeddingCache:
         max_bytes: Greatest size of the file, at least 1 MiB.
 
     Attributes:
-        embedded: Pictures that encoders had to embed, since this object was made.
-        found: Pictures that were there already, or came twice.
+        embedded: Frames that encoders had to embed, since this object was made.
+        found: Frames that were there already, or came twice.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, max_bytes: int = DEFAULT_BYTES) -> None:
@@ -127,22 +127,22 @@ class EmbeddingCache:
     def embed(
         self, encoder: ImageTextEncoder, frames: Frames, advance: Callable[[int], object] = lambda count: None
     ) -> Embeddings:
-        """Embed pictures, those alone that are not there yet.
+        """Embed frames, those alone that are not there yet.
 
         Args:
             encoder: Embeds them.
             frames: uint8 ``[n h w 3]``, n at least 1.
-            advance: Called with a number of pictures when they are done, for a progress bar.
+            advance: Called with a number of frames when they are done, for a progress bar.
 
         Returns:
             float32 ``[n d]``, unit-norm rows.
 
         Raises:
-            InvalidInputError: There is no picture.
+            InvalidInputError: There is no frame.
             CacheError: The file is damaged or cannot be written; nothing has been embedded.
         """
         if len(frames) == 0:
-            raise InvalidInputError("frames must hold at least one picture, got none.")
+            raise InvalidInputError("frames must hold at least one frame, got none.")
         pictures = [hashlib.blake2b(frame.tobytes(), digest_size=16, key=_shape(frame)).digest() for frame in frames]
         places = {picture: row for row, picture in reversed(list(enumerate(pictures)))}  # the first of equal ones
         copies = Counter(pictures)
@@ -173,7 +173,7 @@ class EmbeddingCache:
         with self._connection() as database:
             rows = database.execute(
                 "SELECT name, key, COUNT(*), SUM(LENGTH(value)) FROM encoder "
-                "JOIN picture ON picture.encoder = encoder.id JOIN vector ON vector.picture = picture.id "
+                "JOIN frame ON frame.encoder = encoder.id JOIN vector ON vector.picture = frame.id "
                 "GROUP BY encoder.id ORDER BY name, key"
             ).fetchall()
         return [CachedEncoder(*row) for row in rows]
@@ -210,7 +210,7 @@ class EmbeddingCache:
         # The file stays: other processes may be at work with it.
         within = "encoder IN (SELECT id FROM encoder WHERE :name IS NULL OR name = :name)"
         with self._connection() as database:
-            count = database.execute(f"DELETE FROM picture WHERE {within}", {"name": name}).rowcount
+            count = database.execute(f"DELETE FROM frame WHERE {within}", {"name": name}).rowcount
             database.commit()
             database.execute("VACUUM")
         return count
@@ -222,19 +222,19 @@ class EmbeddingCache:
         except OSError as error:
             raise CacheError(f"the cache {str(self.path)!r} cannot be removed: {error.strerror or error}.") from None
 
-    def _read(self, key: str, encoder: ImageTextEncoder, pictures: list[bytes]) -> dict[bytes, np.ndarray]:
+    def _read(self, key: str, encoder: ImageTextEncoder, frames: list[bytes]) -> dict[bytes, np.ndarray]:
         known: dict[bytes, np.ndarray] = {}
         with self._connection() as database:  # before anything is embedded, though the file may be new
             number = _encoder_id(database, key, encoder.name)
-            for start in range(0, len(pictures), _LOOKUP):
-                asked = pictures[start : start + _LOOKUP]
+            for start in range(0, len(frames), _LOOKUP):
+                asked = frames[start : start + _LOOKUP]
                 where = f"encoder = ? AND digest IN ({','.join('?' * len(asked))})"
-                both = "picture JOIN vector ON vector.picture = picture.id"
+                both = "frame JOIN vector ON vector.picture = frame.id"
                 rows = database.execute(f"SELECT digest, value FROM {both} WHERE {where}", (number, *asked)).fetchall()
                 if any(len(vector) != 4 * encoder.embedding_dim for _, vector in rows):
                     raise sqlite3.DatabaseError("an embedding has another length than the encoder's")
-                known |= {picture: np.frombuffer(vector, np.float32) for picture, vector in rows}
-                database.execute(f"UPDATE picture SET used = ? WHERE {where}", (time.time(), number, *asked))
+                known |= {frame: np.frombuffer(vector, np.float32) for frame, vector in rows}
+                database.execute(f"UPDATE frame SET used = ? WHERE {where}", (time.time(), number, *asked))
             database.commit()
         return known
 
@@ -242,12 +242,12 @@ class EmbeddingCache:
         with self._connection() as database:
             number, now = _encoder_id(database, key, name), time.time()
             database.executemany(
-                "INSERT OR IGNORE INTO picture (encoder, digest, used) VALUES (?, ?, ?)",
-                [(number, picture, now) for picture in fresh],
+                "INSERT OR IGNORE INTO frame (encoder, digest, used) VALUES (?, ?, ?)",
+                [(number, frame, now) for frame in fresh],
             )
             database.executemany(
-                "INSERT OR IGNORE INTO vector SELECT id, ? FROM picture WHERE encoder = ? AND digest = ?",
-                [(vector.astype(np.float32).tobytes(), number, picture) for picture, vector in fresh.items()],
+                "INSERT OR IGNORE INTO vector SELECT id, ? FROM frame WHERE encoder = ? AND digest = ?",
+                [(vector.astype(np.float32).tobytes(), number, frame) for frame, vector in fresh.items()],
             )
             database.commit()
             self._shrink(database)
@@ -258,12 +258,12 @@ class EmbeddingCache:
             _number(database, f"PRAGMA {name}") for name in ("page_size", "page_count", "freelist_count")
         )
         while (used := (pages - free) * page) > self.max_bytes:
-            count = _number(database, "SELECT COUNT(*) FROM picture")
+            count = _number(database, "SELECT COUNT(*) FROM frame")
             if count == 0:  # what fills the file is not ours
                 break
             surplus = max(1, int(count * (1.0 - 0.9 * self.max_bytes / used)))
-            oldest = "SELECT id FROM picture ORDER BY used LIMIT ?"
-            database.execute(f"DELETE FROM picture WHERE id IN ({oldest})", (surplus,))
+            oldest = "SELECT id FROM frame ORDER BY used LIMIT ?"
+            database.execute(f"DELETE FROM frame WHERE id IN ({oldest})", (surplus,))
             database.commit()
             pages, free = (_number(database, f"PRAGMA {name}") for name in ("page_count", "freelist_count"))
         if pages * page > self.max_bytes:  # also where a process was killed before it came to this

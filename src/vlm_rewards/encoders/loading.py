@@ -42,7 +42,7 @@ def load_encoder(
     dtype: str = "auto",
     batch_size: int | None = None,
 ) -> OpenCLIPEncoder:
-    """Load a picture and text encoder.
+    """Load a image and text encoder.
 
     ``name`` is one of:
 
@@ -63,7 +63,7 @@ def load_encoder(
         name: What to load.
         device: ``"auto"`` (CUDA where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: ``"auto"`` (fp32 on the CPU, fp16 elsewhere), ``"fp32"``, ``"bf16"``, ``"fp16"``.
-        batch_size: The greatest number of pictures that pass through the model at once; if None, 64 on the CPU
+        batch_size: The greatest number of frames that pass through the model at once; if None, 64 on the CPU
             and 256 elsewhere.
 
     Returns:
@@ -159,7 +159,7 @@ def _facts(source: Source) -> dict[str, Any]:
         "source": source.kind,
         "architecture": source.model if source.kind in ("pretrained", "file") else _architecture(source.config),
         "pretrained_tag": source.tag,
-        # The same weights with another activation, or other pictures, are another encoder.
+        # The same weights with another activation, or other frames, are another encoder.
         "config_sha256": _config_digest(source),
         # `vlm-rewards finetune` leaves its record beside the weights.
         "in_domain": True if source.kind == "bundled" or _was_finetuned_here(source) else None,
@@ -176,7 +176,7 @@ def _was_finetuned_here(source: Source) -> bool:
 
 
 def trained_on(name: str) -> tuple[str, ...] | None:
-    """Tasks on whose pictures `vlm-rewards finetune` trained a model.
+    """Tasks on whose frames `vlm-rewards finetune` trained a model.
 
     Args:
         name: As `load_encoder` takes it.

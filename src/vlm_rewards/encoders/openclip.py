@@ -1,7 +1,7 @@
 """Any model of open_clip as an ``ImageTextEncoder``.
 
 Prompts to tokens, with nothing cut off on the way. Batch norms folded into the convolutions before them: the same
-function, in half of the time on a CPU. A model's own picture preprocessing, on batches of uint8 tensors.
+function, in half of the time on a CPU. A model's own frame preprocessing, on batches of uint8 tensors.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ _INTERPOLATIONS = ("bicubic", "bilinear", "random")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a model wants its pictures.
+    """How a model wants its frames.
 
     Attributes:
         height: Height in pixels of what the model takes.
@@ -230,11 +230,11 @@ class Preprocessing:
         return cls(height, width, _triple(config["mean"]), _triple(config["std"]), kernel, mode, fill)
 
     def resized_shape(self, height: int, width: int) -> tuple[int, int]:
-        """Give the size that a picture is scaled to, before it is cropped or padded.
+        """Give the size that a frame is scaled to, before it is cropped or padded.
 
         Args:
-            height: Of the picture, in pixels.
-            width: Of the picture, in pixels.
+            height: Of the frame, in pixels.
+            width: Of the frame, in pixels.
         """
         if self.resize_mode == "squash":
             return self.height, self.width
@@ -323,7 +323,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class OpenCLIPEncoder:
-    """A contrastive picture and text model of open_clip.
+    """A contrastive image and text model of open_clip.
 
     Made by ``load_encoder``; made directly around a model in memory, such as
     one that is being trained. The model is used in place: it is moved, cast and
@@ -339,15 +339,15 @@ class OpenCLIPEncoder:
         device: ``"auto"`` (CUDA where there is one, else the CPU) or any device of torch.
         dtype: ``"auto"`` (fp32 on the CPU, fp16 elsewhere), ``"fp32"``, ``"bf16"``
             or ``"fp16"`` (not on the CPU).
-            It holds for pictures and text alike; results are float32 always.
-        batch_size: The greatest number of pictures, or prompts, that pass through the model at once; None for
+            It holds for frames and text alike; results are float32 always.
+        batch_size: The greatest number of frames, or prompts, that pass through the model at once; None for
             64 on the CPU and 256 elsewhere.
         facts: What ``describe`` adds: architecture, source, digest of the weights.
         reload: A picklable function and its arguments that make this encoder again.
 
     Raises:
         InvalidInputError: If a setting breaks a rule.
-        CheckpointError: If pictures and text are not embedded in one space.
+        CheckpointError: If frames and text are not embedded in one space.
     """
 
     def __init__(
@@ -373,10 +373,10 @@ class OpenCLIPEncoder:
         self._model: Any = _prepare(model, self._device, _DTYPES[self._dtype_name])
         # Found by asking, so that parts that do not fit each other are found out here, not in the middle of a run.
         self._embedding_dim = int(self.embed_texts(["a"]).shape[1])
-        picture = self.embed_images(np.zeros((1, self._preprocess.height, self._preprocess.width, 3), np.uint8))
-        if picture.shape[1] != self._embedding_dim:
+        frame = self.embed_images(np.zeros((1, self._preprocess.height, self._preprocess.width, 3), np.uint8))
+        if frame.shape[1] != self._embedding_dim:
             raise CheckpointError(
-                f"encoder {name!r} embeds pictures in {picture.shape[1]} dimensions and text in {self._embedding_dim}"
+                f"encoder {name!r} embeds frames in {frame.shape[1]} dimensions and text in {self._embedding_dim}"
             )
 
     @property
@@ -386,7 +386,7 @@ class OpenCLIPEncoder:
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of the square picture that the model takes (the longer one, if it is not square)."""
+        """Side in pixels of the square frame that the model takes (the longer one, if it is not square)."""
         return max(self._preprocess.height, self._preprocess.width)
 
     @property
@@ -410,7 +410,7 @@ class OpenCLIPEncoder:
         return self._dtype_name
 
     def embed_images(self, frames: Frames | Any) -> Embeddings:
-        """Embed pictures of any one size, with the model's own preprocessing.
+        """Embed frames of any one size, with the model's own preprocessing.
 
         Args:
             frames: uint8 ``[n h w 3]``, RGB, n at least 1.
@@ -428,11 +428,11 @@ class OpenCLIPEncoder:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What the model does with pictures before it looks at them."""
+        """What the model does with frames before it looks at them."""
         return self._preprocess
 
     def embed_preprocessed(self, pixels: torch.Tensor) -> Embeddings:
-        """Embed pictures that were prepared elsewhere.
+        """Embed frames that were prepared elsewhere.
 
         Args:
             pixels: Floating point ``[n 3 height width]``, n at least 1, as `preprocessing` would give them.
@@ -643,9 +643,7 @@ def _check_frames(frames: Any) -> torch.Tensor:
     if array.dtype != np.uint8:
         raise InvalidInputError(f"frames must be uint8, 0 to 255; received {array.dtype}")
     if 0 in array.shape:
-        raise InvalidInputError(
-            f"frames must hold at least one picture of at least 1 x 1; received {list(array.shape)}"
-        )
+        raise InvalidInputError(f"frames must hold at least one frame of at least 1 x 1; received {list(array.shape)}")
     # torch takes neither negative strides nor, without a warning, memory that may not be written.
     usable = array.flags.writeable and array.flags.c_contiguous
     return torch.from_numpy(array if usable else np.array(array, order="C"))

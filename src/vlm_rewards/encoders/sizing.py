@@ -74,7 +74,7 @@ class PlannedEncoder:
     image_parameters: int
     """Weights of the image tower."""
     image_size: int
-    """Side in pixels of the pictures that it takes."""
+    """Side in pixels of the frames that it takes."""
     embedding_dim: int
     """Length of an embedding."""
     context_length: int

@@ -81,7 +81,7 @@ class TrainableModel:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What the model expects pictures to be."""
+        """What the model expects frames to be."""
         return Preprocessing.from_config(self.preprocess_config)
 
     def encoder(self, device: str = "cpu") -> OpenCLIPEncoder:

@@ -21,7 +21,7 @@ _READ = """from datasets import load_dataset
 
 states = load_dataset("imagefolder", data_dir=".")["train"]"""
 _COLUMNS = {
-    "file_name": "`image`: the picture of the state",
+    "file_name": "`image`: the frame of the state",
     "label": "`label`: whether the task's criterion holds{label_source}",
     "state": "`state`: the numbers that the simulator was in, in the order below",
     "true_reward": "`true_reward`: the simulator's own reward of the step that led to the state",
@@ -36,7 +36,7 @@ def dataset_card(
     """Write the card.
 
     Args:
-        facts: What the states are: ``task``, ``goal``, ``criterion``, ``command``, ``size`` (of the pictures),
+        facts: What the states are: ``task``, ``goal``, ``criterion``, ``command``, ``size`` (of the frames),
             ``states`` (as in `StateSet.facts`), ``version`` and ``commit``.
         row: One line of the metadata, for the names of its columns.
         state_names: Dimensions of the state; may be empty.
@@ -65,7 +65,7 @@ def dataset_card(
     made = f"version {facts['version']}" + (f", commit {facts['commit']}" if facts["commit"] else "")
     body = [
         f"# {title}",
-        f"{states['states']:,} states of a simulator{balance}, to judge rewards on: pictures of {facts['size']} x "
+        f"{states['states']:,} states of a simulator{balance}, to judge rewards on: frames of {facts['size']} x "
         f"{facts['size']} pixels, with what is known of each. The sentence in question: “{facts['goal']}”.",
         f"The criterion: {facts['criterion'] or 'none; nobody can say which states are goals'}",
         f"Where they come from: {states['generator']}, seed {states['seed']}. No encoder had a part in it. "
@@ -96,7 +96,7 @@ def _column(name: str, states: Mapping[str, Any]) -> str:
 FACTS = "facts.json"
 """File at the top of a data set's folder that says what it is; a folder without it is not ours."""
 TRAIN = Path("data") / "train"
-"""Where the pictures of a folder lie, and their ``metadata.jsonl``."""
+"""Where the frames of a folder lie, and their ``metadata.jsonl``."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def write_folder(dataset: StateDataset, folder: Path) -> Path:
         folder: New or empty; made if it does not exist. Files that are in the way are replaced.
 
     Returns:
-        ``folder``, with the pictures and ``metadata.jsonl`` in ``data/train``, ``README.md`` and `FACTS`.
+        ``folder``, with the frames and ``metadata.jsonl`` in ``data/train``, ``README.md`` and `FACTS`.
     """
     train = folder / TRAIN
     for name, frame in zip(numbered_names(0, len(dataset.states)), dataset.states.frames, strict=True):

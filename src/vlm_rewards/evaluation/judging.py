@@ -131,15 +131,15 @@ def judge(
 ) -> Judged:
     """Judge every encoder with every pair of prompts at every strength.
 
-    Each picture is embedded once an encoder, whatever the number of prompts and
+    Each frame is embedded once an encoder, whatever the number of prompts and
     strengths. Encoders are made, used and dropped one after another.
 
     Args:
         encoders: Make an encoder each.
         prompts: Pairs of prompts, at least one.
         alphas: Strengths of the baseline, at least one, in [0, 1].
-        states_at: The states with pictures of a size, always the same states.
-        embed: Embeds pictures; default: through the cache (`EmbeddingCache`).
+        states_at: The states with frames of a size, always the same states.
+        embed: Embeds frames; default: through the cache (`EmbeddingCache`).
         focus: The strength at which histograms are made, one of ``alphas``; default: the one nearest 0.5.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
@@ -169,7 +169,7 @@ def judge(
             reference = _reference(states)
             bootstrap = PearsonBootstrap(reference, states.groups, resamples=resamples, seed=seed)
         elif not np.array_equal(reference, _reference(states)):
-            raise InvalidInputError("states_at must give the same states for every size of picture, it did not.")
+            raise InvalidInputError("states_at must give the same states for every size of frame, it did not.")
         facts.append(encoder.describe())
         swept = _sweep(encoder, embed(encoder, states.frames), prompts, strengths)
         for pair, rewards in enumerate(swept):

@@ -137,25 +137,25 @@ def landscape(
     baseline: str,
     embed: Callable[[ImageTextEncoder, Frames], Embeddings],
 ) -> Landscape:
-    """Photograph the states of a line and score them.
+    """Render the states of a line and score them.
 
     Args:
-        encoder: Embeds the pictures.
+        encoder: Embeds the frames.
         task: The task.
         line: The states.
         alphas: Strengths of the baseline, in [0, 1].
         goal: What a state should look like.
         baseline: What any state looks like.
-        embed: Embeds pictures, such as `EmbeddingCache.embed`.
+        embed: Embeds frames, such as `EmbeddingCache.embed`.
 
     Raises:
-        InvalidInputError: The simulator cannot be put into a state, an alpha is none, or all pictures are the same.
+        InvalidInputError: The simulator cannot be put into a state, an alpha is none, or all frames are the same.
     """
     strengths = np.array([check_alpha(alpha) for alpha in alphas])
     with open_studio(task, encoder.image_size) as studio:
         frames, verdicts = studio.show(line.states)
     if (frames == frames[0]).all():
-        raise InvalidInputError(f"the pictures of all states are the same: {line.label!r} cannot be seen.")
+        raise InvalidInputError(f"the frames of all states are the same: {line.label!r} cannot be seen.")
     goal_vector, baseline_vector = encoder.embed_texts([goal, baseline])
     swept = goal_baseline_sweep(embed(encoder, frames), goal_vector[None], baseline_vector[None], strengths)
     return Landscape(encoder.describe(), swept[0], verdicts, frames)

@@ -10,9 +10,9 @@ from typing import Any, cast
 import gymnasium as gym
 import numpy as np
 
-from vlm_rewards.collection.episodes import EpisodeLedger, EpisodeSummary, PictureFlow
+from vlm_rewards.collection.episodes import EpisodeLedger, EpisodeSummary, FrameCount
 from vlm_rewards.collection.labeller import FrameReward, Labeller, chunk_length
-from vlm_rewards.collection.vec_env import PhotographedVecEnv, default_slots
+from vlm_rewards.collection.vec_env import RenderedVecEnv, default_slots
 from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 from vlm_rewards.evaluation.statistics import wilson_interval
 from vlm_rewards.tasks.task import Task
@@ -127,8 +127,8 @@ class PolicyEvaluator:
 
     Args:
         task: The task.
-        reward: Scores the pictures of every state visited.
-        image_size: Side of the pictures in pixels: the encoder's.
+        reward: Scores the frames of every state visited.
+        image_size: Side of the frames in pixels: the encoder's.
         n_envs: Simulators. The episodes depend on it, as each simulator has
             seeds of its own.
         n_workers: Processes; default: one a core.
@@ -144,7 +144,7 @@ class PolicyEvaluator:
         n_workers: int | None = None,
     ) -> None:
         self._reward = reward
-        self.venv = PhotographedVecEnv(task, n_envs, image_size=image_size, n_workers=n_workers)
+        self.venv = RenderedVecEnv(task, n_envs, image_size=image_size, n_workers=n_workers)
 
     def run(self, policy: PolicyFunction, *, episodes: int, seed: int) -> Evaluation:
         """Run a policy.
@@ -196,7 +196,7 @@ class PolicyEvaluator:
         self.close()
 
 
-def plan_rollouts(episodes: int, horizon: int) -> PictureFlow:
+def plan_rollouts(episodes: int, horizon: int) -> FrameCount:
     """What `PolicyEvaluator` does in as many simulators as it is given here: at most `SIMULATORS`, one an episode.
 
     Args:
@@ -206,25 +206,25 @@ def plan_rollouts(episodes: int, horizon: int) -> PictureFlow:
     simulators = min(episodes, SIMULATORS)
     slots = default_slots(simulators)
     chunk_steps = chunk_length(_CHUNK_FRAMES, simulators, slots)
-    return PictureFlow(simulators, slots, chunk_steps, vector_steps=-(-episodes // simulators) * horizon)
+    return FrameCount(simulators, slots, chunk_steps, vector_steps=-(-episodes // simulators) * horizon)
 
 
 def rollout_frames(
     policy: PolicyFunction, task: Task, *, episodes: int, seed: int, image_size: int
 ) -> Iterator[np.ndarray]:
-    """Photograph a policy, for a video.
+    """Render a policy, for a video.
 
     Args:
         policy: Observations to actions.
         task: The task.
         episodes: How many.
         seed: Seeds the episodes.
-        image_size: Side of the pictures in pixels; need not be the encoder's.
+        image_size: Side of the frames in pixels; need not be the encoder's.
 
     Yields:
-        uint8 ``[image_size image_size 3]``, one picture a step.
+        uint8 ``[image_size image_size 3]``, one frame a step.
     """
-    venv = PhotographedVecEnv(task, 1, image_size=image_size, seed=seed)
+    venv = RenderedVecEnv(task, 1, image_size=image_size, seed=seed)
     try:
         observations = venv.reset()
         while episodes > 0:

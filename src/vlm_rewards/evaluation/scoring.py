@@ -1,4 +1,4 @@
-"""Scores pictures and videos in files: the logic of ``vlm-rewards score``."""
+"""Scores images and videos in files: the logic of ``vlm-rewards score``."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from vlm_rewards.rewards.goal_baseline import goal_reward
 from vlm_rewards.rewards.model import VLMReward
 
 _PENDING_BYTES = 256 * 2**20
-"""Most that pictures may take up while they wait for others of their size."""
+"""Most that frames may take up while they wait for others of their size."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a reward says about one picture or one frame."""
+    """What a reward says about one frame or one frame."""
 
     path: str
     """The file."""
     frame: int | None
-    """Place in the video, from 0; None for a picture."""
+    """Place in the video, from 0; None for a frame."""
     time_s: float | None
-    """Seconds since the video's start; None for a picture."""
+    """Seconds since the video's start; None for a frame."""
     goal_similarity: float
     """Cosine similarity to the goal (eq. 2), in [-1, 1]."""
     baseline_similarity: float | None
@@ -41,22 +41,22 @@ class Score:
 
 
 def score_paths(reward: VLMReward, paths: Sequence[PathLike], *, batch_size: int = 64) -> list[Score]:
-    """Score every picture and every frame of every video.
+    """Score every frame and every frame of every video.
 
-    Pictures of one size are embedded together; each goes through the model's
+    Frames of one size are embedded together; each goes through the model's
     own preprocessing. A video is streamed: at most ``batch_size`` of its frames
     are in memory at a time, fewer if they are large.
 
     Args:
-        reward: Scores pictures.
-        paths: Pictures, videos, animations, and folders of pictures.
-        batch_size: Most pictures to embed at once, at least 1.
+        reward: Scores frames.
+        paths: Images, videos, animations, and folders of images.
+        batch_size: Most frames to embed at once, at least 1.
 
     Returns:
-        One score a picture or frame, in the order of ``paths``.
+        One score a frame or frame, in the order of ``paths``.
 
     Raises:
-        InvalidInputError: A path does not exist or cannot be read as a picture or a video.
+        InvalidInputError: A path does not exist or cannot be read as a frame or a video.
     """
     if isinstance(batch_size, bool) or batch_size < 1:
         raise InvalidInputError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
@@ -76,7 +76,7 @@ def frames_per_second(scores: Sequence[Score]) -> float:
     """
     times = [score.time_s for score in scores if score.time_s is not None]
     if not scores or len(times) < len(scores) or len({score.path for score in scores}) != 1:
-        raise InvalidInputError("a plot over time needs the frames of one video, got pictures or several files.")
+        raise InvalidInputError("a plot over time needs the frames of one video, got frames or several files.")
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 1.0
 
 
@@ -96,7 +96,7 @@ def scores_to_csv(scores: Sequence[Score]) -> str:
 
 
 class _Batches:
-    """Collects pictures by size, scores each batch when it is full, and keeps the order."""
+    """Collects frames by size, scores each batch when it is full, and keeps the order."""
 
     def __init__(self, reward: VLMReward, batch_size: int) -> None:
         self._reward = reward

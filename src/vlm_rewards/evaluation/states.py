@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from vlm_rewards.arrays import Frames
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 from vlm_rewards.evaluation.rollouts import PolicyFunction, baseline_policy
 from vlm_rewards.media import expand_paths, read_frames, write_png
@@ -44,13 +44,13 @@ class Policies:
 
     name: str
     """What to call them in a record."""
-    build: Callable[[PhotographedVecEnv, int], Sequence[PolicyFunction]]
+    build: Callable[[RenderedVecEnv, int], Sequence[PolicyFunction]]
     """Makes them for an environment, from a seed; each visits as many states as any other."""
 
 
 @dataclass(frozen=True)
 class StateSet:
-    """Pictures of states with what is known of each."""
+    """Frames of states with what is known of each."""
 
     frames: Frames
     """uint8 ``[n size size 3]``."""
@@ -115,7 +115,7 @@ class StateSet:
 
     @classmethod
     def joined(cls, sets: Sequence[StateSet]) -> StateSet:
-        """Put sets of the same size of picture together.
+        """Put sets of the same size of frame together.
 
         What one of them does not know is dropped for all.
 
@@ -159,14 +159,14 @@ def open_studio(task: Task, size: int, *, seed: int = 0) -> Generator[Studio]:
 
     Args:
         task: The task.
-        size: Side of the pictures in pixels.
+        size: Side of the frames in pixels.
         seed: Seeds the episode that ``start`` of the state space is the first state of.
 
     Raises:
         InvalidInputError: The simulator cannot be put into a state.
     """
     factory = functools.partial(StateStudio, task, size, seed)
-    venv = PhotographedVecEnv([factory], image_size=size, n_workers=1, slots=2, cameras=task.cameras)
+    venv = RenderedVecEnv([factory], image_size=size, n_workers=1, slots=2, cameras=task.cameras)
     try:
         yield Studio(venv)
     finally:
@@ -176,18 +176,18 @@ def open_studio(task: Task, size: int, *, seed: int = 0) -> Generator[Studio]:
 class Studio:
     """Draws and judges states; made by `open_studio`."""
 
-    def __init__(self, venv: PhotographedVecEnv) -> None:
+    def __init__(self, venv: RenderedVecEnv) -> None:
         self._venv = venv
         self.space: StateSpace = venv.env_method("state_space")[0]
 
     def show(self, states: np.ndarray) -> tuple[Frames, np.ndarray | None]:
-        """Photograph and judge states.
+        """Render and judge states.
 
         Args:
             states: float64 ``[n k]``, n at least 1, k as many as `space` has names.
 
         Returns:
-            Pictures, uint8 ``[n size size 3]``, and where the task has a criterion whether it holds, bool ``[n]``.
+            Frames, uint8 ``[n size size 3]``, and where the task has a criterion whether it holds, bool ``[n]``.
 
         Raises:
             InvalidInputError: They are something else.
@@ -215,7 +215,7 @@ def uniform_states(task: Task, count: int, *, seed: int, size: int) -> StateSet:
         task: The task.
         count: How many.
         seed: Seeds them, in ``[0, 2**32)``. The states do not depend on ``size``.
-        size: Side of the pictures in pixels.
+        size: Side of the frames in pixels.
 
     Raises:
         InvalidInputError: The simulator cannot be put into a state, or no dimension has bounds.
@@ -240,14 +240,14 @@ def uniform_states(task: Task, count: int, *, seed: int, size: int) -> StateSet:
 
 
 def generated_states(task: Task, source: str, count: int, *, seed: int, size: int) -> StateSet:
-    """States of the task's own generator, photographed and judged.
+    """States of the task's own generator, rendered and judged.
 
     Args:
         task: The task.
         source: One of the generator's `sources`.
         count: How many.
         seed: Seeds them, in ``[0, 2**32)``. The states do not depend on ``size``.
-        size: Side of the pictures in pixels.
+        size: Side of the frames in pixels.
 
     Raises:
         InvalidInputError: The task has no generator, or there are not so many states to be had.
@@ -281,7 +281,7 @@ def visited_states(task: Task, policies: Policies, count: int, *, seed: int, siz
         policies: Each visits as many states as any other, give or take one.
         count: How many states.
         seed: Seeds simulators, policies and the choice. The states do not depend on ``size``.
-        size: Side of the pictures in pixels.
+        size: Side of the frames in pixels.
 
     Raises:
         InvalidInputError: ``count`` is too small for so many policies, or there is no policy.
@@ -290,7 +290,7 @@ def visited_states(task: Task, policies: Policies, count: int, *, seed: int, siz
     seed = check_seed(seed)
     simulators = [functools.partial(StateMemory, task, size)] * _SIMULATORS
     seed_of_episodes = derive_seed(seed, "states")
-    venv = PhotographedVecEnv(simulators, image_size=size, seed=seed_of_episodes, slots=2, cameras=task.cameras)
+    venv = RenderedVecEnv(simulators, image_size=size, seed=seed_of_episodes, slots=2, cameras=task.cameras)
     try:
         chosen = list(policies.build(venv, derive_seed(seed, "policy")))
         if not chosen:
@@ -331,7 +331,7 @@ def named_policies(name: str, task: Task) -> Policies:
     if task.rule is None:
         raise InvalidInputError(f"states 'rule' need a one-line rule, and task {task.name!r} has none.")
 
-    def mixed(venv: PhotographedVecEnv, seed: int) -> list[PolicyFunction]:
+    def mixed(venv: RenderedVecEnv, seed: int) -> list[PolicyFunction]:
         rule = baseline_policy("rule", task, venv.action_space)
         random = baseline_policy("random", task, venv.action_space, seed=seed)
         return [_mixture(rule, random, share, np.random.default_rng([seed, 1])) for share in RANDOM_SHARES]
@@ -350,9 +350,7 @@ def _mixture(one: PolicyFunction, two: PolicyFunction, share: float, rng: np.ran
     return act
 
 
-def _visit(
-    venv: PhotographedVecEnv, task: Task, policy: PolicyFunction, count: int, rng: np.random.Generator
-) -> StateSet:
+def _visit(venv: RenderedVecEnv, task: Task, policy: PolicyFunction, count: int, rng: np.random.Generator) -> StateSet:
     """States of one policy: whole episodes of every simulator are run, and a part of their steps is kept."""
     venv.seed(int(rng.integers(2**32)))
     steps = max(task.horizon, -(-count // venv.num_envs))
@@ -380,7 +378,7 @@ def _visit(
 
 
 def _remembered(told: Sequence[np.ndarray | None], kept: np.ndarray) -> np.ndarray | None:
-    """States of the steps that are kept, in the order of their pictures: float64 ``[n k]``."""
+    """States of the steps that are kept, in the order of their frames: float64 ``[n k]``."""
     states = [part for part in told if part is not None]
     if len(states) < len(told) or len({part.shape for part in states}) > 1:
         return None
@@ -398,7 +396,7 @@ def equal_parts(count: int, parts: int) -> list[int]:
 
 
 def numbered_names(start: int, count: int) -> tuple[str, ...]:
-    """Names of states that have none but their numbers, as `write_states` names their pictures.
+    """Names of states that have none but their numbers, as `write_states` names their frames.
 
     Args:
         start: Number of the first.
@@ -426,32 +424,32 @@ def _concatenated(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 
 LABELS = "labels.csv"
-"""File that `write_states` writes beside the pictures, to be filled in."""
+"""File that `write_states` writes beside the frames, to be filled in."""
 
 _YES, _NO = frozenset({"1", "true", "yes", "goal"}), frozenset({"0", "false", "no", "other"})
 
 
 def pictured_states(folder: Path, size: int) -> StateSet:
-    """Pictures of a folder as states, each an episode of its own.
+    """Frames of a folder as states, each an episode of its own.
 
     Args:
-        folder: Holds pictures of any size; they are letterboxed.
-        size: Side of the pictures in pixels.
+        folder: Holds frames of any size; they are letterboxed.
+        size: Side of the frames in pixels.
 
     Raises:
-        InvalidInputError: There are fewer than two pictures, or one cannot be read.
+        InvalidInputError: There are fewer than two frames, or one cannot be read.
     """
     files = expand_paths([folder])
     if len(files) < 2:
-        raise InvalidInputError(f"folder {str(folder)!r} must hold at least two pictures, got {len(files)}.")
+        raise InvalidInputError(f"folder {str(folder)!r} must hold at least two frames, got {len(files)}.")
     frames = np.stack([letterbox(next(iter(read_frames(file))).pixels, size) for file in files])
     names = tuple(file.name for file in files)
-    facts = {"generator": f"pictures of {folder.name}", "seed": None, "states": len(files)}
+    facts = {"generator": f"frames of {folder.name}", "seed": None, "states": len(files)}
     return StateSet(frames, None, None, np.arange(len(files)), facts, names, origins=names)
 
 
 def write_states(states: StateSet, folder: Path) -> Path:
-    """Write states as pictures, with a file of labels that waits to be filled in.
+    """Write states as frames, with a file of labels that waits to be filled in.
 
     Args:
         states: The states.

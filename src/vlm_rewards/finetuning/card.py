@@ -43,7 +43,7 @@ def model_card(record: Mapping[str, Any], tasks: Sequence[Task], *, captions: in
 
 _LIMITS = """## Limits
 
-* It has seen nothing but the drawings of the tasks above. On any other picture its answer means nothing.
+* It has seen nothing but the drawings of the tasks above. On any other frame its answer means nothing.
 * It knows the words of its caption grammar. The embedding of any token that training never met is zero: such a word
   adds nothing (its place in the sentence still counts a little), so a prompt made of unknown words says nothing.
 * Negation, numbers other than angles in steps of five degrees, colours beyond those named in captions, and sentences
@@ -57,7 +57,7 @@ def _intro(config: Mapping[str, Any], record: Mapping[str, Any], tasks: Sequence
     count = record["parameters"]
     return (
         "# Model card\n\n"
-        f"A contrastive picture and text model in open_clip's format, {scratch} on captioned pictures of simulators: "
+        f"A contrastive image and text model in open_clip's format, {scratch} on captioned frames of simulators: "
         f"{', '.join(map(_simulator, tasks))}. {count['all']:,} parameters, {count['image_tower']:,} of them in "
         f"the image tower (the rest is mostly the table of text tokens).\n\n"
         "**In-domain, not zero-shot.** The paper's claim is about models that never saw the simulator. This one saw "
@@ -86,7 +86,7 @@ def _data(config: Mapping[str, Any], tasks: Sequence[Task]) -> str:
         "as the simulator draws them. A grammar over the measured state writes the captions, anew at every visit; the "
         'limits of words such as "slightly" are drawn for each caption. Examples:\n\n'
         f"{lines}\n\n"
-        "Pictures are jittered in brightness, contrast, noise, place (1.5 %) and size (2 %); they are never mirrored.\n"
+        "Frames are jittered in brightness, contrast, noise, place (1.5 %) and size (2 %); they are never mirrored.\n"
     )
 
 
@@ -99,10 +99,10 @@ def _examples(task: Task, seed: int, count: int = 5) -> str:
 
 def _training(config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     machine, seconds, loss = record["machine"], record["seconds"], record["loss"]["mean"]
-    pictures = config["steps"] * config["pictures_per_task"] * sum(_shares(config).values())
+    frames = config["steps"] * config["pictures_per_task"] * sum(_shares(config).values())
     rows = {
-        "loss": f"open_clip's {config['loss']}, {config['within_task']:g} of it among pictures of one task",
-        "steps": f"{config['steps']:,}, {pictures:,} pictures, {config['captions_per_picture']} captions for each",
+        "loss": f"open_clip's {config['loss']}, {config['within_task']:g} of it among frames of one task",
+        "steps": f"{config['steps']:,}, {frames:,} frames, {config['captions_per_picture']} captions for each",
         "optimiser": f"AdamW, peak {config['learning_rate']:g}, {config['warmup_steps']} steps of warm-up, cosine",
         "frozen": config["freeze"],
         "seed": config["seed"],
@@ -120,10 +120,10 @@ def _metrics(evaluation: Mapping[str, Any]) -> str:
     lines = [
         "## Metrics",
         "",
-        "On states that training did not see. Retrieval is among up to 64 captions or pictures of the same task; most",
+        "On states that training did not see. Retrieval is among up to 64 captions or frames of the same task; most",
         "captions are true of several of them, so it cannot reach 1.",
         "",
-        "| task | picture to caption | caption to picture | chance |",
+        "| task | frame to caption | caption to frame | chance |",
         "| --- | --- | --- | --- |",
     ]
     for name, facts in evaluation.items():

@@ -18,7 +18,7 @@ FROM_SCRATCH = ("tiny-xs", "tiny", "tiny-m", "tiny-l")
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Train an encoder on captioned pictures of simulators. The defaults make the bundled encoder."""
+    """Train an encoder on captioned frames of simulators. The defaults make the bundled encoder."""
 
     tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured", "kneeling")
     """Tasks whose states are drawn and captioned. The humanoid's eight poses share theirs: name one of them."""
@@ -40,9 +40,9 @@ class FinetuneConfig:
     steps: int = 6000
     """Gradient steps."""
     pictures_per_task: int = 16
-    """Pictures of each task in a batch, times its share."""
+    """Frames of each task in a batch, times its share."""
     captions_per_picture: int = 2
-    """Captions that are drawn for each picture of a batch."""
+    """Captions that are drawn for each frame of a batch."""
     states_per_task: int = 12_000
     """States that are drawn of each task before training starts, times its share; every visit draws new captions."""
     learning_rate: float = 1e-3
@@ -54,7 +54,7 @@ class FinetuneConfig:
     loss: Loss = "clip"
     """open_clip's loss: "clip" (softmax over the batch) or "siglip" (sigmoid of every pair)."""
     within_task: float = 0.7
-    """Weight of the loss among pictures of one task; the rest is the loss over the whole batch, which tells tasks
+    """Weight of the loss among frames of one task; the rest is the loss over the whole batch, which tells tasks
     apart."""
     freeze: Freeze = "none"
     """Tower that is kept as it is, batch normalisation included."""

@@ -1,6 +1,6 @@
-"""States of simulators as pictures, and captions for them, from a seed.
+"""States of simulators as frames, and captions for them, from a seed.
 
-Pictures of states that only a simulator can draw, from several of them side by side.
+Frames of states that only a simulator can draw, from several of them side by side.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from vlm_rewards.arrays import Frames
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.tasks.state_access import StateStudio
 from vlm_rewards.tasks.task import Captioner, SimulatedCaptioner, SimulatorFactory, Task, get_task
@@ -25,29 +25,29 @@ from vlm_rewards.tasks.task import Captioner, SimulatedCaptioner, SimulatorFacto
 _BATCH = 64  # states in a request
 
 
-def photograph(
-    captioner: SimulatedCaptioner, states: np.ndarray, pictures: Frames, advance: Callable[[], object] = lambda: None
+def render(
+    captioner: SimulatedCaptioner, states: np.ndarray, frames: Frames, advance: Callable[[], object] = lambda: None
 ) -> None:
     """Draw states in worker processes: a process that draws must not train (two LLVMs in one process crash).
 
     Args:
         captioner: Knows which simulator draws which state.
         states: float64 ``[n k]``, as the captioner samples them.
-        pictures: uint8 ``[n size size 3]``, filled in.
-        advance: Called after each picture.
+        frames: uint8 ``[n size size 3]``, filled in.
+        advance: Called after each frame.
     """
     kinds, inner = captioner.split(states)
     parts = np.array_split(np.arange(len(states)), min(os.cpu_count() or 1, len(states)))
-    factories = [functools.partial(_studio, factory, pictures.shape[1]) for factory in captioner.simulators()]
+    factories = [functools.partial(_studio, factory, frames.shape[1]) for factory in captioner.simulators()]
 
     def draw(rows: np.ndarray) -> None:
-        venv = PhotographedVecEnv(factories, image_size=pictures.shape[1], n_workers=1, slots=2)
+        venv = RenderedVecEnv(factories, image_size=frames.shape[1], n_workers=1, slots=2)
         try:
             for kind in range(len(factories)):
                 own = rows[kinds[rows] == kind]
                 for start in range(0, len(own), _BATCH):
                     batch = own[start : start + _BATCH]
-                    pictures[batch] = venv.env_method("show", inner[batch], indices=kind)[0][0]
+                    frames[batch] = venv.env_method("show", inner[batch], indices=kind)[0][0]
                     for _ in batch:
                         advance()
         finally:
@@ -58,7 +58,7 @@ def photograph(
 
 
 def _studio(factory: SimulatorFactory, size: int) -> gym.Env:
-    task = Task(name="captions", goal="a picture", baseline="any picture", simulator=factory, horizon=1)
+    task = Task(name="captions", goal="a frame", baseline="any frame", simulator=factory, horizon=1)
     return StateStudio(task, size)
 
 
@@ -88,7 +88,7 @@ def captioned_tasks(names: Sequence[str]) -> list[Task]:
 
 @dataclass(frozen=True)
 class CaptionedStates:
-    """States of one task with their pictures; captions are drawn when they are needed."""
+    """States of one task with their frames; captions are drawn when they are needed."""
 
     captioner: Captioner
     """Writes the captions."""
@@ -111,9 +111,9 @@ class CaptionedStates:
         Args:
             captioner: Of the task.
             count: How many.
-            size: Side of the pictures in pixels.
+            size: Side of the frames in pixels.
             rng: Draws the states.
-            advance: Called after each picture, for a progress bar.
+            advance: Called after each frame, for a progress bar.
         """
         states = np.stack([captioner.sample(rng) for _ in range(count)])
         return cls(captioner, states, draw_states(captioner, states, size, advance))
@@ -126,31 +126,31 @@ class CaptionedStates:
 def draw_states(
     captioner: Captioner, states: np.ndarray, size: int, advance: Callable[[], object] = lambda: None
 ) -> Frames:
-    """Photograph states, in worker processes where it is a simulator that draws.
+    """Render states, in worker processes where it is a simulator that draws.
 
     Args:
         captioner: Of the task.
         states: float64 ``[n k]``, as the captioner samples them.
-        size: Side of the pictures in pixels.
-        advance: Called after each picture.
+        size: Side of the frames in pixels.
+        advance: Called after each frame.
 
     Returns:
         uint8 ``[n size size 3]``.
     """
-    pictures = np.empty((len(states), size, size, 3), np.uint8)
+    frames = np.empty((len(states), size, size, 3), np.uint8)
     if isinstance(captioner, SimulatedCaptioner):
-        photograph(captioner, states, pictures, advance)
-        return pictures
-    for picture, state in zip(pictures, states, strict=True):
-        picture[:] = captioner.draw(state, size)
+        render(captioner, states, frames, advance)
+        return frames
+    for frame, state in zip(frames, states, strict=True):
+        frame[:] = captioner.draw(state, size)
         advance()
-    return pictures
+    return frames
 
 
 class Jitter:
     """Mild photometric and geometric noise, so that no weight hangs on a single pixel.
 
-    Pictures are never mirrored or turned: left, right and every angle mean something.
+    Frames are never mirrored or turned: left, right and every angle mean something.
 
     Args:
         generator: Draws the noise; on the CPU, so that results do not depend on the device.
@@ -160,7 +160,7 @@ class Jitter:
         self._generator = generator
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Jitter pictures, each in its own way.
+        """Jitter frames, each in its own way.
 
         Args:
             pixels: float32 ``[n 3 h w]``, 0 to 255.

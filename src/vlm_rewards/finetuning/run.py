@@ -36,7 +36,7 @@ _GROUP = 64
 
 
 def retrieval(encoder: ImageTextEncoder, data: CaptionedStates, rng: np.random.Generator) -> dict[str, float]:
-    """How often the right one of (up to) 64 captions, or pictures, of one task is nearest.
+    """How often the right one of (up to) 64 captions, or frames, of one task is nearest.
 
     It cannot reach 1: most captions are true of several of the 64 states.
 
@@ -101,7 +101,7 @@ _WHERE = ("out", "overwrite", "resume")
 
 
 def run_finetune(config: FinetuneConfig, *, console: Console | None = None) -> Path:
-    """Train an encoder on captioned pictures of simulators, and save it.
+    """Train an encoder on captioned frames of simulators, and save it.
 
     Args:
         config: Settings.

@@ -126,20 +126,20 @@ class Trainer:
         torch.set_rng_state(array_to_tensor(saved["torch"]))
 
     def _batch(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Jittered pictures of all tasks, and as many sets of tokens as there are captions a picture."""
-        pictures: list[np.ndarray] = []
+        """Jittered frames of all tasks, and as many sets of tokens as there are captions a frame."""
+        frames: list[np.ndarray] = []
         captions: list[list[str]] = [[] for _ in range(self.config.captions_per_picture)]
         for states, size in zip(self.data, self._sizes(), strict=True):
             rows = self._rng.integers(len(states.states), size=size)
-            pictures.append(states.pictures[rows])
+            frames.append(states.pictures[rows])
             for column in captions:
                 column += states.captions(rows, self._rng)
-        pixels = torch.from_numpy(np.concatenate(pictures)).permute(0, 3, 1, 2).to(self.device, torch.float32)
+        pixels = torch.from_numpy(np.concatenate(frames)).permute(0, 3, 1, 2).to(self.device, torch.float32)
         images = self._preprocess.normalise(self._jitter(pixels)).contiguous(memory_format=torch.channels_last)
         return images, [self._tokens(column) for column in captions]
 
     def _sizes(self) -> list[int]:
-        """Pictures of each task in a batch."""
+        """Frames of each task in a batch."""
         return [self.config.pictures_per_task * self.config.share(index) for index in range(len(self.config.tasks))]
 
     def _tokens(self, captions: Sequence[str]) -> torch.Tensor:
@@ -149,7 +149,7 @@ class Trainer:
     def batch_loss(self, images: torch.Tensor, texts: Sequence[torch.Tensor]) -> torch.Tensor:
         """Mean over the caption sets of the loss within each task and over the whole batch.
 
-        Within a task every other picture is a hard negative; over the whole batch most are easy.
+        Within a task every other frame is a hard negative; over the whole batch most are easy.
         """
         seen = self.trained.model.encode_image(images, normalize=True)
         read = self._read(torch.cat(list(texts))).chunk(len(texts))

@@ -24,12 +24,12 @@ from vlm_rewards.rewards.shaping import PotentialShaping, shaped
 
 @dataclass(frozen=True)
 class Scoring:
-    """How a reward scores the pictures of an episode, and makes rewards of the scores."""
+    """How a reward scores the frames of an episode, and makes rewards of the scores."""
 
     score: Scorer
-    """Pictures to values."""
+    """Frames to values."""
     columns: int
-    """Values that a picture gets."""
+    """Values that a frame gets."""
     resets: bool
     """Whether the state before the first step is scored, too."""
     rewards: RewardRule
@@ -40,7 +40,7 @@ def scoring_of(reward: StateReward | PotentialShaping) -> Scoring:
     """Tell how a reward is applied to an episode.
 
     Args:
-        reward: Scores pictures, or shapes another reward with their scores.
+        reward: Scores frames, or shapes another reward with their scores.
     """
     if isinstance(reward, PotentialShaping):
         return Scoring(reward.columns, columns=2, resets=True, rewards=_shaping_rule(reward))
@@ -82,12 +82,12 @@ def score_episodes(
 
     A chunk holds ``batch_size`` successive frames of one episode, the last one
     what remains. So a value depends on its episode and place alone, never on
-    timing or on what was scored before: pictures embedded in batches of another
+    timing or on what was scored before: frames embedded in batches of another
     shape differ in the last bits. One chunk is scored in a thread while the
     next is filled here, so at most ``2 * batch_size`` frames are held.
 
     Args:
-        score: Scores pictures.
+        score: Scores frames.
         episodes: Numbers of episodes with their frames, all frames of one size.
         batch_size: Frames in a chunk.
         columns: Values that ``score`` gives a frame.
@@ -144,14 +144,14 @@ def _result(chunk: Future[np.ndarray]) -> np.ndarray:
     except VLMRewardsError:
         raise
     except Exception as error:
-        raise LabellerError(f"scoring pictures failed: {error!r}") from error
+        raise LabellerError(f"scoring frames failed: {error!r}") from error
 
 
 def _score(score: Scorer, frames: np.ndarray, columns: int) -> np.ndarray:
     values = np.asarray(score(frames), dtype=np.float32).reshape(-1, columns)
     if values.shape != (len(frames), columns) or not np.isfinite(values).all():
         raise InvalidInputError(
-            f"a reward must return {len(frames)} finite numbers for {len(frames)} pictures, "
+            f"a reward must return {len(frames)} finite numbers for {len(frames)} frames, "
             f"got shape {values.shape} with {int(np.sum(~np.isfinite(values)))} not finite."
         )
     return values
@@ -217,7 +217,7 @@ def begin(work: Path, settings: dict[str, Any], dataset: OfflineDataset, *, over
     if path.is_file():
         begun = read_json(path)
         if begun.get("labelled"):
-            present["fingerprint"] = begun.get("fingerprint")  # the pictures are needed no more, and may be replaced
+            present["fingerprint"] = begun.get("fingerprint")  # the frames are needed no more, and may be replaced
         present["labelled"] = begun.get("labelled")
         if begun == present:
             return
@@ -231,7 +231,7 @@ def begin(work: Path, settings: dict[str, Any], dataset: OfflineDataset, *, over
 
 
 def note_labelled(work: Path) -> None:
-    """Note that every episode is labelled: the pictures are needed no more."""
+    """Note that every episode is labelled: the frames are needed no more."""
     write_json(work / _FILE, {**read_json(work / _FILE), "labelled": True})
 
 
@@ -263,15 +263,15 @@ class RelabelOptions:
     out: str | None = None
     """Id (Minari) or folder (LeRobot) of the new dataset; default: the old one's with "-vlm"."""
     frames: tuple[str, ...] = ()
-    """Where the pictures are: names as the error message lists them, several for several cameras; default: look."""
+    """Where the frames are: names as the error message lists them, several for several cameras; default: look."""
     in_place: bool = False
     """Change the dataset itself, each of its files in one go."""
     copy_pictures: bool = False
-    """Copy pictures and videos, in place of links to those of the old dataset."""
+    """Copy images and videos, in place of links to those of the old dataset."""
     overwrite: bool = False
     """Replace a dataset that an earlier relabelling wrote, and forget unfinished work."""
     batch_size: int = 64
-    """Pictures embedded in one go. Another number gives rewards that differ in the last bits."""
+    """Frames embedded in one go. Another number gives rewards that differ in the last bits."""
     tolerance: float = 0.0
     """Replayed observations may differ by this much from the recorded ones."""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -284,7 +284,7 @@ class RelabelOptions:
         if self.in_place and self.out is not None:
             raise InvalidInputError(f"out and in_place exclude each other, got out={self.out!r}.")
         if len(set(self.frames)) != len(self.frames):
-            raise InvalidInputError(f"frames must name each picture once, got {', '.join(self.frames)}.")
+            raise InvalidInputError(f"frames must name each frame once, got {', '.join(self.frames)}.")
 
 
 @runtime_checkable
@@ -307,7 +307,7 @@ class OfflineDataset(Protocol):
 
     @property
     def frames_from(self) -> tuple[str, ...]:
-        """Where the pictures come from, one name a camera."""
+        """Where the frames come from, one name a camera."""
         ...
 
     @property
@@ -324,7 +324,7 @@ class OfflineDataset(Protocol):
         ...
 
     def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
-        """Pictures of an episode's states in order, few of them in memory.
+        """Frames of an episode's states in order, few of them in memory.
 
         Args:
             episode: Its number.
@@ -337,7 +337,7 @@ class OfflineDataset(Protocol):
         ...
 
     def fingerprint(self) -> list[Any]:
-        """What changes when the pictures do; JSON-able, quick."""
+        """What changes when the frames do; JSON-able, quick."""
         ...
 
     def output(self, options: RelabelOptions) -> RelabelledOutput:

@@ -37,7 +37,7 @@ from vlm_rewards.offline.lerobot_layout import (
 from vlm_rewards.tasks.rendering import letterbox
 
 _ROWS = 16
-"""Rows with pictures that are read in one go."""
+"""Rows with frames that are read in one go."""
 
 _Opener: TypeAlias = Callable[[Path], Iterator[Any]]
 
@@ -49,10 +49,10 @@ class LeRobotPictures:
 
     Args:
         layout: The dataset's layout.
-        names: Features that are pictures.
+        names: Features that are frames.
 
     Raises:
-        InvalidInputError: A feature is no picture, or the first picture cannot be read.
+        InvalidInputError: A feature is no frame, or the first frame cannot be read.
     """
 
     def __init__(self, layout: LeRobotLayout, names: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ class LeRobotPictures:
             camera.close()
 
     def frames(self, position: int, size: int) -> Iterator[Frame]:
-        """Pictures of the rows of an episode: uint8 ``[size size 3]``, or strips.
+        """Frames of the rows of an episode: uint8 ``[size size 3]``, or strips.
 
         Args:
             position: Of the episode in the layout's list.
@@ -77,7 +77,7 @@ class LeRobotPictures:
         episode = self._layout.episodes[position]
         cameras = [self._frames(episode, name) for name in self.names]
         for pictures in zip(*cameras, strict=True):
-            fitted = [letterbox(picture, size) for picture in pictures]
+            fitted = [letterbox(frame, size) for frame in pictures]
             yield fitted[0] if len(fitted) == 1 else np.concatenate(fitted)
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ def choose_pictures(layout: LeRobotLayout) -> tuple[str, ...]:
     names = [*layout.video_keys, *layout.image_keys]
     if not names:
         raise InvalidInputError(
-            f"dataset {str(layout.root)!r} has no pictures: none of its features is a video or an image of 3 channels."
+            f"dataset {str(layout.root)!r} has no frames: none of its features is a video or an image of 3 channels."
         )
     if len(names) > 1:
         raise InvalidInputError(
@@ -165,7 +165,7 @@ def _no_picture(layout: LeRobotLayout, name: str, choices: Sequence[str]) -> Inv
 
 
 def _encoded_pictures(path: Path, column: str) -> Iterator[bytes | None]:
-    """The encoded pictures of a file's rows, a few rows at a time."""
+    """The encoded frames of a file's rows, a few rows at a time."""
     import pyarrow.parquet as pq
 
     with reading(path), pq.ParquetFile(path, memory_map=True) as file:
@@ -176,16 +176,16 @@ def _encoded_pictures(path: Path, column: str) -> Iterator[bytes | None]:
 
 def _decode(data: bytes | None, episode: int, name: str) -> Frame:
     if data is None:
-        raise InvalidInputError(f"episode {episode}: a picture of {name!r} is not in the data file itself.")
+        raise InvalidInputError(f"episode {episode}: a frame of {name!r} is not in the data file itself.")
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.mode not in ("RGB", "RGBA", "P"):
                 raise InvalidInputError(
-                    f"episode {episode}: a picture of {name!r} must have 3 channels, got mode {image.mode!r}."
+                    f"episode {episode}: a frame of {name!r} must have 3 channels, got mode {image.mode!r}."
                 )
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError) as error:
-        raise InvalidInputError(f"episode {episode}: a picture of {name!r} cannot be decoded: {error}") from error
+        raise InvalidInputError(f"episode {episode}: a frame of {name!r} cannot be decoded: {error}") from error
 
 
 EpisodeRewards: TypeAlias = Callable[[int], tuple[np.ndarray, np.ndarray]]
@@ -280,9 +280,9 @@ class LeRobotOutput:
     """The new dataset: three reward features, all else as it was.
 
     ``next.reward`` is what the action of a row led to: the reward of the *next*
-    row's picture; in the last row, whose next state was not recorded, that of
-    its own. ``vlm_reward`` is the reward of the row's own picture. A
-    ``next.reward`` that was there becomes ``true_reward``. Videos and pictures
+    row's frame; in the last row, whose next state was not recorded, that of
+    its own. ``vlm_reward`` is the reward of the row's own frame. A
+    ``next.reward`` that was there becomes ``true_reward``. Videos and frames
     outside of the rows are linked, or copied if that is asked for.
 
     Args:
@@ -435,9 +435,9 @@ def following(values: np.ndarray) -> np.ndarray:
 
 
 class LeRobotEpisodes:
-    """A folder of videos or pictures in LeRobot's format, 2.0 to 3.0; an `OfflineDataset`.
+    """A folder of videos or frames in LeRobot's format, 2.0 to 3.0; an `OfflineDataset`.
 
-    An episode of ``n`` rows pictures ``n`` states: row ``t`` shows the state
+    An episode of ``n`` rows frames ``n`` states: row ``t`` shows the state
     *before* action ``t``, and the state after the last action is not recorded.
 
     Args:
@@ -445,7 +445,7 @@ class LeRobotEpisodes:
         options: Which cameras are looked through.
 
     Raises:
-        InvalidInputError: The dataset cannot be read, or has no usable pictures.
+        InvalidInputError: The dataset cannot be read, or has no usable frames.
     """
 
     def __init__(self, root: Path, options: RelabelOptions) -> None:
@@ -481,14 +481,14 @@ class LeRobotEpisodes:
         Raises:
             InvalidInputError: Always.
         """
-        raise InvalidInputError("shaping needs a picture of the last state, which LeRobot datasets do not have.")
+        raise InvalidInputError("shaping needs a frame of the last state, which LeRobot datasets do not have.")
 
     def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
-        """Pictures of an episode's rows; ``resets`` changes nothing."""
+        """Frames of an episode's rows; ``resets`` changes nothing."""
         return self._pictures.frames(episode, size)
 
     def fingerprint(self) -> list[Any]:
-        """Sizes and times of the files that hold the pictures."""
+        """Sizes and times of the files that hold the frames."""
         layout = self._layout
         videos = [name for name in self.frames_from if name in layout.video_keys]
         files = list(layout.data_files) if len(videos) < len(self.frames_from) else []

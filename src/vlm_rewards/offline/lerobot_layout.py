@@ -84,12 +84,12 @@ class LeRobotLayout:
 
     @property
     def video_keys(self) -> list[str]:
-        """Features that are videos of pictures, not of depths."""
+        """Features that are videos of frames, not of depths."""
         return [key for key, feature in self.features.items() if feature.get("dtype") == "video" and _shows(feature)]
 
     @property
     def image_keys(self) -> list[str]:
-        """Features that are pictures in the rows."""
+        """Features that are frames in the rows."""
         return [key for key, feature in self.features.items() if feature.get("dtype") == "image" and _shows(feature)]
 
     @cached_property
@@ -202,7 +202,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _shows(feature: dict[str, Any]) -> bool:
-    """Whether a feature has pictures of three channels, and not of depths."""
+    """Whether a feature has frames of three channels, and not of depths."""
     facts = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}
     if facts.get("is_depth_map") or facts.get("video.is_depth_map"):
         return False

@@ -32,12 +32,12 @@ from vlm_rewards.offline.minari_files import (
     relabelled_id,
     row_slices,
 )
-from vlm_rewards.tasks.rendering import Photographer, letterbox
+from vlm_rewards.tasks.rendering import FrameRenderer, letterbox
 
 REPLAY = "replay"
-"""Name of the other source of pictures."""
+"""Name of the other source of frames."""
 _SMALLEST = 32
-"""Side of what is taken for a picture unasked; Minari has the same limit. Below it are grids of a few cells."""
+"""Side of what is taken for a frame unasked; Minari has the same limit. Below it are grids of a few cells."""
 
 
 class StoredPictures:
@@ -70,10 +70,10 @@ class StoredPictures:
         """
         for name in self.names:
             if self._data.group(0)[name].shape[0] == self._data.steps[0]:
-                raise InvalidInputError(f"frames {name!r} hold no picture of the state before the first step.")
+                raise InvalidInputError(f"frames {name!r} hold no frame of the state before the first step.")
 
     def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
-        """Pictures of an episode's states: see `OfflineDataset.frames`."""
+        """Frames of an episode's states: see `OfflineDataset.frames`."""
         with naming(self._data.name, episode):
             cameras = [self._frames(episode, name, size, resets=resets) for name in self.names]
             for pictures in zip(*cameras, strict=True):
@@ -94,14 +94,14 @@ class StoredPictures:
         dataset = self._data.group(episode)[name]
         steps, rows = self._data.steps[episode], int(dataset.shape[0])
         if rows != steps + 1 and not (rows == steps and name.startswith("infos/")):
-            raise InvalidInputError(f"frames {name!r} must hold {steps + 1} pictures for {steps} steps, got {rows}")
+            raise InvalidInputError(f"frames {name!r} must hold {steps + 1} frames for {steps} steps, got {rows}")
         fault = _fault(*_row_type(self._data, name, dataset))
         if fault is not None:
             raise InvalidInputError(f"frames {name!r} must be uint8 [height width 3], got {fault}")
 
 
 def choose_pictures(data: MinariData) -> tuple[str, ...]:
-    """Choose where the pictures come from: the observations, else the infos, else `REPLAY`.
+    """Choose where the frames come from: the observations, else the infos, else `REPLAY`.
 
     Raises:
         InvalidInputError: There are several places, or none and no way to replay.
@@ -111,22 +111,22 @@ def choose_pictures(data: MinariData) -> tuple[str, ...]:
         names = [name for name in found if name.split("/")[0] == part]
         if len(names) > 1:
             raise InvalidInputError(
-                f"dataset {data.name!r} has pictures in several places; choose with frames: {', '.join(names)}. "
+                f"dataset {data.name!r} has frames in several places; choose with frames: {', '.join(names)}. "
                 "Several of them are several cameras."
             )
         if names:
             return (names[0],)
     if data.dataset.env_spec is None:
-        hint = f" Not taken for pictures: {'; '.join(faults)}." if faults else ""
+        hint = f" Not taken for frames: {'; '.join(faults)}." if faults else ""
         raise InvalidInputError(
-            f"dataset {data.name!r} has no pictures (uint8 [height width 3], at least {_SMALLEST} pixels high and "
+            f"dataset {data.name!r} has no frames (uint8 [height width 3], at least {_SMALLEST} pixels high and "
             f"wide) among its observations or infos, and no environment to replay its actions in.{hint}"
         )
     return (REPLAY,)
 
 
 def list_pictures(data: MinariData) -> tuple[list[str], list[str]]:
-    """List the places in the first episode that hold pictures, and those that nearly do, with what is wrong."""
+    """List the places in the first episode that hold frames, and those that nearly do, with what is wrong."""
     found, faults = [], []
     group = data.group(0)
     for part in ("observations", "infos"):
@@ -152,7 +152,7 @@ def _row_type(data: MinariData, name: str, dataset: Any) -> tuple[Any, list[int]
 
 
 def _fault(dtype: Any, shape: Sequence[int]) -> str | None:
-    """What keeps an array from being a picture; None for nothing."""
+    """What keeps an array from being a frame; None for nothing."""
     text = f"{np.dtype(dtype)} {list(shape)}"
     if len(shape) != 3 or 0 in shape:
         return text
@@ -170,7 +170,7 @@ class ReplayedPictures:
     """Frames of episodes that are played again, each observation being compared with the recorded one.
 
     An episode starts from its recorded seed and options. Where the simulator
-    repeats itself, so do its states, and a picture of the state after step ``t``
+    repeats itself, so do its states, and a frame of the state after step ``t``
     belongs to the recorded step ``t``.
 
     Args:
@@ -179,7 +179,7 @@ class ReplayedPictures:
         env_kwargs: For the environment's constructor, besides its own.
 
     Raises:
-        InvalidInputError: There is no environment, it draws no pictures, an episode has no seed, or the first episode
+        InvalidInputError: There is no environment, it draws no frames, an episode has no seed, or the first episode
             does not repeat itself.
     """
 
@@ -190,28 +190,28 @@ class ReplayedPictures:
         self._resets = [_reset_of(data, episode) for episode in range(data.episodes)]
         if all(data.jpeg(name) for name, _ in leaves(data.group(0)["observations"], "observations")):
             raise InvalidInputError(
-                f"dataset {data.name!r} cannot be replayed: its observations are JPEG pictures, with which a replay "
-                "cannot be compared. Take those pictures themselves with frames."
+                f"dataset {data.name!r} cannot be replayed: its observations are JPEG frames, with which a replay "
+                "cannot be compared. Take those frames themselves with frames."
             )
         self._env = _recover(data, env_kwargs)
         try:
-            Photographer(self._env, _ANY_SIZE)
+            FrameRenderer(self._env, _ANY_SIZE)
             for _ in self._states(0):
                 pass
-            Photographer(self._env, _ANY_SIZE).photograph()
+            FrameRenderer(self._env, _ANY_SIZE).render()
         except BaseException:
             self.close()
             raise
 
     def check_resets(self) -> None:
-        """The state before the first step can always be photographed."""
+        """The state before the first step can always be rendered."""
 
     def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
-        """Pictures of an episode's states: see `OfflineDataset.frames`."""
-        photographer = Photographer(self._env, size)
+        """Frames of an episode's states: see `OfflineDataset.frames`."""
+        renderer = FrameRenderer(self._env, size)
         for state in self._states(episode):
             if state > 0 or resets:
-                yield photographer.photograph()
+                yield renderer.render()
 
     def close(self) -> None:
         """Close the environment."""
@@ -286,7 +286,7 @@ def _reset_of(data: MinariData, episode: int) -> tuple[int, dict[str, Any] | Non
     if "seed" not in attributes:
         raise InvalidInputError(
             f"episode {episode} of {data.name!r} cannot be replayed: it has no seed. "
-            "Record with seeds (minari.DataCollector does), or with pictures."
+            "Record with seeds (minari.DataCollector does), or with frames."
         )
     options: dict[str, Any] = {}
     for path in attributes:
@@ -356,13 +356,13 @@ _REST_BYTES = 4096
 class MinariOutput:
     """The new dataset: other rewards, the first ones among the infos, all else as it was.
 
-    What holds pictures is not copied unless that is asked for: an HDF5 external
+    What holds frames is not copied unless that is asked for: an HDF5 external
     link leads to the old file. Everything else is copied.
 
     Args:
         data: The old dataset.
         name: Id of the new one; the old one's to replace its file.
-        copy_pictures: Whether pictures are copied, too.
+        copy_pictures: Whether frames are copied, too.
     """
 
     def __init__(self, data: MinariData, name: str, *, copy_pictures: bool) -> None:
@@ -510,17 +510,17 @@ def check_free_name(data: MinariData) -> None:
 
 
 class MinariEpisodes:
-    """A Minari dataset whose pictures have been found; an `OfflineDataset`.
+    """A Minari dataset whose frames have been found; an `OfflineDataset`.
 
     The reward of step ``t`` is that of observation ``t + 1``, the last one included.
 
     Args:
         root: Folder of the datasets.
         name: The dataset's id.
-        options: Where the pictures are, and how closely a replay must fit.
+        options: Where the frames are, and how closely a replay must fit.
 
     Raises:
-        InvalidInputError: The dataset cannot be read, or has no usable pictures.
+        InvalidInputError: The dataset cannot be read, or has no usable frames.
     """
 
     def __init__(self, root: Path, name: str, options: RelabelOptions) -> None:
@@ -543,7 +543,7 @@ class MinariEpisodes:
 
     @property
     def frames_from(self) -> tuple[str, ...]:
-        """Where the pictures come from."""
+        """Where the frames come from."""
         return self._pictures.names
 
     @property
@@ -556,11 +556,11 @@ class MinariEpisodes:
         self._pictures.check_resets()
 
     def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
-        """Pictures of the states that an episode's steps led to, and of the one before them with ``resets``."""
+        """Frames of the states that an episode's steps led to, and of the one before them with ``resets``."""
         return self._pictures.frames(episode, size, resets=resets)
 
     def fingerprint(self) -> list[Any]:
-        """What changes when the pictures do."""
+        """What changes when the frames do."""
         return self._data.fingerprint()
 
     def output(self, options: RelabelOptions) -> MinariOutput:
@@ -585,5 +585,5 @@ def _pictures(data: MinariData, options: RelabelOptions) -> StoredPictures | Rep
             raise InvalidInputError("env_kwargs are of use only where frames are replayed, and these are stored.")
         return StoredPictures(data, names)
     if len(names) > 1:
-        raise InvalidInputError(f"frames must be {REPLAY!r} or stored pictures, not both, got {', '.join(names)}.")
+        raise InvalidInputError(f"frames must be {REPLAY!r} or stored frames, not both, got {', '.join(names)}.")
     return ReplayedPictures(data, tolerance=options.tolerance, env_kwargs=options.env_kwargs)

@@ -292,7 +292,7 @@ def row_slices(dataset: Any, start: int, stop: int) -> Iterator[np.ndarray]:
 
 
 def decode_jpeg(data: np.ndarray) -> Frame:
-    """Decode one picture: uint8 ``[bytes]`` to uint8 ``[h w 3]``.
+    """Decode one frame: uint8 ``[bytes]`` to uint8 ``[h w 3]``.
 
     Raises:
         InvalidInputError: It is damaged, or not RGB.
@@ -300,7 +300,7 @@ def decode_jpeg(data: np.ndarray) -> Frame:
     try:
         with Image.open(io.BytesIO(np.asarray(data, dtype=np.uint8).tobytes())) as image:
             if image.mode != "RGB":
-                raise InvalidInputError(f"it must have 3 channels, got a picture of mode {image.mode!r}")
+                raise InvalidInputError(f"it must have 3 channels, got a frame of mode {image.mode!r}")
             return np.asarray(image)
     except (OSError, SyntaxError) as error:
         raise InvalidInputError(f"it cannot be decoded: {error}") from error

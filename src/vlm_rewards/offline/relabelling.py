@@ -125,7 +125,7 @@ def relabel(
     progress: Progress | None = None,
     command: str | None = None,
 ) -> dict[str, Any]:
-    """Write the rewards of a dataset's pictures into a copy of it, or into itself.
+    """Write the rewards of a dataset's frames into a copy of it, or into itself.
 
     Labelled episodes are kept beside the output until it is complete. Killed at
     any moment and called again, it goes on with the next episode, and the
@@ -133,8 +133,8 @@ def relabel(
 
     Args:
         dataset: A Minari id, the folder of a Minari or LeRobot dataset, or what `open_dataset` gave.
-        reward: Scores pictures.
-        options: Where pictures come from, and where the result goes.
+        reward: Scores frames.
+        options: Where frames come from, and where the result goes.
         progress: Called after each episode.
         command: For the record.
 
@@ -144,7 +144,7 @@ def relabel(
         ``labelled_frames``, ``seconds`` and ``frames_per_second`` (None where nothing was left to label). JSON-able.
 
     Raises:
-        InvalidInputError: The dataset, its pictures or the output are not usable.
+        InvalidInputError: The dataset, its frames or the output are not usable.
         MissingExtraError: A library for the dataset's format is missing.
         RunFolderError: The disk failed; what is labelled is kept.
     """
@@ -159,14 +159,14 @@ def relabel(
 
 
 def open_dataset(dataset: str | Path, options: RelabelOptions | None = None) -> OfflineDataset:
-    """Open a dataset and find its pictures, without loading it.
+    """Open a dataset and find its frames, without loading it.
 
     Args:
         dataset: A Minari id, or the folder of a Minari or LeRobot dataset.
-        options: Where pictures come from.
+        options: Where frames come from.
 
     Raises:
-        InvalidInputError: There is no such dataset, or it has no usable pictures.
+        InvalidInputError: There is no such dataset, or it has no usable frames.
         MissingExtraError: A library for its format is missing.
     """
     # The formats' libraries are extras: nothing of them is imported before it is needed.
@@ -267,7 +267,7 @@ def _label(
         expected = dataset.steps[episode] + scoring.resets
         if len(values) != expected:
             raise InvalidInputError(
-                f"episode {episode} of {dataset.name!r} must have {expected} pictures, got {len(values)}."
+                f"episode {episode} of {dataset.name!r} must have {expected} frames, got {len(values)}."
             )
         journal.append(episode, values)
         if progress is not None:
@@ -277,7 +277,7 @@ def _label(
 
 
 def _check_cameras(dataset: OfflineDataset, reward: StateReward | PotentialShaping) -> None:
-    """Check that the reward expects as many pictures of a state as there are.
+    """Check that the reward expects as many frames of a state as there are.
 
     Raises:
         InvalidInputError: It does not.
@@ -286,7 +286,7 @@ def _check_cameras(dataset: OfflineDataset, reward: StateReward | PotentialShapi
     expected, given = int(getattr(inner, "cameras", 1)), len(dataset.frames_from)
     if expected != given:
         raise InvalidInputError(
-            f"frames must name as many pictures of a state as the reward scores, {expected}, got "
+            f"frames must name as many frames of a state as the reward scores, {expected}, got "
             f"{', '.join(dataset.frames_from)}. CameraReward scores several."
         )
 

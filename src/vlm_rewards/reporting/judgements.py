@@ -23,7 +23,7 @@ def draw_figures(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
         stem: What the names of the files begin with; may be empty.
 
     Returns:
-        The pictures written.
+        The frames written.
 
     Raises:
         InvalidInputError: It is of another kind.

@@ -47,7 +47,7 @@ _DRAWING = tuple(
     for of in ("humanoid", "environment")
     for name in ("textures", "camera", "cameras", "view", "full_drawing")
 )
-"""Settings that decide what a picture looks like."""
+"""Settings that decide what a frame looks like."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def encoder_note(record: dict[str, Any]) -> str:
     if not encoder.get("in_domain") and encoder.get("name") != "bundled":
         return ""
     if config.get("environment") or config.get("task_file") or record.get("captioned") is False:
-        return "trained on pictures of other simulators, not zero-shot: its scores mean little here"
+        return "trained on frames of other simulators, not zero-shot: its scores mean little here"
     return "in-domain, not zero-shot"
 
 

@@ -109,7 +109,7 @@ def _peek(frames: Iterable[Any]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     checked = _checked(frames)
     first = next(checked, None)
     if first is None:
-        raise InvalidInputError("frames must hold at least one picture, got none.")
+        raise InvalidInputError("frames must hold at least one frame, got none.")
     return first, chain([first], checked)
 
 

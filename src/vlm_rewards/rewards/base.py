@@ -1,4 +1,4 @@
-"""What every reward of a picture can do, whatever its formula."""
+"""What every reward of a frame can do, whatever its formula."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Prompts: TypeAlias = str | Sequence[str]
 
 @runtime_checkable
 class StateReward(Protocol):
-    """A reward of the pictured state: an expensive half that embeds, and a cheap half that is worth running again."""
+    """A reward of the rendered state: an expensive half that embeds, and a cheap half that is worth running again."""
 
     @property
     def encoder(self) -> ImageTextEncoder:
-        """Embeds the pictures."""
+        """Embeds the frames."""
         ...
 
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
-        """Embed pictures, uint8 ``[n h w 3]``, to float32 ``[n k]``: unit vectors, or one after another for cameras."""
+        """Embed frames, uint8 ``[n h w 3]``, to float32 ``[n k]``: unit vectors, or one after another for cameras."""
         ...
 
     def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
@@ -36,7 +36,7 @@ class StateReward(Protocol):
         ...
 
     def __call__(self, frames: ArrayLike) -> Rewards:
-        """Score pictures: uint8 ``[n h w 3]`` to float32 ``[n]``."""
+        """Score frames: uint8 ``[n h w 3]`` to float32 ``[n]``."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class EmbeddingReward(ABC):
     """Base of the reward forms: all that is left to write is the formula.
 
     Args:
-        encoder: Embeds pictures and sentences; see `load_encoder`.
+        encoder: Embeds frames and sentences; see `load_encoder`.
 
     Raises:
         InvalidInputError: It is no encoder.
@@ -60,11 +60,11 @@ class EmbeddingReward(ABC):
 
     @property
     def encoder(self) -> ImageTextEncoder:
-        """Embeds the pictures."""
+        """Embeds the frames."""
         return self._encoder
 
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
-        """Embed pictures; the expensive half of the reward, worth caching.
+        """Embed frames; the expensive half of the reward, worth caching.
 
         Args:
             frames: uint8 ``[n h w 3]`` with ``n >= 1``, RGB.
@@ -78,7 +78,7 @@ class EmbeddingReward(ABC):
         return self._encoder.embed_images(check_frames(frames))
 
     def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
-        """Score embedded pictures; the cheap half of the reward.
+        """Score embedded frames; the cheap half of the reward.
 
         Args:
             embeddings: Unit embeddings, ``[n d]``.
@@ -93,7 +93,7 @@ class EmbeddingReward(ABC):
         return np.asarray(self._score(rows), dtype=np.float32)
 
     def __call__(self, frames: ArrayLike) -> Rewards:
-        """Score pictures.
+        """Score frames.
 
         Args:
             frames: uint8 ``[n h w 3]`` with ``n >= 1``, RGB.
@@ -120,7 +120,7 @@ class EmbeddingReward(ABC):
 
 
 def share_embeddings(one: StateReward, two: StateReward) -> bool:
-    """Whether two rewards embed a picture in the same way, so that once is enough."""
+    """Whether two rewards embed a frame in the same way, so that once is enough."""
     return one.encoder is two.encoder and getattr(one, "cameras", 1) == getattr(two, "cameras", 1)
 
 
@@ -153,7 +153,7 @@ def check_prompts(prompts: Any, field: str) -> tuple[str, ...]:
 
 
 def check_frames(frames: ArrayLike) -> Frames:
-    """Return pictures as an array.
+    """Return frames as an array.
 
     Raises:
         InvalidInputError: They are not uint8 ``[n h w 3]``.
@@ -161,11 +161,11 @@ def check_frames(frames: ArrayLike) -> Frames:
     try:
         array = np.asarray(frames)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidInputError(f"frames must be pictures of one size, uint8 [n h w 3]: {error}") from error
+        raise InvalidInputError(f"frames must be frames of one size, uint8 [n h w 3]: {error}") from error
     if array.dtype != np.uint8:
         raise InvalidInputError(f"frames must be uint8 (0 to 255), got dtype {array.dtype}.")
     if array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
-        hint = " Use frames[None] for one picture." if array.ndim == 3 and array.shape[2] == 3 else ""
+        hint = " Use frames[None] for one frame." if array.ndim == 3 and array.shape[2] == 3 else ""
         raise InvalidInputError(f"frames must have shape [n h w 3] with n, h, w >= 1, got {array.shape}.{hint}")
     return array
 

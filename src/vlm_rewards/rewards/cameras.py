@@ -14,7 +14,7 @@ from vlm_rewards.rewards.base import StateReward, check_frames
 
 
 class CameraReward:
-    """Another reward of every camera's picture, averaged or minimised.
+    """Another reward of every camera's frame, averaged or minimised.
 
     *Where it comes from:* averaging is the usual ensemble; the minimum asks for
     every view to agree, against rewards that one view fakes (the occlusions
@@ -28,8 +28,8 @@ class CameraReward:
     cameras to the sum.
 
     Args:
-        reward: Scores one picture.
-        cameras: Pictures in a strip, at least 2.
+        reward: Scores one frame.
+        cameras: Frames in a strip, at least 2.
         rule: ``"mean"`` or ``"min"``.
 
     Raises:
@@ -40,20 +40,20 @@ class CameraReward:
         if rule not in ("mean", "min"):
             raise InvalidInputError(f"camera_rule must be 'mean' or 'min', got {rule!r}.")
         if isinstance(reward, CameraReward):
-            raise InvalidInputError("reward must score one picture, got a CameraReward: cameras cannot be nested.")
+            raise InvalidInputError("reward must score one frame, got a CameraReward: cameras cannot be nested.")
         self._reward, self._rule = reward, rule
         self.cameras = check_count("cameras", cameras, least=2)
 
     @property
     def encoder(self) -> ImageTextEncoder:
-        """Embeds the pictures."""
+        """Embeds the frames."""
         return self._reward.encoder
 
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
         """Embed strips.
 
         Args:
-            frames: uint8 ``[n cameras*s s 3]``: the square pictures one below another.
+            frames: uint8 ``[n cameras*s s 3]``: the square frames one below another.
 
         Returns:
             float32 ``[n cameras*d]``: the unit embeddings one after another.
@@ -65,8 +65,7 @@ class CameraReward:
         count, height, width = strips.shape[:3]
         if height != self.cameras * width:
             raise InvalidInputError(
-                f"frames must be strips of {self.cameras} square pictures, [n {self.cameras}*s s 3], "
-                f"got {strips.shape}."
+                f"frames must be strips of {self.cameras} square frames, [n {self.cameras}*s s 3], got {strips.shape}."
             )
         return self._reward.embed(strips.reshape(count * self.cameras, width, width, 3)).reshape(count, -1)
 

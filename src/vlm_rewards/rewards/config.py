@@ -17,7 +17,7 @@ from vlm_rewards.rewards.shaping import PotentialShaping
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """How pictures become rewards; sentences and alpha are settings of the run."""
+    """How frames become rewards; sentences and alpha are settings of the run."""
 
     form: str = "goal-baseline"
     """Formula: goal-baseline (eq. 3), contrast, softmax, goal-pictures, demonstration, or one of your own."""
@@ -87,11 +87,11 @@ def build_reward(
 
     Args:
         config: The settings.
-        encoder: Embeds pictures and sentences.
-        goal: What the picture should show.
-        baseline: What any picture shows.
+        encoder: Embeds frames and sentences.
+        goal: What the frame should show.
+        baseline: What any frame shows.
         alpha: Strength of the baseline, in [0, 1].
-        cameras: Pictures of each state.
+        cameras: Frames of each state.
         gamma: The learner's discount, for shaping.
 
     Returns:

@@ -23,13 +23,13 @@ class ContrastReward(EmbeddingReward):
     Models Perform Zero-Shot Task Specification For Robot Manipulation?*
 
     *When to use it:* where the opposite of the goal can be said ("a closed
-    drawer" and "an open drawer"). Unlike eq. 3 it is linear in the picture and
+    drawer" and "an open drawer"). Unlike eq. 3 it is linear in the frame and
     keeps growing beyond the goal sentence; it ranks states like eq. 3 with
     ``alpha = 1`` does on the baseline's side of the goal.
 
     Args:
-        encoder: Embeds pictures and sentences.
-        goal: What the picture should show, or several wordings of it.
+        encoder: Embeds frames and sentences.
+        goal: What the frame should show, or several wordings of it.
         baseline: What it should not show, or several wordings of it.
 
     Raises:

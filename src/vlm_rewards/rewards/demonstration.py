@@ -18,7 +18,7 @@ _CHUNK = 64
 
 
 class DemonstrationReward(EmbeddingReward):
-    """How far along a demonstration the pictured state is, or how like it is to any moment of it.
+    """How far along a demonstration the rendered state is, or how like it is to any moment of it.
 
     With ``rule="progress"`` the nearest frame ``i`` of ``k`` is looked up, and
     the reward is ``x . f_i * i / (k - 1)``: likeness times the share of the
@@ -27,7 +27,7 @@ class DemonstrationReward(EmbeddingReward):
 
     *Where it comes from:* RoboCLIP (Sontakke et al. 2023) scores a whole
     rollout against one demonstration in the embedding space of a video model.
-    This is its counterpart for single pictures, which CLIP embeds: a reward for
+    This is its counterpart for single frames, which CLIP embeds: a reward for
     every state instead of one for an episode.
 
     *When to use it:* where one good episode can be filmed. ``"progress"`` suits
@@ -36,7 +36,7 @@ class DemonstrationReward(EmbeddingReward):
     any moment, the first included.
 
     Args:
-        encoder: Embeds pictures.
+        encoder: Embeds frames.
         frames: The demonstration, uint8 ``[k h w 3]`` with ``k >= 2``, in order, RGB.
         rule: ``"progress"`` or ``"nearest"``.
 

@@ -1,8 +1,8 @@
 """Equations 2 and 3 of the paper as pure functions of unit embeddings.
 
-Eq. 2 is the cosine similarity of picture and goal. Eq. 3 first pulls the
-picture towards the line L through baseline and goal, so that what the baseline
-sentence already says about every picture counts less.
+Eq. 2 is the cosine similarity of frame and goal. Eq. 3 first pulls the
+frame towards the line L through baseline and goal, so that what the baseline
+sentence already says about every frame counts less.
 
 Everything is computed in float64 and returned as float32. Embeddings are
 normalised again inside: a row in float16 is a unit vector to three decimals
@@ -27,10 +27,10 @@ _SMALLEST_DIRECTION = 1e-5
 
 
 def goal_reward(images: ArrayLike, goal: ArrayLike) -> Rewards:
-    """Cosine similarity of pictures and goal (eq. 2).
+    """Cosine similarity of frames and goal (eq. 2).
 
     Args:
-        images: Unit embeddings of the pictures, ``[n d]``.
+        images: Unit embeddings of the frames, ``[n d]``.
         goal: Unit embedding of the goal prompt, ``[d]``.
 
     Returns:
@@ -52,10 +52,10 @@ def goal_baseline_reward(images: ArrayLike, goal: ArrayLike, baseline: ArrayLike
 
         reward = 1 - 1/2 (along + (1 - alpha)^2 (|v|^2 - along)),   along = (d.v)^2 / (d.d)
 
-    which takes two dot products a picture and never a ``d x d`` matrix.
+    which takes two dot products a frame and never a ``d x d`` matrix.
 
     Args:
-        images: Unit embeddings of the pictures, ``[n d]``.
+        images: Unit embeddings of the frames, ``[n d]``.
         goal: Unit embedding of the goal prompt, ``[d]``.
         baseline: Unit embedding of the baseline prompt, ``[d]``; not the goal's.
         alpha: Strength in [0, 1]. 0 is eq. 2; 1 keeps only what lies along ``goal - baseline``.
@@ -76,10 +76,10 @@ def goal_baseline_reward(images: ArrayLike, goal: ArrayLike, baseline: ArrayLike
 
 
 def goal_baseline_sweep(images: ArrayLike, goals: ArrayLike, baselines: ArrayLike, alphas: ArrayLike) -> SweptRewards:
-    """Eq. 3 for many prompts and strengths at once; the pictures are checked and normalised a single time.
+    """Eq. 3 for many prompts and strengths at once; the frames are checked and normalised a single time.
 
     Args:
-        images: Unit embeddings of the pictures, ``[n d]``.
+        images: Unit embeddings of the frames, ``[n d]``.
         goals: Unit embeddings of goal prompts, ``[p d]``.
         baselines: Unit embeddings of the baseline prompts that go with them, ``[p d]``.
         alphas: Strengths in [0, 1], ``[a]``.

@@ -1,4 +1,4 @@
-"""Pictures of the goal instead of a sentence."""
+"""Frames of the goal instead of a sentence."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from vlm_rewards.rewards.registry import FormInputs, register_form
 
 
 class GoalPictureReward(EmbeddingReward):
-    """Similarity to pictures of the goal: eq. 2 or 3 with a picture where the sentence was.
+    """Similarity to frames of the goal: eq. 2 or 3 with a frame where the sentence was.
 
     *Where it comes from:* goal images as task specification in the embedding
     space of CLIP, Cui et al. 2022, *Can Foundation Models Perform Zero-Shot Task
     Specification For Robot Manipulation?*
 
-    *When to use it:* where one state that fulfils the task can be photographed,
-    as in a simulator it often can, and where words are too coarse. Pictures are
+    *When to use it:* where one state that fulfils the task can be rendered,
+    as in a simulator it often can, and where words are too coarse. Frames are
     more alike among themselves than to any sentence, so the reward's range is
     narrow: standardise it. It also rewards everything else that the goal
-    picture shows, such as the place in the room; several pictures that have
+    frame shows, such as the place in the room; several frames that have
     only the goal in common, with ``rule="mean"``, help against that.
 
     Args:
-        encoder: Embeds pictures and sentences.
-        pictures: uint8 ``[k h w 3]`` with ``k >= 1``, RGB.
-        rule: ``"mean"`` compares with the mean embedding, normalised again; ``"max"`` with the nearest picture.
-        baseline: What any picture shows, for eq. 3; None is eq. 2. Only with ``"mean"``.
+        encoder: Embeds frames and sentences.
+        frames: uint8 ``[k h w 3]`` with ``k >= 1``, RGB.
+        rule: ``"mean"`` compares with the mean embedding, normalised again; ``"max"`` with the nearest frame.
+        baseline: What any frame shows, for eq. 3; None is eq. 2. Only with ``"mean"``.
         alpha: Strength of the baseline, in [0, 1].
 
     Raises:
-        InvalidInputError: The pictures, a prompt or alpha are not usable.
+        InvalidInputError: The frames, a prompt or alpha are not usable.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class GoalPictureReward(EmbeddingReward):
 
 
 def embed_files(encoder: ImageTextEncoder, paths: tuple[str, ...]) -> NDArray[np.float32]:
-    """Embed picture files of any sizes, each by itself, or the frames of animations and videos: float32 ``[n d]``.
+    """Embed image files of any sizes, each by itself, or the frames of animations and videos: float32 ``[n d]``.
 
     Raises:
-        InvalidInputError: A file is missing, or is no picture.
+        InvalidInputError: A file is missing, or is no frame.
     """
     check_files(paths)
     rows = [encoder.embed_images(frame.pixels[None]) for path in paths for frame in read_frames(Path(path))]
@@ -94,19 +94,19 @@ def embed_files(encoder: ImageTextEncoder, paths: tuple[str, ...]) -> NDArray[np
 
 
 def check_files(paths: Iterable[str]) -> None:
-    """Check that files are there, and that a first picture can be read from each.
+    """Check that files are there, and that a first frame can be read from each.
 
     Raises:
-        InvalidInputError: A file is missing, or is no picture.
+        InvalidInputError: A file is missing, or is no frame.
     """
     for path in paths:
         if not Path(path).is_file():
-            raise InvalidInputError(f"pictures must be files that exist, there is no {path!r}.")
+            raise InvalidInputError(f"frames must be files that exist, there is no {path!r}.")
         next(read_frames(Path(path)))
 
 
 class _EmbeddedGoal(GoalPictureReward):
-    """Pictures that have been embedded already: files may differ in size."""
+    """Frames that have been embedded already: files may differ in size."""
 
     def __init__(self, encoder: ImageTextEncoder, embedded: NDArray[np.float32]) -> None:
         EmbeddingReward.__init__(self, encoder)

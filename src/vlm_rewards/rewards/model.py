@@ -1,4 +1,4 @@
-"""An encoder and its prompts: pictures in, rewards out."""
+"""An encoder and its prompts: frames in, rewards out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vlm_rewards.rewards.registry import FormInputs, register_form
 
 
 class VLMReward(EmbeddingReward):
-    """Scores pictures by how well they fit a sentence (eq. 2, or eq. 3 with a baseline).
+    """Scores frames by how well they fit a sentence (eq. 2, or eq. 3 with a baseline).
 
     The sentences are embedded once, when the reward is made. The reward can be
     pickled if its encoder can. Several wordings of a prompt count as one prompt:
@@ -34,9 +34,9 @@ class VLMReward(EmbeddingReward):
         """Embed the prompts.
 
         Args:
-            encoder: Embeds pictures and sentences; see `load_encoder`.
-            goal: What the picture should show.
-            baseline: What any picture shows; None for the plain similarity (eq. 2).
+            encoder: Embeds frames and sentences; see `load_encoder`.
+            goal: What the frame should show.
+            baseline: What any frame shows; None for the plain similarity (eq. 2).
             alpha: Strength of the baseline in [0, 1]; without a baseline it counts as 0.
 
         Raises:

@@ -17,11 +17,11 @@ class FormInputs:
     """All that a form may be made of; each takes what it needs."""
 
     encoder: ImageTextEncoder
-    """Embeds pictures and sentences."""
+    """Embeds frames and sentences."""
     goal: str
-    """What the picture should show."""
+    """What the frame should show."""
     baseline: str
-    """What any picture shows."""
+    """What any frame shows."""
     alpha: float
     """Strength of the baseline, in [0, 1]."""
     others: tuple[str, ...] = ()

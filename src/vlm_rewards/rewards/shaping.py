@@ -72,7 +72,7 @@ class PotentialShaping:
 
     @property
     def encoder(self) -> ImageTextEncoder:
-        """Embeds the pictures."""
+        """Embeds the frames."""
         return self.potential.encoder
 
     def columns(self, frames: ArrayLike) -> NDArray[np.float32]:
@@ -93,7 +93,7 @@ class PotentialShaping:
         return np.stack([base, potential], axis=1)
 
     def __call__(self, frames: ArrayLike) -> Rewards:
-        """How good states are by the sentence: the base reward if it is one of pictures, else the potential."""
+        """How good states are by the sentence: the base reward if it is one of frames, else the potential."""
         return self.potential(frames) if isinstance(self.base, str) else self.base(frames)
 
     def describe(self) -> dict[str, Any]:

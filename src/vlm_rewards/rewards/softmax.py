@@ -30,8 +30,8 @@ class SoftmaxReward(EmbeddingReward):
     temperature (0.05 to 0.2) leaves a slope to climb.
 
     Args:
-        encoder: Embeds pictures and sentences.
-        goal: What the picture should show, or several wordings of it.
+        encoder: Embeds frames and sentences.
+        goal: What the frame should show, or several wordings of it.
         others: Sentences that compete with it, at least one; their order does not matter.
         temperature: Positive; the smaller, the sharper. Towards infinity all sentences become equally likely.
 

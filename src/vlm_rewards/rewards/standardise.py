@@ -72,7 +72,7 @@ class Standardiser:
         if std < _SMALLEST_STD:
             raise InvalidInputError(
                 f"rewards must not be constant: {values.size} values near {values.mean():.6g} have a standard "
-                f"deviation of {std:.2g}. Do the pictures change, and do the prompts tell them apart?"
+                f"deviation of {std:.2g}. Do the frames change, and do the prompts tell them apart?"
             )
         self.mean, self.std, self.fitted = float(values.mean()), std, True
         return self

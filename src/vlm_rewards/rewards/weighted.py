@@ -17,7 +17,7 @@ from vlm_rewards.rewards.cameras import CameraReward
 
 
 class WeightedSum:
-    """A weighted sum of rewards over one encoder; each picture is embedded once.
+    """A weighted sum of rewards over one encoder; each frame is embedded once.
 
     *Where it comes from:* linear scalarisation, as old as multi-objective
     reinforcement learning.
@@ -47,16 +47,16 @@ class WeightedSum:
             names = [reward.encoder.name for reward in self._rewards]
             raise InvalidInputError(f"rewards of a sum must share one encoder object, got {names}.")
         if any(isinstance(reward, CameraReward) for reward in self._rewards):
-            raise InvalidInputError("rewards of a sum must score one picture: put CameraReward around the sum.")
+            raise InvalidInputError("rewards of a sum must score one frame: put CameraReward around the sum.")
         self._weights = np.array(given, dtype=np.float64)
 
     @property
     def encoder(self) -> ImageTextEncoder:
-        """Embeds the pictures."""
+        """Embeds the frames."""
         return self._rewards[0].encoder
 
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
-        """Embed pictures, once for all: uint8 ``[n h w 3]`` to float32 ``[n d]``."""
+        """Embed frames, once for all: uint8 ``[n h w 3]`` to float32 ``[n d]``."""
         return self._rewards[0].embed(frames)
 
     def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
@@ -65,7 +65,7 @@ class WeightedSum:
         return np.asarray(self._weights @ parts.astype(np.float64), dtype=np.float32)
 
     def __call__(self, frames: ArrayLike) -> Rewards:
-        """Score pictures: uint8 ``[n h w 3]`` to float32 ``[n]``."""
+        """Score frames: uint8 ``[n h w 3]`` to float32 ``[n]``."""
         return self.from_embeddings(self.embed(frames))
 
     def describe(self) -> dict[str, Any]:

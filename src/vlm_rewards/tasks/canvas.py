@@ -1,10 +1,10 @@
 """The mountain landscape of the textured MountainCar, made of noise with a fixed seed.
 
-Painted once, at one resolution, and resized to the picture that is asked for,
+Painted once, at one resolution, and resized to the frame that is asked for,
 so that the landscape is the same at every size.
 
 Antialiased drawing with Pillow and numpy: shapes, and sprites placed to a fraction of a pixel. Colours in floating
-point: what pictures that are painted pixel by pixel share.
+point: what frames that are painted pixel by pixel share.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _PADDING = 2  # transparent border of a sprite, so that resampling fades out ins
 
 
 def check_size(size: Any, field: str = "image size") -> int:
-    """Refuse picture sizes that nothing can be recognised in.
+    """Refuse frame sizes that nothing can be recognised in.
 
     Args:
-        size: Side of the square picture in pixels.
+        size: Side of the square frame in pixels.
         field: What the message calls it.
 
     Returns:
@@ -74,7 +74,7 @@ def disc(centre: Point, radius: Number, colour: Colour) -> Shape:
 
 @dataclass(frozen=True)
 class View:
-    """The square window of the world that a picture shows.
+    """The square window of the world that a frame shows.
 
     ``left`` and ``bottom`` are world coordinates of the picture's corner,
     ``extent`` is the side of the window in world units, ``size`` in pixels.
@@ -96,7 +96,7 @@ class View:
 
 
 def supersampling(size: int) -> int:
-    """Samples for each pixel and axis; large pictures need fewer."""
+    """Samples for each pixel and axis; large frames need fewer."""
     return 4 if size <= 256 else 2
 
 
@@ -121,11 +121,11 @@ def paint(image: Image.Image, shapes: Sequence[Shape], origin: Point, scale: Num
 
 
 class Sprite:
-    """Shapes that are stamped on pictures at any place and angle.
+    """Shapes that are stamped on frames at any place and angle.
 
     Args:
         shapes: What it looks like in world units, y upwards; (0, 0) is the point it is placed and turned by.
-        scale: Pixels for each world unit in the pictures it is stamped on.
+        scale: Pixels for each world unit in the frames it is stamped on.
         samples: Samples for each pixel and axis.
     """
 
@@ -144,7 +144,7 @@ class Sprite:
         self._corners = [(x / samples, y / samples) for x in (left, right) for y in (top, bottom)]
 
     def stamp(self, frame: Frame, x: Number, y: Number, angle: Number = 0.0) -> None:
-        """Stamp the sprite on a picture; what lies outside of it is cut off.
+        """Stamp the sprite on a frame; what lies outside of it is cut off.
 
         Args:
             frame: uint8 ``[h w 3]``, changed in place.
@@ -222,7 +222,7 @@ def landscape(view: View, road: Callable[[np.ndarray], np.ndarray]) -> np.ndarra
         road: Height of the road at the given x, in world units, vectorised.
 
     Returns:
-        The picture, uint8 ``[size size 3]``.
+        The frame, uint8 ``[size size 3]``.
     """
     master = _master(view.left, view.bottom, view.extent, road)
     return np.array(master.resize((view.size, view.size), Image.Resampling.BOX))
@@ -234,33 +234,33 @@ def _master(left: float, bottom: float, extent: float, road: Callable[[np.ndarra
     unit = ((np.arange(MASTER_SIZE) + 0.5) / MASTER_SIZE).astype(np.float32)
     x = left + extent * unit[None, :]
     y = bottom + extent * (1 - unit[:, None])
-    picture = _sky(unit, rng)
-    picture = _hills(picture, unit, rng)
-    picture = _mountain(picture, x, y, road(x), extent / MASTER_SIZE, rng)
-    return Image.fromarray(to_picture(picture))
+    frame = _sky(unit, rng)
+    frame = _hills(frame, unit, rng)
+    frame = _mountain(frame, x, y, road(x), extent / MASTER_SIZE, rng)
+    return Image.fromarray(to_picture(frame))
 
 
 def _sky(unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blue from dark to light going down, with drifting clouds."""
-    picture = mix(flat(_TOP_SKY), flat(_LOW_SKY), smoothstep(0.0, 0.62, unit)[:, None])
-    picture = np.broadcast_to(picture, (MASTER_SIZE, MASTER_SIZE, 3))
+    frame = mix(flat(_TOP_SKY), flat(_LOW_SKY), smoothstep(0.0, 0.62, unit)[:, None])
+    frame = np.broadcast_to(frame, (MASTER_SIZE, MASTER_SIZE, 3))
     noise = _noise(rng, (4, 9), octaves=5)
     band = smoothstep(0.0, 0.08, unit) * (1 - smoothstep(0.26, 0.42, unit))
-    return mix(picture, flat(_CLOUD), 0.92 * smoothstep(0.54, 0.72, noise) * band[:, None])
+    return mix(frame, flat(_CLOUD), 0.92 * smoothstep(0.54, 0.72, noise) * band[:, None])
 
 
-def _hills(picture: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _hills(frame: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Two ranges of hills in the haze."""
     for colour, height, spread in ((_FAR_HILLS, 0.52, 0.16), (_NEAR_HILLS, 0.40, 0.14)):
         ridge = height + spread * (_noise(rng, (6, 1), octaves=5)[0] - 0.5) * 2
         shade = 1 + 0.14 * (_noise(rng, (24, 24), octaves=3) - 0.5)
         inside = smoothstep(0.0, 0.002, ridge[None, :] - (1 - unit[:, None]))
-        picture = mix(picture, flat(colour) * shade[..., None], inside)
-    return picture
+        frame = mix(frame, flat(colour) * shade[..., None], inside)
+    return frame
 
 
 def _mountain(
-    picture: np.ndarray, x: np.ndarray, y: np.ndarray, road: np.ndarray, pixel: float, rng: np.random.Generator
+    frame: np.ndarray, x: np.ndarray, y: np.ndarray, road: np.ndarray, pixel: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Rock with light from the left, grass in the valley, snow on top, and the road along the surface."""
     depth = road - y
@@ -274,7 +274,7 @@ def _mountain(
     snow = flat(_SNOW) * (0.86 + 0.14 * light.clip(0, 1))[..., None]
     ground = mix(ground, snow, smoothstep(0.0, 0.03, y - 0.84 + 0.34 * (coarse - 0.5) + 0.12 * (fine - 0.5)))
     ground = mix(ground, flat(_ROAD), 1 - smoothstep(_ROAD_DEPTH, _ROAD_DEPTH + pixel, depth))
-    return mix(picture, ground, smoothstep(-pixel, pixel, depth))
+    return mix(frame, ground, smoothstep(-pixel, pixel, depth))
 
 
 def _noise(rng: np.random.Generator, cells: tuple[int, int], octaves: int) -> np.ndarray:

@@ -4,7 +4,7 @@ A grammar describes a *measured* quantity. Each wording belongs to a range of th
 quantity, and the limits of the range are drawn anew for every caption, as people
 do not agree on where "slightly" ends. A wording's frequency therefore fades with
 the quantity instead of stopping at a wall, which is what later gives the
-similarity of picture and sentence a slope.
+similarity of frame and sentence a slope.
 """
 
 from __future__ import annotations

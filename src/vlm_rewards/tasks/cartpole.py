@@ -1,6 +1,6 @@
-"""CartPole without an end: Gymnasium's physics, our picture.
+"""CartPole without an end: Gymnasium's physics, our frame.
 
-The picture of CartPole, after Gymnasium's, square.
+The frame of CartPole, after Gymnasium's, square.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRACK_LIMIT = 2.4
 _CART_WIDTH, _CART_HEIGHT = 0.40, 0.24
 _AXLE_HEIGHT = 0.06
 _POLE_END = 0.96
-# A little thicker than Gymnasium's 0.08, so that the pole is two pixels wide in a picture of 96.
+# A little thicker than Gymnasium's 0.08, so that the pole is two pixels wide in a frame of 96.
 _POLE_WIDTH = 0.12
 _TRACK_WIDTH = 0.02  # but at least a pixel
 _BLACK, _POLE_COLOUR, _AXLE_COLOUR = (0, 0, 0), (202, 152, 101), (129, 132, 203)
@@ -36,22 +36,22 @@ _EXTENT = 2 * TRACK_LIMIT + _CART_WIDTH + 0.04
 
 
 def draw_cartpole(position_m: SupportsFloat, angle_rad: SupportsFloat, size: int) -> Frame:
-    """Draw the cart and the pole after Gymnasium's picture, square.
+    """Draw the cart and the pole after Gymnasium's frame, square.
 
     Args:
-        position_m: Position of the cart in metres; the picture shows -2.4 to 2.4 and the whole cart at both ends.
+        position_m: Position of the cart in metres; the frame shows -2.4 to 2.4 and the whole cart at both ends.
         angle_rad: Angle of the pole from the vertical in radians, positive to the right.
-        size: Side of the picture in pixels, at least 32.
+        size: Side of the frame in pixels, at least 32.
 
     Returns:
-        The picture, uint8 ``[size size 3]``.
+        The frame, uint8 ``[size size 3]``.
 
     Raises:
         InvalidInputError: The state is not finite, or the size is too small.
     """
     position, angle = float(position_m), float(angle_rad)
     if not (math.isfinite(position) and math.isfinite(angle)):
-        raise InvalidInputError(f"position and angle of the picture must be finite, got {position!r} and {angle!r}.")
+        raise InvalidInputError(f"position and angle of the frame must be finite, got {position!r} and {angle!r}.")
     view, background, cart, pole, axle = _parts(check_size(size))
     frame = background.copy()
     cart.stamp(frame, *view.pixel(position, 0.0))
@@ -63,7 +63,7 @@ def draw_cartpole(position_m: SupportsFloat, angle_rad: SupportsFloat, size: int
 
 @lru_cache(maxsize=8)
 def _parts(size: int) -> tuple[View, Frame, Sprite, Sprite, Sprite]:
-    """View, background, cart, pole and axle for one picture size."""
+    """View, background, cart, pole and axle for one frame size."""
     view = View(-_EXTENT / 2, -_EXTENT / 4, _EXTENT, size)
     samples = supersampling(size)
     half_width, half_height, half_pole = _CART_WIDTH / 2, _CART_HEIGHT / 2, _POLE_WIDTH / 2
@@ -104,7 +104,7 @@ class CartPoleSimulator(gym.Env[np.ndarray, Any]):
     and the cart short of the stops, 0.0 for every other.
 
     Args:
-        image_size: Side of the pictures in pixels, at least 32.
+        image_size: Side of the frames in pixels, at least 32.
 
     Raises:
         InvalidInputError: ``image_size`` is not an int of at least 32.
@@ -178,7 +178,7 @@ class CartPoleSimulator(gym.Env[np.ndarray, Any]):
         return self._observation(), float(self.balanced), False, False, {}
 
     def render(self) -> Frame:
-        """Picture of the present state, uint8 ``[image_size image_size 3]``."""
+        """Frame of the present state, uint8 ``[image_size image_size 3]``."""
         position, _, angle, _ = self.state
         return draw_cartpole(position, angle, self.image_size)
 

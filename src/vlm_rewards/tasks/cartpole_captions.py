@@ -154,13 +154,13 @@ CART_WORDINGS = (
     Wording(above((1.3, 1.9)), ("far to the {side}", "far {side}", "well to the {side} of the middle")),
     Wording(
         above((1.9, 2.3)),
-        ("at the {side} edge", "at the {side} end of the track", "at the edge of the picture on the {side}"),
+        ("at the {side} edge", "at the {side} end of the track", "at the edge of the frame on the {side}"),
         2.0,
     ),
 )
 """What is said of the cart's distance from the middle, in metres."""
 
-_PREFIXES = ("", "", "", "", "a picture of ", "a drawing of ", "an image of ", "a side view of ")
+_PREFIXES = ("", "", "", "", "a frame of ", "a drawing of ", "an image of ", "a side view of ")
 _POLES = ("a pole", "the pole", "pole", "a pole", "the pole", "a stick", "the rod", "a thin pole", "a brown pole")
 _CARTS = ("a cart", "the cart", "cart", "the cart", "a black cart", "a small cart")
 _GENERIC = (
@@ -179,7 +179,7 @@ _GENERIC = (
 
 
 class CartPoleCaptioner:
-    """States, pictures and captions of CartPole: ``[position in metres, angle in radians]``."""
+    """States, frames and captions of CartPole: ``[position in metres, angle in radians]``."""
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a state: any angle, but dense around upright, where the reward must be finest.
@@ -201,7 +201,7 @@ class CartPoleCaptioner:
         return np.array([np.clip(position, -TRACK_LIMIT, TRACK_LIMIT), angle])
 
     def draw(self, state: np.ndarray, size: int) -> Frame:
-        """Picture of the state, uint8 ``[size size 3]``."""
+        """Frame of the state, uint8 ``[size size 3]``."""
         return draw_cartpole(float(state[0]), float(state[1]), size)
 
     def caption(self, state: np.ndarray, rng: np.random.Generator) -> str:

@@ -1,6 +1,6 @@
-"""MountainCarContinuous with a goal that keeps the car: Gymnasium's physics, our two pictures.
+"""MountainCarContinuous with a goal that keeps the car: Gymnasium's physics, our two frames.
 
-The two pictures of MountainCarContinuous: Gymnasium's own look, and a mountain landscape.
+The two frames of MountainCarContinuous: Gymnasium's own look, and a mountain landscape.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ def draw_mountain_car(position: SupportsFloat, size: int, *, textured: bool) -> 
 
     Args:
         position: Position of the car, from -1.2 (left end) to 0.6; the flag stands at 0.45.
-        size: Side of the picture in pixels, at least 32.
+        size: Side of the frame in pixels, at least 32.
         textured: Whether to draw a landscape with a red car, or Gymnasium's line drawing.
 
     Returns:
-        The picture, uint8 ``[size size 3]``.
+        The frame, uint8 ``[size size 3]``.
 
     Raises:
         InvalidInputError: The position is not finite, or the size is too small.
     """
     place = float(position)
     if not math.isfinite(place):
-        raise InvalidInputError(f"position of the picture must be finite, got {place!r}.")
+        raise InvalidInputError(f"position of the frame must be finite, got {place!r}.")
     return (_draw_textured if textured else _draw_original)(place, check_size(size))
 
 
@@ -87,7 +87,7 @@ def _draw_original(position: float, size: int) -> Frame:
 
 @lru_cache(maxsize=8)
 def _original_parts(size: int) -> tuple[View, Frame, Sprite, Sprite, Sprite]:
-    """View, background, car, wheels and flag for one picture size."""
+    """View, background, car, wheels and flag for one frame size."""
     # A little more than -1.2 to 0.6, so that the whole car is seen at both ends; one scale for both axes.
     view = View(-1.3, -0.38, 2.0, size)
     samples, p = supersampling(size), _ORIGINAL_PIXEL
@@ -131,7 +131,7 @@ def _on_road(position: float) -> tuple[float, float, float]:
 
 @lru_cache(maxsize=8)
 def _textured_parts(size: int) -> tuple[View, Frame, Sprite]:
-    """View, landscape with the flag, and car for one picture size."""
+    """View, landscape with the flag, and car for one frame size."""
     view = View(-1.36, -0.22, 2.3, size)
     samples = supersampling(size)
     background = landscape(view, _stretched_road)
@@ -192,8 +192,8 @@ class MountainCarSimulator(gym.Env[np.ndarray, Any]):
     has ended, the reward is 0, so that the return equals the original's.
 
     Args:
-        image_size: Side of the pictures in pixels, at least 32.
-        textured: Whether the picture is a landscape with a red car, or Gymnasium's line drawing.
+        image_size: Side of the frames in pixels, at least 32.
+        textured: Whether the frame is a landscape with a red car, or Gymnasium's line drawing.
 
     Raises:
         InvalidInputError: ``image_size`` is not an int of at least 32.
@@ -276,7 +276,7 @@ class MountainCarSimulator(gym.Env[np.ndarray, Any]):
         return self._observation(), float(reward), False, False, {}
 
     def render(self) -> Frame:
-        """Picture of the present state, uint8 ``[image_size image_size 3]``."""
+        """Frame of the present state, uint8 ``[image_size image_size 3]``."""
         return draw_mountain_car(self.state[0], self.image_size, textured=self.textured)
 
     def _observation(self) -> np.ndarray:

@@ -84,10 +84,10 @@ LEFT_WORDINGS = (
     Wording(
         between((0.6, 0.72), (2, 2)),
         (
-            "at the left edge of the picture",
+            "at the left edge of the frame",
             "at the far left",
             "at the left end of the road",
-            "at the left side of the picture",
+            "at the left side of the frame",
         ),
         2.0,
     ),
@@ -160,7 +160,7 @@ PEAK_WORDINGS = (
     ),
     Wording(
         between((0.53, 0.58), (0.7, 0.7)),
-        ("just past the peak", "at the right edge of the picture", "beyond the top", "over the top, on the far side"),
+        ("just past the peak", "at the right edge of the frame", "beyond the top", "over the top, on the far side"),
         1.5,
     ),
 )
@@ -204,7 +204,7 @@ FLAG_WORDINGS = (
 """What is said of the flag, by the car's distance from its place at the flag."""
 
 _FLAGS = ("flag", "yellow flag", "yellow flag", "flagpole", "goal", "goal flag")
-_PREFIXES = ("", "", "", "", "", "a picture of ", "an image of ")
+_PREFIXES = ("", "", "", "", "", "a frame of ", "an image of ")
 _CARS = ("a car", "the car", "car", "a small car", "a vehicle", "a car", "a car")
 
 _TEXTURED_CARS = ("a red car", "the red car", "a little red car")
@@ -243,13 +243,13 @@ _ORIGINAL_GENERIC = (
     "a car somewhere on the mountain",
     "a sketch of a mountain with a car",
     "a small black car and a flag on a curved line",
-    "a white picture with a curved line and a flag on the right",
+    "a white frame with a curved line and a flag on the right",
     "a simple drawing of a car in a valley landscape",
 )
 
 
 class MountainCarCaptioner:
-    """States, pictures and captions of MountainCar: ``[position]``.
+    """States, frames and captions of MountainCar: ``[position]``.
 
     Args:
         textured: Which of the two looks is drawn and described.
@@ -277,7 +277,7 @@ class MountainCarCaptioner:
         return np.array([np.clip(position, LEFT_END, RIGHT_END)])
 
     def draw(self, state: np.ndarray, size: int) -> Frame:
-        """Picture of the state, uint8 ``[size size 3]``."""
+        """Frame of the state, uint8 ``[size size 3]``."""
         return draw_mountain_car(float(state[0]), size, textured=self._textured)
 
     def caption(self, state: np.ndarray, rng: np.random.Generator) -> str:

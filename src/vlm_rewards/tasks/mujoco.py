@@ -1,6 +1,6 @@
-"""Cameras of Gymnasium's MuJoCo environments, and drawing that a small picture does not miss.
+"""Cameras of Gymnasium's MuJoCo environments, and drawing that a small frame does not miss.
 
-Shadows are drawn at 4096 x 4096 for a picture of 96 x 96, reflections draw the
+Shadows are drawn at 4096 x 4096 for a frame of 96 x 96, reflections draw the
 scene twice, and round bodies have more facets than pixels. None of it is seen.
 
 Gymnasium's MuJoCo environments with an edited model: through MjSpec, so that no XML is copied. A sky, a tiled floor
@@ -84,7 +84,7 @@ class View:
 
 
 def look_from(env: gym.Env[Any, Any], view: View) -> None:
-    """Draw from a free camera; before the first picture.
+    """Draw from a free camera; before the first frame.
 
     Args:
         env: A MuJoCo environment of Gymnasium.
@@ -231,10 +231,10 @@ def _colour(spec: Any, geom: Any) -> tuple[float, ...]:
     return tuple(own if material is None else material.rgba.tolist())
 
 
-def _add_texture(spec: Any, name: str, kind: Any, picture: np.ndarray) -> None:
-    height, width = picture.shape[:2]
+def _add_texture(spec: Any, name: str, kind: Any, frame: np.ndarray) -> None:
+    height, width = frame.shape[:2]
     texture = spec.add_texture(name=name, type=kind, width=width, height=height, nchannel=3)
-    texture.data = picture.tobytes()
+    texture.data = frame.tobytes()
 
 
 def _add_material(spec: Any, name: str, texture: str = "", **settings: Any) -> None:
@@ -263,14 +263,14 @@ def sky() -> np.ndarray:
     directions = np.concatenate([np.stack(face, axis=-1) for face in faces])
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     height = directions[..., 1]
-    picture = mix(flat(_HORIZON), flat(_ZENITH), smoothstep(0.0, 0.7, height))
+    frame = mix(flat(_HORIZON), flat(_ZENITH), smoothstep(0.0, 0.7, height))
     # Clouds lie in a layer: seen flatter and denser towards the horizon.
     layer = directions[..., [0, 2]] / (np.maximum(height, 0.0)[..., None] + 0.25)
     noise = _cloud_noise(layer)
     cover = smoothstep(0.5, 0.72, noise) * smoothstep(0.02, 0.2, height)
-    picture = mix(picture, flat(_CLOUD), 0.85 * cover)
-    picture = mix(picture, flat(_GROUND), smoothstep(0.0, 0.06, -height))
-    return to_picture(picture)
+    frame = mix(frame, flat(_CLOUD), 0.85 * cover)
+    frame = mix(frame, flat(_GROUND), smoothstep(0.0, 0.06, -height))
+    return to_picture(frame)
 
 
 @lru_cache(maxsize=1)
@@ -281,11 +281,11 @@ def floor() -> np.ndarray:
     shades = np.array([[1.04, 0.95], [0.93, 1.02]]) + rng.uniform(-0.01, 0.01, (2, 2))
     shade = np.kron(shades, np.ones((half, half)))
     grain = 1 + 0.05 * (_repeating_noise(rng, _FLOOR_SIZE, 8, 4) - 0.5)
-    picture = flat(_TILE) * (shade * grain)[..., None]
+    frame = flat(_TILE) * (shade * grain)[..., None]
     place = (np.arange(_FLOOR_SIZE) + 0.5) % half
     edge = np.minimum(place, half - place)
     joint = 1 - smoothstep(1.0, 3.0, np.minimum(edge[:, None], edge[None, :]))
-    return to_picture(mix(picture, flat(_GROUT), joint))
+    return to_picture(mix(frame, flat(_GROUT), joint))
 
 
 @lru_cache(maxsize=1)
@@ -334,7 +334,7 @@ def _repeating_noise(rng: np.random.Generator, size: int, cells: int, octaves: i
 
 
 Luxury = Literal["shadows", "reflections", "multisampling", "facets"]
-"""What a small picture does without."""
+"""What a small frame does without."""
 
 _SLICES, _STACKS = 12, 8
 """Facets around and along round bodies; MuJoCo's own are 28 and 16."""
@@ -367,7 +367,7 @@ def mujoco_class(spec: EnvSpec) -> type[Any] | None:
 
 
 def draw_cheaply(env: gym.Env[Any, Any], without: Sequence[Luxury] = get_args(Luxury)) -> None:
-    """Turn off shadows, reflections and multisampling, and take coarser round bodies; before the first picture.
+    """Turn off shadows, reflections and multisampling, and take coarser round bodies; before the first frame.
 
     Args:
         env: A MuJoCo environment of Gymnasium.
@@ -419,8 +419,8 @@ class CameraStrip(gym.Wrapper[Any, Any, Any, Any]):
     def render(self) -> np.ndarray:  # type: ignore[override]
         """The state from each camera: uint8 ``[cameras h w 3]``."""
         renderer = self.env.unwrapped.mujoco_renderer  # pyright: ignore[reportAttributeAccessIssue]
-        pictures = []
+        frames = []
         for camera in self._cameras:
             renderer.camera_id = camera
-            pictures.append(np.array(self.env.render()))
-        return np.stack(pictures)
+            frames.append(np.array(self.env.render()))
+        return np.stack(frames)

@@ -46,7 +46,7 @@ def import_mujoco() -> None:
 
 
 BAR_COLOUR = 127
-"""Grey of the bars beside or above a picture that is not square: about what encoders subtract as the mean."""
+"""Grey of the bars beside or above a frame that is not square: about what encoders subtract as the mean."""
 
 AnyEnv: TypeAlias = gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any]
 
@@ -56,7 +56,7 @@ def draw(env: AnyEnv) -> Any:
 
     Gymnasium draws in whatever context of the process was current last. Where
     two environments differ in size or quality, one of them would draw black
-    pictures.
+    frames.
     """
     if isinstance(env, gym.vector.VectorEnv):
         inner: Any = getattr(env.unwrapped, "envs", ())  # those that share this process
@@ -68,17 +68,17 @@ def draw(env: AnyEnv) -> Any:
     return env.render()
 
 
-class Photographer:
-    """Takes square pictures of an environment.
+class FrameRenderer:
+    """Takes square frames of an environment.
 
-    A picture that already has the right size is passed through. Any other is
+    A frame that already has the right size is passed through. Any other is
     letterboxed: resized with antialiasing so that all of it is seen in its own
     proportions, and centred between grey bars.
 
     Args:
-        env: Made with ``render_mode="rgb_array"``; the pictures of a vector environment go through `fit` one by one.
-        size: Side of the pictures in pixels, at least 32.
-        cameras: Pictures of each state. With more than one, ``render()`` must return them all, ``[cameras h w 3]``.
+        env: Made with ``render_mode="rgb_array"``; the frames of a vector environment go through `fit` one by one.
+        size: Side of the frames in pixels, at least 32.
+        cameras: Frames of each state. With more than one, ``render()`` must return them all, ``[cameras h w 3]``.
 
     Raises:
         InvalidInputError: The environment renders something else, or the size is too small.
@@ -94,11 +94,11 @@ class Photographer:
                 f'make it with gymnasium.make({_id(env)}, render_mode="rgb_array").'
             )
 
-    def photograph(self) -> Frame:
-        """Picture of the environment's present state.
+    def render(self) -> Frame:
+        """Frame of the environment's present state.
 
         Returns:
-            The picture, uint8 ``[size size 3]``; with several cameras a strip, one picture below another,
+            The frame, uint8 ``[size size 3]``; with several cameras a strip, one frame below another,
             ``[cameras*size size 3]``.
 
         Raises:
@@ -107,55 +107,55 @@ class Photographer:
         """
         return self.fit(draw(self.env))
 
-    def fit(self, picture: object) -> Frame:
-        """Make the environment's picture square.
+    def fit(self, frame: object) -> Frame:
+        """Make the environment's frame square.
 
         Args:
-            picture: What ``render()`` returned: for those who call it themselves, as vector environments are.
+            frame: What ``render()`` returned: for those who call it themselves, as vector environments are.
 
         Returns:
-            As `photograph`.
+            As `render`.
 
         Raises:
-            InvalidInputError: As `photograph`.
+            InvalidInputError: As `render`.
         """
         if self.cameras > 1:
-            return self._strip(picture)
-        if not _is_picture(picture):
+            return self._strip(frame)
+        if not _is_picture(frame):
             raise InvalidInputError(
-                f"render() of {_id(self.env)} must return a uint8 array [height width 3], got {_describe(picture)}."
+                f"render() of {_id(self.env)} must return a uint8 array [height width 3], got {_describe(frame)}."
             )
-        return letterbox(picture, self.size)
+        return letterbox(frame, self.size)
 
-    def _strip(self, pictures: object) -> Frame:
-        if not isinstance(pictures, np.ndarray) or pictures.ndim != 4 or len(pictures) != self.cameras:
+    def _strip(self, frames: object) -> Frame:
+        if not isinstance(frames, np.ndarray) or frames.ndim != 4 or len(frames) != self.cameras:
             raise InvalidInputError(
-                f"render() of {_id(self.env)} must return the pictures of {self.cameras} cameras, uint8 "
-                f"[{self.cameras} height width 3], got {_describe(pictures)}."
+                f"render() of {_id(self.env)} must return the frames of {self.cameras} cameras, uint8 "
+                f"[{self.cameras} height width 3], got {_describe(frames)}."
             )
-        if not all(_is_picture(picture) for picture in pictures):
+        if not all(_is_picture(frame) for frame in frames):
             raise InvalidInputError(
-                f"render() of {_id(self.env)} must return uint8 arrays [height width 3], got {_describe(pictures[0])}."
+                f"render() of {_id(self.env)} must return uint8 arrays [height width 3], got {_describe(frames[0])}."
             )
-        return np.concatenate([letterbox(picture, self.size) for picture in pictures])
+        return np.concatenate([letterbox(frame, self.size) for frame in frames])
 
 
-def letterbox(picture: Frame, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """Fit a picture into a square, neither squashed nor cropped.
+def letterbox(frame: Frame, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """Fit a frame into a square, neither squashed nor cropped.
 
     Args:
-        picture: uint8 ``[h w 3]``.
+        frame: uint8 ``[h w 3]``.
         size: Side of the square in pixels.
 
     Returns:
-        The square, uint8 ``[size size 3]``; the picture itself if it has that size already.
+        The square, uint8 ``[size size 3]``; the frame itself if it has that size already.
     """
-    height, width = picture.shape[:2]
+    height, width = frame.shape[:2]
     if height == width == size:
-        return picture
+        return frame
     scale = size / max(height, width)
     fitted = max(1, round(width * scale)), max(1, round(height * scale))
-    resized = Image.fromarray(np.ascontiguousarray(picture)).resize(fitted, Image.Resampling.BICUBIC)
+    resized = Image.fromarray(np.ascontiguousarray(frame)).resize(fitted, Image.Resampling.BICUBIC)
     square = np.full((size, size, 3), BAR_COLOUR, dtype=np.uint8)
     left, top = (size - fitted[0]) // 2, (size - fitted[1]) // 2
     square[top : top + fitted[1], left : left + fitted[0]] = np.asarray(resized)
@@ -167,7 +167,7 @@ def _is_picture(value: object) -> TypeGuard[np.ndarray]:
 
 
 def _describe(value: object) -> str:
-    """What came instead of a picture, with the likely cause."""
+    """What came instead of a frame, with the likely cause."""
     if value is None:
         return "None (has it been reset, and does it support rgb_array?)"
     if not isinstance(value, np.ndarray):

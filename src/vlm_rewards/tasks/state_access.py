@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
-from vlm_rewards.tasks.rendering import Photographer
+from vlm_rewards.tasks.rendering import FrameRenderer
 from vlm_rewards.tasks.task import Task, make_task_env
 
 _FREE, _BALL, _SLIDE = 0, 1, 2  # mjtJoint; 3 is a hinge
@@ -56,7 +56,7 @@ class StateSpace:
 
 
 class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
-    """Puts a task's simulator into given states, and photographs and judges them.
+    """Puts a task's simulator into given states, and renders and judges them.
 
     Works for simulators that have ``state`` and ``set_state(state)`` (those of
     this package; ``state_names``, ``state_units``, ``state_low`` and ``state_high`` are used if
@@ -65,7 +65,7 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
 
     Args:
         task: The task.
-        size: Side of the pictures in pixels.
+        size: Side of the frames in pixels.
         seed: Seeds the episode whose first state is ``start``.
 
     Raises:
@@ -75,7 +75,7 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(self, task: Task, size: int, seed: int = 0) -> None:
         super().__init__(make_task_env(task, size))
         self._task = task
-        self._photographer = Photographer(self.env, size, task.cameras)
+        self._renderer = FrameRenderer(self.env, size, task.cameras)
         self._seed = seed
         self.env.reset(seed=seed)
         self._inner: Any = self.env.unwrapped
@@ -93,23 +93,23 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
         return StateSpace(tuple(names), low, high, start, tuple(getattr(self._inner, "state_units", ())))
 
     def show(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Photograph and judge states.
+        """Render and judge states.
 
         Args:
             states: float64 ``[n k]``.
 
         Returns:
-            Pictures, uint8 ``[n size size 3]``, and where the task has a criterion
+            Frames, uint8 ``[n size size 3]``, and where the task has a criterion
             whether it holds, bool ``[n]``.
         """
-        pictures: list[np.ndarray] = []
+        frames: list[np.ndarray] = []
         verdicts: list[bool] = []
         for state in np.asarray(states, dtype=np.float64):
             self._set(state)
-            pictures.append(self._photographer.photograph())
+            frames.append(self._renderer.render())
             if self._task.criterion is not None:
                 verdicts.append(bool(self._task.criterion(self._inner)))
-        return np.stack(pictures), (np.array(verdicts) if self._task.criterion is not None else None)
+        return np.stack(frames), (np.array(verdicts) if self._task.criterion is not None else None)
 
     def _get(self) -> np.ndarray:
         return _state(self._inner, self._kind)
@@ -140,7 +140,7 @@ class StateMemory(gym.Wrapper[Any, Any, Any, Any]):
 
     Args:
         task: The task.
-        size: Side of the pictures in pixels.
+        size: Side of the frames in pixels.
     """
 
     def __init__(self, task: Task, size: int) -> None:

@@ -21,7 +21,7 @@ from vlm_rewards.tasks.canvas import check_size
 from vlm_rewards.tasks.rendering import configure_headless
 
 SimulatorFactory: TypeAlias = Callable[[int], gym.Env[Any, Any]]
-"""Builds a simulator that renders ``rgb_array`` for pictures of the given side in pixels.
+"""Builds a simulator that renders ``rgb_array`` for frames of the given side in pixels.
 
 It has no time limit and does not terminate early; `make_task_env` adds the horizon.
 """
@@ -48,10 +48,10 @@ class _Captioner(Protocol):
 
 @runtime_checkable
 class StateCaptioner(_Captioner, Protocol):
-    """Makes captioned pictures of a task's states, for `vlm-rewards finetune`."""
+    """Makes captioned frames of a task's states, for `vlm-rewards finetune`."""
 
     def draw(self, state: np.ndarray, size: int) -> Frame:
-        """Picture of the state, exactly as the simulator would render it: uint8 ``[size size 3]``."""
+        """Frame of the state, exactly as the simulator would render it: uint8 ``[size size 3]``."""
         ...
 
 
@@ -136,7 +136,7 @@ class Task:
     baseline: str
     """What any state looks like; sharpens the goal (eq. 3)."""
     simulator: SimulatorFactory
-    """Builds the simulator for a picture size. Must be importable or picklable by value."""
+    """Builds the simulator for a frame size. Must be importable or picklable by value."""
     horizon: int
     """Steps after which an episode is truncated."""
     criterion: Criterion | None = None
@@ -148,11 +148,11 @@ class Task:
     camera: str = "side"
     """Which view is drawn, for reports."""
     cameras: int = 1
-    """How many pictures of each state ``render()`` returns; more than one come as uint8 ``[cameras h w 3]``."""
+    """How many frames of each state ``render()`` returns; more than one come as uint8 ``[cameras h w 3]``."""
     rule: Policy | None = None
     """A one-line hand-written policy to compare with; None where there is none."""
     captioner: Captioner | None = None
-    """Makes captioned pictures for `vlm-rewards finetune`; None where there is none."""
+    """Makes captioned frames for `vlm-rewards finetune`; None where there is none."""
     generator: StateGenerator | None = None
     """Generates states to judge rewards on; None where policies or bounds have to do."""
     dimension: str | None = None
@@ -287,8 +287,8 @@ def make_task_env(task: Task, image_size: int) -> TaskEpisode:
 
     Args:
         task: The task.
-        image_size: Side in pixels of the square picture that the simulator is
-            asked to draw. One that cannot renders what it can; `Photographer`
+        image_size: Side in pixels of the square frame that the simulator is
+            asked to draw. One that cannot renders what it can; `FrameRenderer`
             letterboxes that.
 
     Returns:

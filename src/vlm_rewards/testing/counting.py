@@ -1,4 +1,4 @@
-"""A simulator whose pictures say which step of which episode they show.
+"""A simulator whose frames say which step of which episode they show.
 
 With it, a test can tell of every row of a replay buffer what its reward must
 be: the picture's number and the next observation's number are the same number,
@@ -31,7 +31,7 @@ _NUMBERS = _EPISODES * _STEPS  # 24 bits: one RGB colour, and exact in float32
 class CountingEnv(gym.Env[np.ndarray, Any]):
     """Counts steps and shows the count as its picture's only colour.
 
-    The picture of step ``t`` of episode ``e`` is flat, and its red, green and
+    The frame of step ``t`` of episode ``e`` is flat, and its red, green and
     blue are the three base-256 digits of ``e * 4096 + t``. An episode's number
     is drawn from its reset seed, and so are its length and how it ends: equal
     seeds give equal episodes whatever the actions.
@@ -43,7 +43,7 @@ class CountingEnv(gym.Env[np.ndarray, Any]):
     found out. The environment's own reward is ``t``.
 
     Args:
-        image_size: Side of the pictures in pixels, at least 32.
+        image_size: Side of the frames in pixels, at least 32.
         lengths: Shortest and longest episode in steps, both included.
         ending: Whether episodes terminate, truncate, or do either at random.
         actions: ``"discrete"`` (three of them) or ``"box"`` (one number in [-1, 1]).
@@ -100,7 +100,7 @@ class CountingEnv(gym.Env[np.ndarray, Any]):
 
 
 def counting_reward(frames: Frames) -> Rewards:
-    """Read the number in the pictures of a `CountingEnv`; stands in for a VLM.
+    """Read the number in the frames of a `CountingEnv`; stands in for a VLM.
 
     Args:
         frames: uint8 ``[n h w 3]``.
@@ -110,11 +110,11 @@ def counting_reward(frames: Frames) -> Rewards:
         to `counting_label` of the observation of the same state.
 
     Raises:
-        InvalidInputError: A picture has more than one colour, as one that was
+        InvalidInputError: A frame has more than one colour, as one that was
             read while it was being written might have.
     """
     if not (frames == frames[:, :1, :1]).all():
-        raise InvalidInputError("a picture of CountingEnv must have one colour: was it read while it was written?")
+        raise InvalidInputError("a frame of CountingEnv must have one colour: was it read while it was written?")
     digits = frames[:, 0, 0].astype(np.int64)
     return ((digits @ np.array([65536, 256, 1])) / _NUMBERS).astype(np.float32)
 
@@ -158,12 +158,12 @@ class DelayedReward:
     """Takes its time, at random, over another reward: shakes out whatever depends on timing.
 
     Args:
-        reward: Scores pictures.
+        reward: Scores frames.
         seconds: The longest delay of one call.
         seed: Of the delays.
 
     Attributes:
-        batches: How many pictures each call was given.
+        batches: How many frames each call was given.
     """
 
     def __init__(self, reward: Callable[[np.ndarray], np.ndarray], seconds: float, seed: int = 0) -> None:
@@ -173,7 +173,7 @@ class DelayedReward:
         self._rng = np.random.default_rng(seed)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Wait, then score pictures: uint8 ``[n h w 3]`` to float32 ``[n]``."""
+        """Wait, then score frames: uint8 ``[n h w 3]`` to float32 ``[n]``."""
         time.sleep(self._seconds * self._rng.random())
         self.batches.append(len(frames))
         return self._reward(frames)
@@ -202,7 +202,7 @@ def counting_task(
         actions: ``"discrete"`` or ``"box"``.
 
     Returns:
-        The task, for `PhotographedVecEnv` or `make_task_env`.
+        The task, for `RenderedVecEnv` or `make_task_env`.
     """
     return Task(
         name=name,

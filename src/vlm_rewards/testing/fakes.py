@@ -25,9 +25,9 @@ _GRID = 4
 class FakeEncoder:
     """Embeds anything, deterministically, and means nothing by it.
 
-    A picture becomes the mean colours of a 4 x 4 grid, projected at random (but
+    A frame becomes the mean colours of a 4 x 4 grid, projected at random (but
     always in the same way); a sentence becomes a direction drawn from its hash.
-    Like pictures have like embeddings, equal sentences equal ones, and a picture
+    Like frames have like embeddings, equal sentences equal ones, and a frame
     is embedded the same alone and in a batch. It is fast, small and picklable.
 
     Args:
@@ -52,7 +52,7 @@ class FakeEncoder:
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of the picture that it claims to prefer."""
+        """Side in pixels of the frame that it claims to prefer."""
         return self._image_size
 
     @property
@@ -61,7 +61,7 @@ class FakeEncoder:
         return self._embedding_dim
 
     def embed_images(self, frames: Frames | Any) -> Embeddings:
-        """Embed pictures of any one size.
+        """Embed frames of any one size.
 
         Args:
             frames: uint8 ``[n h w 3]``, n, h and w at least 1.
@@ -78,7 +78,7 @@ class FakeEncoder:
                 f"frames must be uint8 [n h w 3], n at least 1; received {pixels.dtype} {list(pixels.shape)}"
             )
         colours = _cell_means(_cell_means(pixels, 1), 2).reshape(len(pixels), -1) / 255 - 0.5
-        # The constant keeps an all-grey picture from having no direction.
+        # The constant keeps an all-grey frame from having no direction.
         features = np.concatenate([colours, np.full((len(pixels), 1), 0.1)], axis=1)
         # Row by row: BLAS sums in another order for another number of rows.
         return _unit(np.stack([row @ self._projection for row in features]))
@@ -145,7 +145,7 @@ def run_script(
         script: Chooses the actions, and thereby the states that are visited.
         config: Settings with DQN or SAC; the script takes the place of exploration and updates.
         folder: The run's folder.
-        reward: Scores the pictures.
+        reward: Scores the frames.
         horizon: Steps of an episode.
         held_out: The held-out reward, if the settings ask for one.
 

@@ -16,14 +16,14 @@ _STRIDE = 0.25
 
 
 class PointEnv(gym.Env[np.ndarray, Any]):
-    """A point on a line from 0 to 1; its picture is grey, the brighter the further right.
+    """A point on a line from 0 to 1; its frame is grey, the brighter the further right.
 
     An episode starts anywhere and never ends by itself. A step moves the point
     by up to a quarter. The observation is the position, float32 ``[1]``; the
     environment's own reward is always 0, so that nothing can be learned from it.
 
     Args:
-        image_size: Side of the pictures in pixels, at least 32.
+        image_size: Side of the frames in pixels, at least 32.
         actions: ``"discrete"`` (0 moves left, 1 right) or ``"box"`` (one number in [-1, 1]).
     """
 
@@ -61,7 +61,7 @@ class PointEnv(gym.Env[np.ndarray, Any]):
 
 
 def brightness_reward(frames: Frames) -> Rewards:
-    """Mean brightness of pictures.
+    """Mean brightness of frames.
 
     Args:
         frames: uint8 ``[n h w 3]``.
@@ -96,7 +96,7 @@ def point_task(name: str = "point", *, horizon: int = 8, actions: Literal["discr
         actions: ``"discrete"`` or ``"box"``.
 
     Returns:
-        The task, for `PhotographedVecEnv` or `make_task_env`.
+        The task, for `RenderedVecEnv` or `make_task_env`.
     """
     return Task(
         name=name,

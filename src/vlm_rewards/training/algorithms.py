@@ -262,7 +262,7 @@ REFUSED = {
     "her": "hindsight relabelling changes goals after the fact, and a sentence is the only goal here.",
     "a2c": "use ppo, which does the same with better use of each rollout.",
     "trpo": "use ppo, which follows the same idea.",
-    "ars": "it perturbs whole policies and sums an episode's rewards as it goes, before pictures have been scored.",
+    "ars": "it perturbs whole policies and sums an episode's rewards as it goes, before frames have been scored.",
     "recurrent-ppo": "its rollout buffer stores sequences, whose late rewards nobody here fills in; use ppo.",
     "maskable-ppo": "it asks simulators for masks, which worker processes do not pass on; use ppo.",
     "dreamer": "it is no algorithm of Stable-Baselines3; VLMRewardWrapper brings the reward to any library.",
@@ -458,7 +458,7 @@ def build_algorithm(
 
     Args:
         algorithm: The settings.
-        venv: A `PhotographedVecEnv`, or a wrapper around one.
+        venv: A `RenderedVecEnv`, or a wrapper around one.
         seed: Seeds the networks, the exploration and the environment.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; sbx goes where JAX does.
         for_inference: Keep the replay buffer to one row: nothing will be learned.

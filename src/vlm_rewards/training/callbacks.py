@@ -134,7 +134,7 @@ _LARGE_NETWORKS = 300_000
 
 
 class ThreadPhases(BaseCallback):
-    """Shares the cores out to torch: some threads while pictures are embedded, one or two for the updates.
+    """Shares the cores out to torch: some threads while frames are embedded, one or two for the updates.
 
     Threads of torch that compete with simulators for the same cores wait for
     each other: with a small encoder, which draws level with the simulators,
@@ -146,11 +146,11 @@ class ThreadPhases(BaseCallback):
 
     The choice depends on the sizes of encoder and networks, never on the
     clock: sums may depend on the number of threads in their last bits. Must
-    come after `LabelRewards` in the list, which waits for the last pictures at
+    come after `LabelRewards` in the list, which waits for the last frames at
     the end of a rollout.
 
     Args:
-        encoder: What embeds the pictures; None is a small one.
+        encoder: What embeds the frames; None is a small one.
     """
 
     def __init__(self, encoder: ImageTextEncoder | None = None) -> None:

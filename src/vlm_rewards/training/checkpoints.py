@@ -1,6 +1,6 @@
 """Saving a run's whole state, and going on from it as if nothing had happened.
 
-Both happen at the start of a rollout: all pictures have their rewards then, all
+Both happen at the start of a rollout: all frames have their rewards then, all
 updates have been made, and the first action is still to be chosen.
 
 Ctrl-C that waits for a good moment, but not for long. What a resume state belongs to: a run may go on only where

@@ -53,10 +53,10 @@ class TrainConfig:
     standardise: int | None = None
     """Fit mean and standard deviation of the reward on this many first transitions; None leaves it raw."""
     chunk_frames: int = 256
-    """Pictures that the encoder is given in one go."""
+    """Frames that the encoder is given in one go."""
     label_every: int = 1
-    """Photograph and score one state in so many, and the first and last of each episode; the rewards of those between
-    are interpolated. A rollout should be a multiple of it: after its last picture that reward holds."""
+    """Render and score one state in so many, and the first and last of each episode; the rewards of those between
+    are interpolated. A rollout should be a multiple of it: after its last frame that reward holds."""
     snapshots: int = 10
     """Policies saved along the way, at equal distances."""
     selection_episodes: int = 8
@@ -77,9 +77,9 @@ class TrainConfig:
     watch_baseline: str | None = None
     """Held-out reward: another sentence for the baseline; None is the baseline."""
     watch_encoder: str | None = None
-    """Held-out reward: another encoder, which embeds every picture, too; None is the encoder."""
+    """Held-out reward: another encoder, which embeds every frame, too; None is the encoder."""
     reward: OmitArgPrefixes[RewardConfig] = field(default_factory=RewardConfig)
-    """How pictures become rewards."""
+    """How frames become rewards."""
     humanoid: OmitArgPrefixes[HumanoidConfig | None] = None
     """How the humanoid is drawn and observed, where the task is one of its poses."""
     environment: Fixed[EnvironmentConfig | None] = None

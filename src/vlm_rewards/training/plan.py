@@ -15,11 +15,11 @@ import numpy as np
 import psutil
 import torch
 
-from vlm_rewards.collection.episodes import PictureFlow
+from vlm_rewards.collection.episodes import FrameCount
 from vlm_rewards.collection.labeller import chunk_length
 from vlm_rewards.collection.replay_buffer import bytes_of, check_memory, replay_row, rollout_row
 from vlm_rewards.collection.ring import free_bytes, ring_folder, ring_shape
-from vlm_rewards.collection.vec_env import Trial, try_simulator
+from vlm_rewards.collection.vec_env import SimulatorProbe, probe_simulator
 from vlm_rewards.encoders.openclip import resolve_batch_size, resolve_device, resolve_dtype
 from vlm_rewards.encoders.sizing import PlannedEncoder, check_sentences, plan_encoder, why_unplannable
 from vlm_rewards.encoders.sources import parse_source
@@ -35,10 +35,10 @@ from vlm_rewards.training.runner import ring_slots
 from vlm_rewards.training.watch import watched_against
 
 ASSUMED_SIZE = 224
-"""Side in pixels of the pictures that simulators are tried with where the encoder's is not known."""
+"""Side in pixels of the frames that simulators are tried with where the encoder's is not known."""
 _KINDS = ("cuda", "cpu")
 
-PlanRollouts = Callable[[int, int], PictureFlow]
+PlanRollouts = Callable[[int, int], FrameCount]
 """Episodes and steps of each to what evaluating them takes. It is handed in, as the evaluation itself is."""
 
 
@@ -49,7 +49,7 @@ class Precision:
     dtype: str
     """``"fp32"``, ``"bf16"`` or ``"fp16"``."""
     batch_size: int
-    """Pictures that pass through it at once, at most."""
+    """Frames that pass through it at once, at most."""
     weight_bytes: int | None
     """Memory of its weights; activations come on top. None where its size is not known."""
 
@@ -74,10 +74,10 @@ class EncoderPlan:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures that a run embeds."""
+    """Frames that a run embeds."""
 
     training: int
-    """One for each state that is photographed and camera; twice as many where a held-out reward has an encoder of its
+    """One for each state that is rendered and camera; twice as many where a held-out reward has an encoder of its
     own. Where not every state is and episodes may end before time, about."""
     after_resets: int
     """Of the states that episodes begin in, which shaping needs; at least, where episodes may end before time."""
@@ -98,11 +98,11 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Frames:
-    """Memory for pictures in flight: what the simulators write and the encoder reads."""
+    """Memory for frames in flight: what the simulators write and the encoder reads."""
 
     shape: tuple[int, ...]
-    """Of the ring: slots, simulators, height, width, 3, all uint8; each camera adds a picture to the height, and
-    pictures after resets double the simulators."""
+    """Of the ring: slots, simulators, height, width, 3, all uint8; each camera adds a frame to the height, and
+    frames after resets double the simulators."""
     nbytes: int
     """Bytes of it."""
     selection_nbytes: int
@@ -146,7 +146,7 @@ class Machine:
     gpu_needed: int | None
     """Bytes that encoder and learner take on a GPU; activations come on top."""
     ring_folder: Path | None
-    """Where the pictures in flight would lie; None where there is no room, or they are not known."""
+    """Where the frames in flight would lie; None where there is no room, or they are not known."""
     ring_free: int | None
     """Bytes that are free there."""
     workers: int
@@ -170,13 +170,13 @@ class TrainingPlan:
     horizon: int
     """Steps of an episode."""
     cameras: int
-    """Pictures of each state."""
+    """Frames of each state."""
     encoder: EncoderPlan
-    """What scores the pictures."""
+    """What scores the frames."""
     held_out: EncoderPlan | None
     """The encoder of the held-out reward, where that has its own."""
-    simulator: Trial
-    """One that was tried, with pictures of the encoder's size."""
+    simulator: SimulatorProbe
+    """One that was tried, with frames of the encoder's size."""
     budget: UpdateBudget
     """Rollouts and updates."""
     vector_steps: int
@@ -188,7 +188,7 @@ class TrainingPlan:
     pictures: Pictures
     """What is embedded."""
     frames: Frames | None
-    """Memory for pictures in flight; None where the encoder's picture size is not known."""
+    """Memory for frames in flight; None where the encoder's frame size is not known."""
     stored: Stored
     """Memory for transitions."""
     learner: LearnerSize
@@ -251,7 +251,7 @@ def plan_training(
     config: TrainConfig,
     task: Task,
     plan_rollouts: PlanRollouts,
-    try_one: Callable[[Task, int], Trial] = try_simulator,
+    try_one: Callable[[Task, int], SimulatorProbe] = probe_simulator,
 ) -> TrainingPlan:
     """Check a run's settings as training does before it starts, and work out what the run will do and take.
 
@@ -259,7 +259,7 @@ def plan_training(
         config: The settings.
         task: Their task.
         plan_rollouts: What an evaluation takes.
-        try_one: Tries a simulator with pictures of the given size.
+        try_one: Tries a simulator with frames of the given size.
 
     Returns:
         The plan. Whether it fits this machine stands in it, and is no reason to raise.
@@ -354,9 +354,9 @@ def _precision(facts: PlannedEncoder | None, dtype: str, device: torch.device) -
     return Precision(chosen, resolve_batch_size(None, device), weights)
 
 
-def _training_flow(config: TrainConfig, budget: UpdateBudget, horizon: int) -> PictureFlow:
+def _training_flow(config: TrainConfig, budget: UpdateBudget, horizon: int) -> FrameCount:
     slots = ring_slots(config.chunk_frames, config.n_envs)
-    return PictureFlow(
+    return FrameCount(
         config.n_envs,
         slots,
         chunk_length(config.chunk_frames, config.n_envs, slots),
@@ -368,7 +368,7 @@ def _training_flow(config: TrainConfig, budget: UpdateBudget, horizon: int) -> P
 
 
 def _pictures(
-    config: TrainConfig, task: Task, flow: PictureFlow, selection: PictureFlow, evaluation: PictureFlow, *, twice: bool
+    config: TrainConfig, task: Task, flow: FrameCount, selection: FrameCount, evaluation: FrameCount, *, twice: bool
 ) -> Pictures:
     encoders = 2 if twice else 1  # a held-out reward is no part of selection and evaluation
     flows = [(flow, encoders), (selection, 1), (evaluation, 1)]
@@ -398,7 +398,7 @@ def _stored(config: TrainConfig, observation_space: gym.Space[Any], action_space
 
 
 def _refusals(config: TrainConfig, frames: Frames | None, stored: Stored) -> tuple[Path | None, tuple[str, ...]]:
-    """Where the pictures in flight would lie, and what training would say of memory before it starts."""
+    """Where the frames in flight would lie, and what training would say of memory before it starts."""
     folder: Path | None = None
     said: list[str] = []
     try:

@@ -134,7 +134,7 @@ def _mountain_car_paper() -> _Start:
 
 
 def _humanoid_paper() -> _Start:
-    # 100 updates every 100 vector steps of 32 simulators; pictures of a rollout are embedded 3,200 at a time.
+    # 100 updates every 100 vector steps of 32 simulators; frames of a rollout are embedded 3,200 at a time.
     return _Start(
         SACConfig(
             learning_rate=6e-4,

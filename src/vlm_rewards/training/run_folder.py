@@ -79,7 +79,7 @@ class RunFolder:
 
     @property
     def alarms(self) -> Path:
-        """Folder of the pictures behind alarms of reward hacking."""
+        """Folder of the frames behind alarms of reward hacking."""
         return self.path / "alarms"
 
     @property

@@ -13,7 +13,7 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
 
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
 from vlm_rewards.files import read_state
 from vlm_rewards.provenance import provenance
@@ -79,7 +79,7 @@ def train(
     Args:
         config: The settings; with ``resume`` those of the run.
         run_dir: Where everything is written.
-        reward: Scores pictures; must be what ``config`` says.
+        reward: Scores frames; must be what ``config`` says.
         evaluate: Runs a policy on the selection episodes.
         held_out: Another reward, which the learner never sees, to watch the first one against; must be what ``config``
             says, and None where it asks for none.
@@ -101,7 +101,7 @@ def train(
         CheckpointError: The resume state is damaged, or of another task, reward or version; it is left as it was.
         RunFolderError: The folder can no longer be written. The last checkpoint is intact.
         WorkerError: A simulator raised or died.
-        LabellerError: Scoring pictures failed.
+        LabellerError: Scoring frames failed.
     """
     task = task_of(config)
     against = watched_against(config, task)
@@ -188,23 +188,21 @@ def _check_held_out(config: TrainConfig, against: str | None, held_out: StateRew
 
 
 def ring_slots(chunk_frames: int, n_envs: int) -> int:
-    """Vector steps whose pictures a run keeps: a chunk that is drawn while another is scored, and one step more."""
+    """Vector steps whose frames a run keeps: a chunk that is drawn while another is scored, and one step more."""
     return max(4, 2 * -(-chunk_frames // n_envs) + 1)
 
 
 @contextlib.contextmanager
-def _environment(
-    config: TrainConfig, task: Task, reward: StateReward | PotentialShaping
-) -> Iterator[PhotographedVecEnv]:
-    venv = PhotographedVecEnv(
+def _environment(config: TrainConfig, task: Task, reward: StateReward | PotentialShaping) -> Iterator[RenderedVecEnv]:
+    venv = RenderedVecEnv(
         task,
         config.n_envs,
         image_size=reward.encoder.image_size,
         seed=derive_seed(config.seed, "train"),
         n_workers=config.n_workers,
         slots=ring_slots(config.chunk_frames, config.n_envs),
-        photograph_resets=isinstance(reward, PotentialShaping),
-        photograph_every=config.label_every,
+        render_resets=isinstance(reward, PotentialShaping),
+        render_every=config.label_every,
     )
     try:
         yield venv

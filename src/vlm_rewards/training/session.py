@@ -12,8 +12,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from vlm_rewards.collection.callback import LabelRewards
-from vlm_rewards.collection.vec_env import PhotographedVecEnv
-from vlm_rewards.collection.witness import Witness
+from vlm_rewards.collection.vec_env import RenderedVecEnv
+from vlm_rewards.collection.watcher import FrameWatcher
 from vlm_rewards.rewards.base import StateReward
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.training.callbacks import SCORE_COLUMNS, Metrics, ProgressBar, Snapshots, Stopwatch, ThreadPhases
@@ -33,7 +33,7 @@ class Session:
     Args:
         config: The settings.
         run: Where everything is written.
-        reward: Scores pictures.
+        reward: Scores frames.
         evaluate: Runs a policy on selection episodes; see `vlm_rewards.training.runner.Evaluate`.
         console: Where the progress bar goes.
         checkpoint_seconds: Between resume states.
@@ -77,12 +77,12 @@ class Session:
         self.history = history
         self._identity = identity
         self._began = time.time() - before["seconds"]
-        witness = None
+        watcher = None
         if against is not None:
             second = held_out if against == "held-out" else None
-            witness = Witness(second, true_reward=against == "true-reward")
+            watcher = FrameWatcher(second, true_reward=against == "true-reward")
         self.labels = LabelRewards(
-            reward, chunk_frames=config.chunk_frames, standardise=config.standardise, witness=witness
+            reward, chunk_frames=config.chunk_frames, standardise=config.standardise, watcher=watcher
         )
         self.watch: HackingWatch | None = None
         if against is not None:
@@ -175,8 +175,8 @@ class Session:
         load_learner_state(self._model, state["learner"])  # last: it has the random generators
 
     @property
-    def _venv(self) -> PhotographedVecEnv:
+    def _venv(self) -> RenderedVecEnv:
         venv = self._model.get_env()
-        if not isinstance(venv, PhotographedVecEnv):
-            raise TypeError(f"a run steps a PhotographedVecEnv, got {type(venv).__name__}")
+        if not isinstance(venv, RenderedVecEnv):
+            raise TypeError(f"a run steps a RenderedVecEnv, got {type(venv).__name__}")
         return venv

@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.episodes import EpisodeSummary
-from vlm_rewards.collection.witness import Sighting
+from vlm_rewards.collection.watcher import WatchedFrame
 from vlm_rewards.errors import InvalidInputError, check_count
 from vlm_rewards.media import montage, write_png
 from vlm_rewards.tasks.task import Task
@@ -221,7 +221,7 @@ def _mean(pairs: Sequence[tuple[float, float]], column: int) -> float:
 REFERENCES = {"criterion": "criterion", "true-reward": "true reward", "held-out": "held-out reward"}
 """What a reward can be watched against, as settings and as records call it."""
 
-_SHOWN = 8  # pictures of an alarm
+_SHOWN = 8  # frames of an alarm
 
 
 def watched_against(config: TrainConfig, task: Task) -> str | None:
@@ -249,14 +249,14 @@ def watched_against(config: TrainConfig, task: Task) -> str | None:
 class HackingWatch(BaseCallback):
     """Raises an alarm where episodes get better by the VLM's reward and worse by what it stands for.
 
-    The alarm goes to the terminal, to TensorBoard with its pictures, to the
+    The alarm goes to the terminal, to TensorBoard with its frames, to the
     folder ``alarms`` of the run, and to its record. Nothing is stopped and
     nothing that is learned changes. Must come after `LabelRewards`, whose
-    `Witness` keeps the pictures.
+    `FrameWatcher` keeps the frames.
 
     Args:
         run: Where alarms are written.
-        labels: Where episodes and pictures come from.
+        labels: Where episodes and frames come from.
         against: What `watched_against` said.
         console: Where alarms are announced.
         state: What `state_dict` said at the last checkpoint; None starts anew.
@@ -332,8 +332,8 @@ class HackingWatch(BaseCallback):
         comparison = self.comparison
         if comparison is None:
             return
-        witness = self._labels.witness
-        shown = _telling(witness.sightings if witness is not None else [])
+        watcher = self._labels.watcher
+        shown = _telling(watcher.watched if watcher is not None else [])
         alarm: dict[str, Any] = {
             "step": self.num_timesteps,
             "correlation": comparison.correlation,
@@ -352,20 +352,20 @@ class HackingWatch(BaseCallback):
             path = write_png(sheet, self._run.alarms / f"step_{self.num_timesteps:010d}.png")
             alarm["picture"] = str(path.relative_to(self._run.path))
             self._show_in_tensorboard(sheet)
-            words += f"; pictures: {path}"
+            words += f"; frames: {path}"
         self.alarms.append(alarm)
         self._console.print(f"warning: {words}", style="yellow", markup=False, soft_wrap=True)
 
     def _show_in_tensorboard(self, sheet: np.ndarray) -> None:
-        # Straight to the writer: a picture that waits in the logger would have to be part of every checkpoint.
+        # Straight to the writer: a frame that waits in the logger would have to be part of every checkpoint.
         for output in self.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 output.writer.add_image("watch/alarm", sheet, self.num_timesteps, dataformats="HWC")
 
 
-def _telling(sightings: list[Sighting]) -> list[Sighting]:
-    """The pictures that the two scores disagree on most: low by the truth, and the highest by the reward of those."""
-    known = [seen for seen in sightings if seen.truth is not None]
+def _telling(watched: list[WatchedFrame]) -> list[WatchedFrame]:
+    """The frames that the two scores disagree on most: low by the truth, and the highest by the reward of those."""
+    known = [seen for seen in watched if seen.truth is not None]
     truths = np.array([seen.truth for seen in known], dtype=np.float64)
     if not known:
         return []
@@ -385,6 +385,6 @@ def _course(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _facts(seen: Sighting, simulators: int) -> dict[str, Any]:
+def _facts(seen: WatchedFrame, simulators: int) -> dict[str, Any]:
     step = (seen.step + 1) * simulators
     return {"step": step, "simulator": seen.simulator, "vlm": seen.reward, "reference": seen.truth}

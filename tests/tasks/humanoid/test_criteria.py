@@ -1,4 +1,4 @@
-"""The criteria against labels given from pictures alone, and the committed record of it."""
+"""The criteria against labels given from frames alone, and the committed record of it."""
 
 from __future__ import annotations
 

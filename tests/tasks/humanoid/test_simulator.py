@@ -51,7 +51,7 @@ def picture(moved: float = 0.0, size: int = 96, **settings: Any) -> np.ndarray:
 
 
 def robot(frame: np.ndarray) -> np.ndarray:
-    """Where the picture is orange: head, hands and feet."""
+    """Where the frame is orange: head, hands and feet."""
     red, green, blue = np.moveaxis(frame.astype(int), -1, 0)
     return np.argwhere((red - blue > 90) & (red > green + 30))
 

@@ -58,7 +58,7 @@ def plot_runs(runs: Sequence[RunCurve], out: str | Path, *, title: str) -> Path:
 
     Args:
         runs: At least one that has a number.
-        out: The picture to write; its suffix chooses the format.
+        out: The frame to write; its suffix chooses the format.
         title: Heading.
 
     Returns:

@@ -40,7 +40,7 @@ def plot_learning_curve(metrics_csv: str | Path, out: str | Path, *, title: str)
 
     Args:
         metrics_csv: A run's ``metrics.csv``.
-        out: The picture to write; its suffix chooses the format.
+        out: The frame to write; its suffix chooses the format.
         title: Heading, such as the task and its sentence.
 
     Returns:
@@ -86,7 +86,7 @@ def plot_video_rewards(
     Args:
         rewards: ``[n]`` with ``n >= 1``, one reward a frame.
         fps: Frames a second of the video, positive.
-        out: The picture to write; its suffix chooses the format.
+        out: The frame to write; its suffix chooses the format.
         goal: The goal prompt.
         encoder: Name of the encoder.
         baseline: The baseline prompt, if there was one.

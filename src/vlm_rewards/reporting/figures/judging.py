@@ -35,7 +35,7 @@ def plot_epic_over_alpha(judged: Mapping[str, Any], out: str | Path, *, title: s
 
     Args:
         judged: What `Judged.to_dict` says.
-        out: The picture to write; its suffix chooses the format.
+        out: The frame to write; its suffix chooses the format.
         title: Heading.
 
     Returns:
@@ -67,7 +67,7 @@ def plot_epic_over_parameters(judged: Mapping[str, Any], out: str | Path, *, tit
 
     Args:
         judged: What `Judged.to_dict` says, of at least two encoders.
-        out: The picture to write; its suffix chooses the format.
+        out: The frame to write; its suffix chooses the format.
         title: Heading.
         alpha: The strength that was judged.
 
@@ -117,7 +117,7 @@ def plot_histograms(judged: Mapping[str, Any], out: str | Path, *, title: str) -
 
     Args:
         judged: What `Judged.to_dict` says, with labels.
-        out: The picture to write; its suffix chooses the format.
+        out: The frame to write; its suffix chooses the format.
         title: Heading.
 
     Returns:

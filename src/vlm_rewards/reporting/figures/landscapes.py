@@ -16,13 +16,13 @@ from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.figures.style import GREEN, GREY, domain_note, finish_panel, new_figure, save, wrap
 
 SHOWN = 7
-"""Pictures of states above the curves."""
+"""Frames of states above the curves."""
 
 _SEVERAL_ALPHAS = 6
 _NEARLY = 0.01  # degrees that a whole turn may lack where it was rounded for the record
 
 
-def plot_landscape(record: Mapping[str, Any], out: str | Path, pictures: Sequence[Frame] = ()) -> Path:
+def plot_landscape(record: Mapping[str, Any], out: str | Path, frames: Sequence[Frame] = ()) -> Path:
     """Draw rewards along a line of states, a curve an alpha: the paper's figure 2.
 
     Each curve is scaled to [0, 1], as rewards at different alphas have different
@@ -31,23 +31,23 @@ def plot_landscape(record: Mapping[str, Any], out: str | Path, pictures: Sequenc
 
     Args:
         record: Of the kind ``"landscape"``.
-        out: The picture to write; its suffix chooses the format.
-        pictures: Of `SHOWN` states that are evenly spread over the line, or none.
+        out: The frame to write; its suffix chooses the format.
+        frames: Of `SHOWN` states that are evenly spread over the line, or none.
 
     Returns:
         ``out`` as a path.
 
     Raises:
-        InvalidInputError: It is another kind of record, or there is another number of pictures.
+        InvalidInputError: It is another kind of record, or there is another number of frames.
     """
     if record.get("kind") != "landscape":
         raise InvalidInputError(f"record must be of the kind 'landscape', got {record.get('kind')!r}.")
-    if len(pictures) not in (0, SHOWN):
-        raise InvalidInputError(f"pictures must be {SHOWN}, or none, got {len(pictures)}.")
+    if len(frames) not in (0, SHOWN):
+        raise InvalidInputError(f"frames must be {SHOWN}, or none, got {len(frames)}.")
     encoders: Sequence[Mapping[str, Any]] = record["encoders"]
-    strip = 1.25 if len(pictures) else 0.0
+    strip = 1.25 if len(frames) else 0.0
     figure = new_figure(width=8.0, height=1.3 + strip + 3.2 * len(encoders))
-    panels = _grid(figure, len(encoders), strip, pictures)
+    panels = _grid(figure, len(encoders), strip, frames)
     angle = record["unit"] == "rad"
     values = np.degrees(record["values"]) if angle else np.asarray(record["values"], dtype=np.float64)
     for number, (panel, encoder) in enumerate(zip(panels, encoders, strict=True)):
@@ -64,16 +64,16 @@ def plot_landscape(record: Mapping[str, Any], out: str | Path, pictures: Sequenc
 
 
 def shown_places(count: int) -> list[int]:
-    """Numbers of the states whose pictures are shown, of so many."""
+    """Numbers of the states whose frames are shown, of so many."""
     return np.linspace(0, count - 1, SHOWN).round().astype(int).tolist()
 
 
-def _grid(figure: Figure, rows: int, strip: float, pictures: Sequence[Frame]) -> list[Axes]:
-    if not len(pictures):
+def _grid(figure: Figure, rows: int, strip: float, frames: Sequence[Frame]) -> list[Axes]:
+    if not len(frames):
         return list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
     top, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[strip, 3.2 * rows + 0.4])[:, 0]
-    for axis, picture in zip(top.subplots(1, SHOWN), pictures, strict=True):
-        axis.imshow(picture, interpolation="antialiased")
+    for axis, frame in zip(top.subplots(1, SHOWN), frames, strict=True):
+        axis.imshow(frame, interpolation="antialiased")
         axis.set_xticks([])
         axis.set_yticks([])
     return list(below.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])

@@ -35,7 +35,7 @@ def plot_sweep(record: Mapping[str, Any], out: str | Path) -> Path:
 
     Args:
         record: The summary of a sweep, of the kind ``"sweep"``.
-        out: The picture to write; its suffix chooses the format.
+        out: The frame to write; its suffix chooses the format.
 
     Returns:
         ``out`` as a path.

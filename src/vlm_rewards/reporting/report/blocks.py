@@ -65,7 +65,7 @@ class Commands:
 
 @dataclass(frozen=True)
 class Media:
-    """A picture or a video."""
+    """A frame or a video."""
 
     name: str
     """Different from all others of a report, and good as a file's."""
@@ -81,7 +81,7 @@ class Media:
 
 @dataclass(frozen=True)
 class Beside:
-    """Pictures and videos side by side, as far as there is room."""
+    """Frames and videos side by side, as far as there is room."""
 
     media: tuple[Media, ...]
     """In order."""
@@ -125,7 +125,7 @@ class Document:
     """What comes after it."""
 
     def media(self) -> list[Media]:
-        """Every picture and video, in order."""
+        """Every frame and video, in order."""
         return [*_media(self.summary), *_media(self.sections)]
 
 

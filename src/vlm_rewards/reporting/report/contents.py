@@ -59,7 +59,7 @@ def document(gathered: Gathered, title: str, command: str) -> Document:
 
 
 def tables(gathered: Gathered) -> tuple[Block, ...]:
-    """Say the numbers alone, of all tasks in one table: for a page that has its own words and pictures.
+    """Say the numbers alone, of all tasks in one table: for a page that has its own words and frames.
 
     Args:
         gathered: Runs and records.

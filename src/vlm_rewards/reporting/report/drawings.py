@@ -27,7 +27,7 @@ def runs_figure(settings: Sequence[Setting], title: str) -> bytes | None:
         title: Heading.
 
     Returns:
-        The picture; None where no run has a number.
+        The frame; None where no run has a number.
     """
     seeds = sorted({run.seed for setting in settings for run in setting.runs})
     curves: dict[str, RunCurve] = {}
@@ -49,7 +49,7 @@ def run_figure(run: Run, title: str) -> bytes | None:
         title: Heading.
 
     Returns:
-        The picture; None where there is no number to draw.
+        The frame; None where there is no number to draw.
     """
     if run.folder is not None and run.metrics is not None and run.metrics.is_file():
         metrics = run.metrics
@@ -65,6 +65,6 @@ def _drawn(draw: Callable[[Path], Path]) -> bytes | None:
         except VLMRewardsError:  # no numbers yet, or a table that was cut off before its first line
             return None
         content = io.BytesIO()
-        with Image.open(path) as picture:
-            picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
+        with Image.open(path) as frame:
+            frame.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
     return content.getvalue()

@@ -1,4 +1,4 @@
-"""Chooses what fits into a file that carries its pictures and videos inside, and makes videos smaller for it."""
+"""Chooses what fits into a file that carries its images and videos inside, and makes videos smaller for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import imageio_ffmpeg
 
 from vlm_rewards.reporting.report.blocks import Media
 
-_AROUND = 400  # bytes of the element around a picture
+_AROUND = 400  # bytes of the element around a frame
 _SIDE, _RATE, _QUALITY = 192, 15, 32  # pixels, frames a second, x264's crf: coarse, and one sees what is done
 _PATIENCE_S = 120
 
@@ -58,7 +58,7 @@ def fit(media: Sequence[Media], room: int) -> Fitted:
 
 
 def embedded_size(media: Media) -> int:
-    """Bytes that a picture or video takes inside a page: base64 makes four of three."""
+    """Bytes that a image or video takes inside a page: base64 makes four of three."""
     return -(-len(media.content) // 3) * 4 + _AROUND
 
 

@@ -1,4 +1,4 @@
-"""A report as Markdown, whole with its pictures beside it, or its tables between two lines of a page."""
+"""A report as Markdown, whole with its frames beside it, or its tables between two lines of a page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def markdown(document: Document, folder: str) -> str:
 
     Args:
         document: The report.
-        folder: Where its pictures and videos lie, relative to the file.
+        folder: Where its images and videos lie, relative to the file.
 
     Returns:
         The text.
@@ -62,7 +62,7 @@ def placed(text: str, blocks: Sequence[Block]) -> str:
 
     Args:
         text: The page, for which `has_markers` holds.
-        blocks: Without pictures.
+        blocks: Without frames.
 
     Returns:
         The page; nothing else in it has changed.

@@ -1,4 +1,4 @@
-"""A report as one HTML file that loads nothing: style, pictures and videos are inside, and there is no script."""
+"""A report as one HTML file that loads nothing: style, images and videos are inside, and there is no script."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def page(document: Document, max_mb: float) -> tuple[bytes, Fitted]:
         max_mb: What the file may have, in millions of bytes. The text is never cut, whatever it has.
 
     Returns:
-        The file, and which pictures and videos are in it. Those that are not are named in it.
+        The file, and which images and videos are in it. Those that are not are named in it.
     """
     told = sum(len(_escaped(one.caption).encode("utf-8", "replace")) + _ROUNDING for one in document.media())
     bare = len(_written(document, Fitted({}, (), ()), max_mb)) + told

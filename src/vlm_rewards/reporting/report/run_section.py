@@ -26,7 +26,7 @@ def run_section(run: Run, label: str, anchor: str, turn: int, names: Names) -> S
         names: Names for files.
 
     Returns:
-        The section: the outcome, the curve beside the video, alarms with their pictures, settings, and how it was made.
+        The section: the outcome, the curve beside the video, alarms with their frames, settings, and how it was made.
     """
     title = f"{run.task}: {label}, seed {run.seed}"
     curve = run_figure(run, title)
@@ -84,14 +84,14 @@ def _alarms(run: Run, turn: int, names: Names) -> list[Block]:
         )
         for alarm in alarms
     )
-    pictures: list[Media] = []
+    frames: list[Media] = []
     for alarm in alarms:
         path = run.file(alarm.get("picture"))
         if path is not None and path.suffix.lower() == ".png":
             caption = f"{run.name}, alarm at step {alarm.get('step')}: high by the reward, low by the {reference}"
             name = names.new(f"{run.name}-alarm-{path.stem}", "png")
-            pictures.append(Media(name, "png", path.read_bytes(), caption, (ALARMS, turn)))
-    return [Table(heads, rows), Beside(tuple(pictures))]
+            frames.append(Media(name, "png", path.read_bytes(), caption, (ALARMS, turn)))
+    return [Table(heads, rows), Beside(tuple(frames))]
 
 
 def _change(alarm: dict[str, Any], name: str) -> str:

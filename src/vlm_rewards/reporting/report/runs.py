@@ -10,7 +10,7 @@ State = Literal["complete", "not evaluated", "interrupted", "unfinished", "not s
 """``interrupted`` ended by Ctrl-C; ``unfinished`` has no record: it was killed, or is still going."""
 
 STUDIES = ("judge", "landscape", "scaling", "sweep")
-"""Kinds of records that are shown by the pictures beside them."""
+"""Kinds of records that are shown by the frames beside them."""
 KINDS = ("baselines", *STUDIES)
 """Kinds of records that a report shows, besides those of runs, which have none."""
 
@@ -64,7 +64,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Study:
-    """A record that pictures tell more of than a table."""
+    """A record that frames tell more of than a table."""
 
     name: str
     """Such as the file's name."""

@@ -1,4 +1,4 @@
-"""What a report says of a record that is no run: its settings, a table if it is a simple one, its pictures."""
+"""What a report says of a record that is no run: its settings, a table if it is a simple one, its frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vlm_rewards.reporting.report.runs import Study
 from vlm_rewards.reporting.results import encoder_text, machine_text
 
 PICTURES = 3
-"""Rank of a study's pictures."""
+"""Rank of a study's frames."""
 
 _TITLES = {
     "judge": "Rewards judged before training",
@@ -30,12 +30,12 @@ def study_section(study: Study, anchor: str, names: Names) -> Section:
     """Show a record of `vlm_rewards.reporting.report.runs.STUDIES`.
 
     Args:
-        study: The record and the pictures beside it.
+        study: The record and the frames beside it.
         anchor: The section's name.
         names: Names for files.
 
     Returns:
-        The section. What is too long for a table is left to the pictures, and it says so.
+        The section. What is too long for a table is left to the frames, and it says so.
     """
     record = study.record
     facts = [(name.replace("_", " "), _text(value)) for name, value in record.items() if _is_fact(name, value)]
@@ -55,12 +55,12 @@ def study_section(study: Study, anchor: str, names: Names) -> Section:
         table = _sweep(record) if study.kind == "sweep" else _rows(record)
     except (KeyError, TypeError, ValueError):  # of another version
         table = Paragraph("The record has rows that this version does not know how to show.")
-    pictures = tuple(
+    frames = tuple(
         Media(names.new(f"{study.name}-{path.stem}", "png"), "png", path.read_bytes(), path.stem, (PICTURES, place))
         for place, path in enumerate(study.pictures)
     )
     command = (str(record["command"]),) if record.get("command") else ()
-    blocks = present(Commands(command), Facts(tuple(facts)), table, Beside(pictures))
+    blocks = present(Commands(command), Facts(tuple(facts)), table, Beside(frames))
     return Section(f"{_TITLES[study.kind]}: {study.name}", anchor, blocks)
 
 
@@ -89,7 +89,7 @@ def _rows(record: Mapping[str, Any]) -> Table | Paragraph | None:
     alone = {name for name in heads if len(record.get(f"{name}s") or ()) == 1}  # the same in every row
     heads = [name for name in heads if name not in alone or len(rows) == 1]
     if len(rows) > _LONGEST_TABLE or not heads:
-        return Paragraph(f"The record has {len(rows)} rows, too many for a table here; its pictures show them.")
+        return Paragraph(f"The record has {len(rows)} rows, too many for a table here; its frames show them.")
     lines = tuple(tuple(_cell(record, name, row.get(name)) for name in heads) for row in rows)
     return Table(tuple(name.replace("_", " ") for name in heads), lines)
 

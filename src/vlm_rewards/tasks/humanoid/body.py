@@ -4,7 +4,7 @@ A criterion is a list of *conditions*, each a difference divided by how much of 
 makes a clear case. It holds where all are 0 or above. The least of them is the
 criterion's *margin*; below 0 it says how far off the state is.
 
-The thresholds were set after 400 states had been labelled from their pictures
+The thresholds were set after 400 states had been labelled from their frames
 alone (``docs/measurements/humanoid-labels``), and are held against those labels.
 
 What can be measured of a humanoid's state: heights, angles, contacts, in SI units.

@@ -33,7 +33,7 @@ class Look:
     config: HumanoidConfig
     """Textures and camera."""
     share: float
-    """Share of the pictures."""
+    """Share of the frames."""
     places: tuple[str, ...]
     """What is said of the surroundings."""
     nouns: tuple[str, ...]
@@ -524,7 +524,7 @@ _SUBJECTS = (
     "a humanoid",
     "the humanoid robot",
 )
-_PREFIXES = ("", "", "", "", "", "", "a picture of ", "an image of ")
+_PREFIXES = ("", "", "", "", "", "", "a frame of ", "an image of ")
 _FACING = ("facing the camera", "seen from the front", "facing us")
 _BACK = ("seen from behind", "facing away", "with its back to the camera")
 _SIDE = ("seen from the side", "turned to the side", "in profile")
@@ -532,10 +532,10 @@ _GENERIC = ("somewhere", "in some posture", "that moves", "in a simulation", "in
 
 
 class HumanoidCaptioner:
-    """States, pictures and captions of the humanoid.
+    """States, frames and captions of the humanoid.
 
     A state is which of `LOOKS` it is drawn in, then ``qpos`` and ``qvel``:
-    float64 ``[48]``. Pictures come from the simulator: see `simulators`.
+    float64 ``[48]``. Frames come from the simulator: see `simulators`.
     """
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:

@@ -260,7 +260,7 @@ def build_humanoid(image_size: int, config: HumanoidConfig | None = None) -> gym
     the forward velocity in m/s, and costs of control and contact.
 
     Args:
-        image_size: Side of the pictures in pixels, at least 32.
+        image_size: Side of the frames in pixels, at least 32.
         config: How it is drawn and observed; default: realistic, fixed camera, full observations.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A second pair of eyes on what is scored: keeps telling pictures, scores all by a reward that nobody learns from."""
+"""A second pair of eyes on what is scored: keeps telling frames, scores all by a reward that nobody learns from."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ from vlm_rewards.collection.labeller import FrameReward
 from vlm_rewards.rewards.base import StateReward, share_embeddings
 from vlm_rewards.rewards.shaping import PotentialShaping
 
-_OF_A_BLOCK = 4  # pictures that are kept of each block, each of another simulator
-_BLOCK = 256  # pictures, at least: chunks are smaller where rollouts are short
+_OF_A_BLOCK = 4  # frames that are kept of each block, each of another simulator
+_BLOCK = 256  # frames, at least: chunks are smaller where rollouts are short
 _KEPT = 48
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """A picture that scored high among those of its time."""
+class WatchedFrame:
+    """A frame that scored high among those of its time."""
 
     step: int
     """Vector step after which it was taken."""
     simulator: int
     """Whose it is."""
     frame: np.ndarray
-    """The picture, uint8 ``[h w 3]``."""
+    """The frame, uint8 ``[h w 3]``."""
     reward: float
     """The VLM reward, raw."""
     truth: float | None = None
     """What it is judged by: criterion (1 or 0), true reward, or the held-out reward; None until it is known."""
 
 
-class Witness:
-    """Looks at every chunk of pictures that `LabelRewards` has scored.
+class FrameWatcher:
+    """Looks at every chunk of frames that `LabelRewards` has scored.
 
     Args:
-        held_out: Another reward, which the learner never sees; None without one. Where it embeds pictures as the
+        held_out: Another reward, which the learner never sees; None without one. Where it embeds frames as the
             reward does (another prompt for the same encoder), they are embedded once.
-        true_reward: Whether pictures are judged by the simulator's own reward although there is a criterion.
+        true_reward: Whether frames are judged by the simulator's own reward although there is a criterion.
     """
 
     def __init__(self, held_out: FrameReward | None = None, *, true_reward: bool = False) -> None:
         self.held_out = held_out
         self.true_reward = true_reward
-        self._kept: deque[Sighting] = deque(maxlen=_KEPT)
+        self._kept: deque[WatchedFrame] = deque(maxlen=_KEPT)
         self._block_start = 0  # vector step
         self._column = 0
 
     @property
-    def sightings(self) -> list[Sighting]:
-        """The pictures kept of late, oldest first."""
+    def watched(self) -> list[WatchedFrame]:
+        """The frames kept of late, oldest first."""
         return list(self._kept)
 
     def scorer(self, reward: FrameReward | PotentialShaping) -> tuple[Callable[[np.ndarray], np.ndarray], int | None]:
         """Put the held-out reward beside a reward.
 
         Returns:
-            What scores pictures, and how many columns it gives: the reward's own, and the held-out reward's last.
+            What scores frames, and how many columns it gives: the reward's own, and the held-out reward's last.
         """
         self._column = _column_of(reward)
         if self.held_out is None:
@@ -77,9 +77,9 @@ class Witness:
         return beside, width + 1
 
     def look(self, steps: range, frames: np.ndarray, scores: np.ndarray) -> None:
-        """Keep the pictures of a block that score highest: frames ``[steps*simulators h w 3]`` and their scores.
+        """Keep the frames of a block that score highest: frames ``[steps*simulators h w 3]`` and their scores.
 
-        A block is one chunk, or several small ones in a row. A score of NaN stands for a state without a picture.
+        A block is one chunk, or several small ones in a row. A score of NaN stands for a state without a frame.
         """
         rewards = scores if scores.ndim == 1 else scores[:, self._column]
         rewards = np.where(np.isnan(rewards), -np.inf, rewards)
@@ -95,18 +95,18 @@ class Witness:
                 continue
             if simulator not in best or column[row] > best[simulator].reward:
                 frame = frames[row * simulators + simulator].copy()
-                best[simulator] = Sighting(steps[row], simulator, frame, float(column[row]))
+                best[simulator] = WatchedFrame(steps[row], simulator, frame, float(column[row]))
         highest = sorted(best.values(), key=lambda seen: (-seen.reward, seen.simulator))[:_OF_A_BLOCK]
         self._kept.extend(sorted(highest, key=lambda seen: (seen.step, seen.simulator)))
 
     def learn_truth(self, first_step: int, truths: np.ndarray) -> None:
-        """Fill in what the pictures are judged by: ``[steps n_envs]`` from a vector step on."""
+        """Fill in what the frames are judged by: ``[steps n_envs]`` from a vector step on."""
         for index, seen in enumerate(self._kept):
             if seen.truth is None and 0 <= seen.step - first_step < len(truths):
                 self._kept[index] = replace(seen, truth=float(truths[seen.step - first_step, seen.simulator]))
 
     def state_dict(self) -> dict[str, Any]:
-        """The pictures kept: JSON values and arrays, for `load_state_dict`."""
+        """The frames kept: JSON values and arrays, for `load_state_dict`."""
         facts = [[s.step, s.simulator, s.reward, s.truth] for s in self._kept]
         frames = np.stack([s.frame for s in self._kept]) if self._kept else np.empty(0)
         return {"facts": facts, "frames": frames, "block_start": self._block_start}
@@ -115,17 +115,17 @@ class Witness:
         """Put back what `state_dict` gave."""
         self._kept.clear()
         for (step, simulator, reward, truth), frame in zip(state["facts"], state["frames"], strict=True):
-            self._kept.append(Sighting(step, simulator, frame, reward, truth))
+            self._kept.append(WatchedFrame(step, simulator, frame, reward, truth))
         self._block_start = state["block_start"]
 
 
 def own_scorer(reward: FrameReward | PotentialShaping) -> tuple[Callable[[np.ndarray], np.ndarray], int | None]:
-    """What scores pictures by a reward, and how many columns it gives; None is a plain vector."""
+    """What scores frames by a reward, and how many columns it gives; None is a plain vector."""
     return (reward.columns, 2) if isinstance(reward, PotentialShaping) else (reward, None)
 
 
 def _column_of(reward: FrameReward | PotentialShaping) -> int:
-    """Where the reward of a picture stands: with the environment's reward as base, only the potential has one."""
+    """Where the reward of a frame stands: with the environment's reward as base, only the potential has one."""
     return 1 if isinstance(reward, PotentialShaping) and isinstance(reward.base, str) else 0
 
 

@@ -1,4 +1,4 @@
-"""The pictures that are kept, and what is scored beside the learner."""
+"""The frames that are kept, and what is scored beside the learner."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_rewards.collection.episodes import EpisodeLedger
-from vlm_rewards.collection.witness import Witness
+from vlm_rewards.collection.watcher import FrameWatcher
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.testing.fakes import FakeEncoder
@@ -19,70 +19,70 @@ def pictures(*levels: int) -> np.ndarray:
     return np.repeat(np.array(levels, dtype=np.uint8), 12).reshape(-1, 2, 2, 3)
 
 
-def facts(witness: Witness) -> list[tuple[int, int, int]]:
+def facts(watcher: FrameWatcher) -> list[tuple[int, int, int]]:
     """Step, simulator and brightness."""
-    return [(seen.step, seen.simulator, int(seen.frame[0, 0, 0])) for seen in witness.sightings]
+    return [(seen.step, seen.simulator, int(seen.frame[0, 0, 0])) for seen in watcher.watched]
 
 
-def look(witness: Witness, first: int, levels: list[list[int]]) -> None:
+def look(watcher: FrameWatcher, first: int, levels: list[list[int]]) -> None:
     frames = pictures(*np.reshape(levels, -1).tolist())
-    witness.look(range(first, first + len(levels)), frames, frames[:, 0, 0, 0] / np.float32(255))
+    watcher.look(range(first, first + len(levels)), frames, frames[:, 0, 0, 0] / np.float32(255))
 
 
 def test_the_best_of_each_simulator_are_kept_by_hand() -> None:
-    witness = Witness()
+    watcher = FrameWatcher()
     # Three steps of five simulators, whose best are 50, 200, 90, 30 and 90; of equals the first step counts.
-    look(witness, 7, [[10, 200, 80, 30, 90], [50, 100, 90, 30, 80], [20, 200, 10, 20, 70]])
-    assert facts(witness) == [(7, 1, 200), (7, 4, 90), (8, 0, 50), (8, 2, 90)]
-    assert [seen.reward for seen in witness.sightings] == [np.float32(level / 255) for level in (200, 90, 50, 90)]
+    look(watcher, 7, [[10, 200, 80, 30, 90], [50, 100, 90, 30, 80], [20, 200, 10, 20, 70]])
+    assert facts(watcher) == [(7, 1, 200), (7, 4, 90), (8, 0, 50), (8, 2, 90)]
+    assert [seen.reward for seen in watcher.watched] == [np.float32(level / 255) for level in (200, 90, 50, 90)]
 
 
 def test_a_state_without_a_picture_is_never_kept() -> None:
-    witness, frames = Witness(), pictures(9, 9, 20, 9)
-    witness.look(range(2), frames, np.array([np.nan, np.nan, -3.0, np.nan], dtype=np.float32))
-    assert facts(witness) == [(1, 0, 20)]
+    watcher, frames = FrameWatcher(), pictures(9, 9, 20, 9)
+    watcher.look(range(2), frames, np.array([np.nan, np.nan, -3.0, np.nan], dtype=np.float32))
+    assert facts(watcher) == [(1, 0, 20)]
 
 
 def test_small_chunks_do_not_push_out_what_came_before() -> None:
-    """Where a rollout is one step, a chunk is one picture: 256 of them make a block, of which the best is kept."""
-    witness = Witness()
+    """Where a rollout is one step, a chunk is one frame: 256 of them make a block, of which the best is kept."""
+    watcher = FrameWatcher()
     rng = np.random.default_rng(0)
     levels = rng.integers(0, 250, 1_024)
     levels[[100, 400, 700, 1_000]] = 255
     for step, level in enumerate(levels.tolist()):
-        look(witness, step, [[level]])
-    assert facts(witness) == [(100, 0, 255), (400, 0, 255), (700, 0, 255), (1_000, 0, 255)]
+        look(watcher, step, [[level]])
+    assert facts(watcher) == [(100, 0, 255), (400, 0, 255), (700, 0, 255), (1_000, 0, 255)]
 
 
 def test_the_latest_are_kept() -> None:
-    witness = Witness()
+    watcher = FrameWatcher()
     for block in range(20):
-        look(witness, 64 * block, [[1, 2, 3, 4]] * 64)
-    assert len(witness.sightings) == 48
-    assert {seen.step for seen in witness.sightings} == {64 * block for block in range(8, 20)}
+        look(watcher, 64 * block, [[1, 2, 3, 4]] * 64)
+    assert len(watcher.watched) == 48
+    assert {seen.step for seen in watcher.watched} == {64 * block for block in range(8, 20)}
 
 
 def test_the_frames_kept_are_copies() -> None:
-    witness, frames = Witness(), pictures(9)
-    witness.look(range(1), frames, np.ones(1, dtype=np.float32))
+    watcher, frames = FrameWatcher(), pictures(9)
+    watcher.look(range(1), frames, np.ones(1, dtype=np.float32))
     frames[:] = 0
-    assert facts(witness) == [(0, 0, 9)]
+    assert facts(watcher) == [(0, 0, 9)]
 
 
 def test_truths_come_later() -> None:
-    witness = Witness()
-    look(witness, 5, [[10, 0], [0, 20]])
-    witness.learn_truth(0, np.ones((5, 2)))  # steps 0 to 4
-    assert [seen.truth for seen in witness.sightings] == [None, None]
-    witness.learn_truth(5, np.array([[0.25, 9.0], [9.0, 0.75]]))
-    witness.learn_truth(5, np.zeros((2, 2)))  # known already
-    assert [(seen.step, seen.simulator, seen.truth) for seen in witness.sightings] == [(5, 0, 0.25), (6, 1, 0.75)]
+    watcher = FrameWatcher()
+    look(watcher, 5, [[10, 0], [0, 20]])
+    watcher.learn_truth(0, np.ones((5, 2)))  # steps 0 to 4
+    assert [seen.truth for seen in watcher.watched] == [None, None]
+    watcher.learn_truth(5, np.array([[0.25, 9.0], [9.0, 0.75]]))
+    watcher.learn_truth(5, np.zeros((2, 2)))  # known already
+    assert [(seen.step, seen.simulator, seen.truth) for seen in watcher.watched] == [(5, 0, 0.25), (6, 1, 0.75)]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 12))
 def test_a_witness_that_was_put_back_keeps_the_same(seed: int, cut: int) -> None:
     chunks = np.random.default_rng(seed).integers(0, 256, (12, 9, 5)).tolist()
-    whole, first, second = Witness(), Witness(), Witness()
+    whole, first, second = FrameWatcher(), FrameWatcher(), FrameWatcher()
     for index, chunk in enumerate(chunks):
         look(whole, 9 * index, chunk)
         if index < cut:
@@ -98,10 +98,10 @@ def test_a_witness_that_was_put_back_keeps_the_same(seed: int, cut: int) -> None
 
 def test_the_held_out_reward_is_the_last_column() -> None:
     frames = pictures(0, 51, 255)
-    score, columns = Witness(darkness_reward).scorer(brightness_reward)
+    score, columns = FrameWatcher(darkness_reward).scorer(brightness_reward)
     assert columns == 2
     assert score(frames) == pytest.approx(np.array([[0.0, 1.0], [0.2, 0.8], [1.0, 0.0]]))
-    score, columns = Witness().scorer(brightness_reward)
+    score, columns = FrameWatcher().scorer(brightness_reward)
     assert columns is None
     assert score is brightness_reward
 
@@ -112,20 +112,20 @@ def test_the_reward_is_the_same_to_the_last_bit_beside_another(same: bool, rng: 
     frames = rng.integers(0, 256, (7, 32, 32, 3)).astype(np.uint8)
     reward = VLMReward(encoder, goal="a cat", baseline="a thing")
     other = VLMReward(encoder if same else FakeEncoder(seed=1), goal="a dog", baseline="a thing")
-    score, columns = Witness(other).scorer(reward)
+    score, columns = FrameWatcher(other).scorer(reward)
     assert columns == 2
     assert np.array_equal(score(frames), np.stack([reward(frames), other(frames)], axis=1))
     shaping = PotentialShaping(reward, gamma=0.9)
-    score, columns = Witness(other).scorer(shaping)
+    score, columns = FrameWatcher(other).scorer(shaping)
     assert columns == 3
     assert np.array_equal(score(frames), np.concatenate([shaping.columns(frames), other(frames)[:, None]], axis=1))
 
 
 def test_with_the_environments_reward_as_base_the_potential_counts() -> None:
-    witness = Witness()
-    witness.scorer(PotentialShaping(VLMReward(FakeEncoder(), goal="a cat", baseline="a thing"), gamma=0.9))
-    witness.look(range(3), pictures(1, 2, 3), np.array([[0, 0.1], [0, 0.3], [0, 0.2]], dtype=np.float32))
-    assert facts(witness) == [(1, 0, 2)]
+    watcher = FrameWatcher()
+    watcher.scorer(PotentialShaping(VLMReward(FakeEncoder(), goal="a cat", baseline="a thing"), gamma=0.9))
+    watcher.look(range(3), pictures(1, 2, 3), np.array([[0, 0.1], [0, 0.3], [0, 0.2]], dtype=np.float32))
+    assert facts(watcher) == [(1, 0, 2)]
 
 
 def test_what_the_ledger_says_pictures_are_judged_by() -> None:
