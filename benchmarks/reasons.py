@@ -26,7 +26,7 @@ from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
 from vlm_rewards.evaluation.statistics import auroc
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.tasks.humanoid.body import CONDITION_NAMES, CONDITIONS, measure_state
 from vlm_rewards.training.presets import task_of
@@ -65,7 +65,7 @@ def reason(folder: Path, count: int, seed: int) -> dict[str, Any]:
     """What is behind one run's failures."""
     config = RunFolder.open(folder).read_config()
     reward = load_reward(config, Console(stderr=True))
-    if not isinstance(reward, StateReward):
+    if not isinstance(reward, EmbeddingReward):
         raise SystemExit(f"{folder} was rewarded by shaping, not by its states alone")
     size = reward.encoder.image_size
     visited = visited_by_best(folder, count, derive_seed(seed, "reasons"), size)

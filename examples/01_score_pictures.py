@@ -39,7 +39,7 @@ def main() -> None:
     names, frames = pictures(sys.argv[1:], encoder.image_size)
 
     embeddings = rewards[0].embed(frames)  # the expensive half, once for all
-    columns = [reward.from_embeddings(embeddings) for reward in rewards]
+    columns = [reward.score(embeddings) for reward in rewards]
     print(f"goal: {GOAL}\nbaseline: {BASELINE}\n")
     print(f"{'picture':24}" + "".join(f"{f'alpha {alpha}':>12}" for alpha in ALPHAS))
     for name, *values in zip(names, *columns, strict=True):

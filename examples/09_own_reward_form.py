@@ -1,7 +1,7 @@
 """A reward formula of your own, in one file: usable by hand, composed with others, and on the command line.
 
 The formula: how far the frame has turned from the baseline sentence towards the goal sentence, as an angle. Only
-`_score` is needed, from unit embeddings to numbers; `EmbeddingReward` does the rest, checks included. `register_form`
+`_score` is needed, from unit embeddings to numbers; `FormulaReward` does the rest, checks included. `register_form`
 gives it a name for settings. This file also names a task, so that the command line can run it:
 
     python examples/09_own_reward_form.py
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from vlm_rewards import VLMReward, get_task, load_encoder
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.rewards.base import EmbeddingReward
+from vlm_rewards.rewards.base import FormulaReward
 from vlm_rewards.rewards.config import RewardConfig, build_reward
 from vlm_rewards.rewards.registry import FormInputs, register_form
 from vlm_rewards.rewards.weighted import WeightedSum
 from vlm_rewards.tasks.cartpole import draw_cartpole
 
 
-class AngleReward(EmbeddingReward):
+class AngleReward(FormulaReward):
     """Angle between frame and baseline minus angle between frame and goal, in radians over pi: from -1 to 1."""
 
     def __init__(self, encoder: ImageTextEncoder, *, goal: str, baseline: str) -> None:

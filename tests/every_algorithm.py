@@ -67,7 +67,7 @@ class CountingStateReward:
     def embed(self, frames: Any) -> np.ndarray:
         return self(frames)[:, None]
 
-    def from_embeddings(self, embeddings: Any) -> np.ndarray:
+    def score(self, embeddings: Any) -> np.ndarray:
         return embeddings[:, 0]
 
     def describe(self) -> dict[str, Any]:

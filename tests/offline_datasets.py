@@ -34,7 +34,7 @@ class DrawnCounting(CountingEnv):
 
 
 class Reward:
-    """A reward of frames by a plain function; a `StateReward`.
+    """A reward of frames by a plain function; a `EmbeddingReward`.
 
     Attributes:
         batches: How many frames each call was given.
@@ -52,12 +52,12 @@ class Reward:
     def embed(self, frames: Any) -> np.ndarray:
         return np.asarray(self.function(frames), dtype=np.float32)[:, None]
 
-    def from_embeddings(self, embeddings: Any) -> np.ndarray:
+    def score(self, embeddings: Any) -> np.ndarray:
         return np.asarray(embeddings, dtype=np.float32)[:, 0]
 
     def __call__(self, frames: Any) -> np.ndarray:
         self.batches.append(len(frames))
-        return self.from_embeddings(self.embed(frames))
+        return self.score(self.embed(frames))
 
     def describe(self) -> dict[str, Any]:
         return {"formula": self._name, "encoder": self._encoder.describe()}

@@ -215,8 +215,8 @@ REFUSALS = [
     Refusal(
         "embeddings-short", "must have the goal's dimension 16, got 3", lambda _: goal_reward(UNIT[:3, :3], UNIT[0])
     ),
-    Refusal("embeddings-long", "embeddings must have unit norm", lambda _: vlm().from_embeddings(2 * UNIT)),
-    Refusal("embeddings-nan", "embeddings must be finite", lambda _: vlm().from_embeddings(np.nan * UNIT)),
+    Refusal("embeddings-long", "embeddings must have unit norm", lambda _: vlm().score(2 * UNIT)),
+    Refusal("embeddings-nan", "embeddings must be finite", lambda _: vlm().score(np.nan * UNIT)),
     Refusal("goal-of-two", "Use mean_prompt for several", lambda _: goal_baseline_reward(UNIT, UNIT[:2], UNIT[0], 1)),
     Refusal("mean-of-none", "embeddings must hold at least one prompt", lambda _: mean_prompt(UNIT[:0])),
     # Reward forms

@@ -85,7 +85,7 @@ class RewardsAfterRollout(BaseCallback):
         frames = np.concatenate(self._frames)
         self._frames = []
         encoder: Any = self._reward.encoder
-        rewards = self._reward.from_embeddings(embed_raw(encoder, frames))
+        rewards = self._reward.score(embed_raw(encoder, frames))
         buffer: ReplayBuffer = self.model.replay_buffer  # type: ignore[attr-defined]
         rewards = rewards.reshape(-1, buffer.n_envs)
         rows = (buffer.pos - len(rewards) + np.arange(len(rewards))) % buffer.buffer_size

@@ -91,7 +91,8 @@ class Registry(Generic[Value]):
     def _loaded(self, load: Callable[[], Any], where: str) -> Value:
         try:
             value: Any = load()
-            return value if self._is_value(value) or not callable(value) else value()
+            made: Any = value if self._is_value(value) or not callable(value) else value()
+            return made
         except (UnknownNameError, InvalidInputError):
             raise
         except Exception as error:  # somebody else's code

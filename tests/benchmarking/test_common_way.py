@@ -117,7 +117,7 @@ def test_each_transition_gets_the_reward_of_its_picture(
     assert buffer.full
     assert buffer.pos == STEPS
     embeddings = np.concatenate([embed_raw(encoder, picture[None]) for picture in pictures])
-    rewards = workload.reward(encoder).from_embeddings(embeddings).reshape(3, STEPS, SIMULATORS)
+    rewards = workload.reward(encoder).score(embeddings).reshape(3, STEPS, SIMULATORS)
     expected = np.concatenate([rewards[2], rewards[1]])
     assert buffer.rewards == pytest.approx(expected, abs=1e-5)
     assert np.ptp(expected) > 0.01, "frames that all score the same would hide a wrong order"

@@ -15,7 +15,7 @@ from PIL import Image
 
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards import registry
-from vlm_rewards.rewards.base import EmbeddingReward, StateReward
+from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward
 from vlm_rewards.rewards.cameras import CameraReward
 from vlm_rewards.rewards.config import RewardConfig, build_reward
 from vlm_rewards.rewards.contrast import ContrastReward
@@ -163,11 +163,11 @@ MAKERS: dict[str, Any] = {
 @pytest.mark.parametrize("name", MAKERS)
 def test_every_form_is_a_state_reward(name: str) -> None:
     reward = MAKERS[name]()
-    assert isinstance(reward, StateReward)
+    assert isinstance(reward, EmbeddingReward)
     pictures = noise(3)
     scores = reward(pictures)
     assert (scores.dtype, scores.shape) == (np.float32, (3,))
-    np.testing.assert_array_equal(scores, reward.from_embeddings(reward.embed(pictures)))
+    np.testing.assert_array_equal(scores, reward.score(reward.embed(pictures)))
     facts = json.loads(json.dumps(reward.describe()))
     assert facts["encoder"]["name"] == "fake"
     for bad in (pictures.astype(np.float32), pictures[..., :1], pictures[:0], pictures[0]):
@@ -302,7 +302,7 @@ def test_goal_pictures_that_are_none_are_refused(tmp_path: Path, path: str) -> N
 def test_a_form_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_FORMS", dict(registry._FORMS))
 
-    class Squared(EmbeddingReward):
+    class Squared(FormulaReward):
         def _score(self, embeddings: Any) -> Any:
             return (embeddings @ text("a")) ** 2
 
@@ -310,7 +310,7 @@ def test_a_form_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
             return {}
 
     @register_form("squared", takes=("temperature",))
-    def build(inputs: FormInputs) -> StateReward:
+    def build(inputs: FormInputs) -> EmbeddingReward:
         assert inputs.temperature == 3.0
         return Squared(inputs.encoder)
 

@@ -67,7 +67,7 @@ def test_with_a_baseline_it_is_equation_three_of_its_embeddings() -> None:
     assert reward.baseline_embedding is not None
     expected = goal_baseline_reward(embeddings, reward.goal_embedding, reward.baseline_embedding, 0.3)
     np.testing.assert_array_equal(reward(frames), expected)
-    np.testing.assert_array_equal(reward.from_embeddings(embeddings), expected)
+    np.testing.assert_array_equal(reward.score(embeddings), expected)
     assert reward(frames).dtype == np.float32
 
 
@@ -115,7 +115,7 @@ def test_description_survives_json() -> None:
 
 def test_rewards_of_embeddings_need_no_encoder_pass() -> None:
     reward = VLMReward(PlaneEncoder(), goal="white")
-    np.testing.assert_array_equal(reward.from_embeddings(np.eye(2)), goal_reward(np.eye(2), reward.goal_embedding))
+    np.testing.assert_array_equal(reward.score(np.eye(2)), goal_reward(np.eye(2), reward.goal_embedding))
 
 
 def test_embedded_prompts_cannot_be_changed_from_outside() -> None:

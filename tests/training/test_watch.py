@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from vlm_rewards.collection.watcher import WatchedFrame
 
+from vlm_rewards.collection.watcher import WatchedFrame
 from vlm_rewards.errors import InvalidInputError, LabellerError
 from vlm_rewards.files import read_state
-from vlm_rewards.rewards.base import EmbeddingReward
+from vlm_rewards.rewards.base import FormulaReward
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.tasks.task import Task, register_task
 from vlm_rewards.testing.fakes import FakeEncoder, run_script, state_differences
@@ -37,7 +37,7 @@ EPISODES = 96
 SIMULATORS = 4
 
 
-class Brightness(EmbeddingReward):
+class Brightness(FormulaReward):
     """Pays for light, and, if it can be exploited, twice as much for darkness; can fail at the n-th call."""
 
     def __init__(self, *, loophole: bool = False, fails_at: int = 0) -> None:

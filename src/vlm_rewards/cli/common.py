@@ -13,7 +13,7 @@ from rich.text import Text
 
 from vlm_rewards.encoders.loading import load_encoder, trained_on
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.rewards.config import build_reward
 from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.tasks.task import Task, get_task, list_tasks
@@ -101,7 +101,7 @@ def captioned_for(encoders: Sequence[Mapping[str, Any]], task: Task) -> bool:
     return task.captioner is not None and all(knows(name, task) for name in trained)
 
 
-def load_reward(config: TrainConfig, console: Console) -> StateReward | PotentialShaping:
+def load_reward(config: TrainConfig, console: Console) -> EmbeddingReward | PotentialShaping:
     """Load the encoder of a configuration, embed its sentences and make its reward."""
     task = task_of(config)  # a bad task ends before a model is loaded or fetched
     sentences = (config.goal, config.baseline, *config.reward.others)
@@ -117,7 +117,9 @@ def load_reward(config: TrainConfig, console: Console) -> StateReward | Potentia
     )
 
 
-def load_held_out(config: TrainConfig, reward: StateReward | PotentialShaping, console: Console) -> StateReward | None:
+def load_held_out(
+    config: TrainConfig, reward: EmbeddingReward | PotentialShaping, console: Console
+) -> EmbeddingReward | None:
     """Make the reward that a run is watched against: the same form with another sentence or encoder; None without."""
     if not config.has_held_out:
         return None
@@ -139,7 +141,7 @@ def load_held_out(config: TrainConfig, reward: StateReward | PotentialShaping, c
         alpha=config.alpha,
         cameras=task_of(config).cameras,
     )
-    return cast("StateReward", held_out)
+    return cast("EmbeddingReward", held_out)
 
 
 def print_evaluation(console: Console, evaluation: dict[str, Any], *, heading: str) -> None:

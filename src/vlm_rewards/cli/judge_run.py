@@ -10,7 +10,7 @@ from rich.console import Console
 
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator, rollout_frames
 from vlm_rewards.reporting.videos import write_video
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.config import TrainConfig
@@ -24,7 +24,9 @@ _VIDEO_FPS = 30
 
 
 @contextlib.contextmanager
-def selection_evaluator(task: Task, reward: StateReward | PotentialShaping, config: TrainConfig) -> Iterator[Evaluate]:
+def selection_evaluator(
+    task: Task, reward: EmbeddingReward | PotentialShaping, config: TrainConfig
+) -> Iterator[Evaluate]:
     """Keep simulators open in which a run's snapshots are compared by VLM return."""
     simulators = min(config.selection_episodes, SIMULATORS)
     with PolicyEvaluator(
@@ -40,7 +42,7 @@ def selection_evaluator(task: Task, reward: StateReward | PotentialShaping, conf
 def evaluate_run(
     run: RunFolder,
     config: TrainConfig,
-    reward: StateReward | PotentialShaping,
+    reward: EmbeddingReward | PotentialShaping,
     *,
     episodes: int,
     seed: int,

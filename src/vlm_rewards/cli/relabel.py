@@ -21,7 +21,7 @@ from vlm_rewards.errors import InvalidInputError, check_prompt
 from vlm_rewards.offline.dataset import RelabelOptions
 from vlm_rewards.offline.relabelling import Progress as Report
 from vlm_rewards.offline.relabelling import open_dataset, relabel
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.rewards.config import RewardConfig, build_reward
 from vlm_rewards.rewards.goal_baseline import check_alpha
 from vlm_rewards.rewards.registry import get_form
@@ -124,7 +124,7 @@ def _sentences(chosen: _Arguments) -> tuple[str, str]:
 
 def _reward(
     chosen: _Arguments, goal: str, baseline: str, *, cameras: int, console: Console
-) -> StateReward | PotentialShaping:
+) -> EmbeddingReward | PotentialShaping:
     encoder = load_encoder(chosen.encoder, device=chosen.device, dtype=chosen.dtype)
     if encoder.describe().get("in_domain"):
         console.print(f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}", style="dim", markup=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vlm_rewards.collection.labeller import FrameReward
-from vlm_rewards.rewards.base import StateReward, share_embeddings
+from vlm_rewards.rewards.base import EmbeddingReward, share_embeddings
 from vlm_rewards.rewards.shaping import PotentialShaping
 
 _OF_A_BLOCK = 4  # frames that are kept of each block, each of another simulator
@@ -65,7 +65,11 @@ class FrameWatcher:
         if self.held_out is None:
             return own_scorer(reward)
         held_out = self.held_out
-        if isinstance(reward, StateReward) and isinstance(held_out, StateReward) and share_embeddings(reward, held_out):
+        if (
+            isinstance(reward, EmbeddingReward)
+            and isinstance(held_out, EmbeddingReward)
+            and share_embeddings(reward, held_out)
+        ):
             return lambda frames: _both(reward, held_out, frames), 2
         score, columns = own_scorer(reward)
         width = columns or 1
@@ -129,6 +133,6 @@ def _column_of(reward: FrameReward | PotentialShaping) -> int:
     return 1 if isinstance(reward, PotentialShaping) and isinstance(reward.base, str) else 0
 
 
-def _both(reward: StateReward, held_out: StateReward, frames: np.ndarray) -> np.ndarray:
+def _both(reward: EmbeddingReward, held_out: EmbeddingReward, frames: np.ndarray) -> np.ndarray:
     embeddings = reward.embed(frames)
-    return np.stack([reward.from_embeddings(embeddings), held_out.from_embeddings(embeddings)], axis=1)
+    return np.stack([reward.score(embeddings), held_out.score(embeddings)], axis=1)

@@ -129,7 +129,7 @@ class _Batches:
         self._waiting_bytes -= sum(pixels.nbytes for _, pixels in group)
         embeddings = self._reward.embed(np.stack([pixels for _, pixels in group]))
         goal = goal_reward(embeddings, self._reward.goal_embedding)
-        rewards = self._reward.from_embeddings(embeddings)
+        rewards = self._reward.score(embeddings)
         against = self._reward.baseline_embedding
         baseline = None if against is None else goal_reward(embeddings, against)
         for place, (row, _) in enumerate(group):

@@ -18,7 +18,7 @@ from vlm_rewards.errors import InvalidInputError, LabellerError, VLMRewardsError
 from vlm_rewards.files import read_json, write_json
 from vlm_rewards.offline.files import clear_folder
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.rewards.shaping import PotentialShaping, shaped
 
 
@@ -36,7 +36,7 @@ class Scoring:
     """Values of an episode's states to rewards of its steps."""
 
 
-def scoring_of(reward: StateReward | PotentialShaping) -> Scoring:
+def scoring_of(reward: EmbeddingReward | PotentialShaping) -> Scoring:
     """Tell how a reward is applied to an episode.
 
     Args:
@@ -161,7 +161,7 @@ _FILE = "settings.json"
 
 
 def settings_of(
-    dataset: OfflineDataset, reward: StateReward | PotentialShaping, options: RelabelOptions
+    dataset: OfflineDataset, reward: EmbeddingReward | PotentialShaping, options: RelabelOptions
 ) -> dict[str, Any]:
     """What decides the rewards, to the last bit; JSON-able."""
     settings = {

@@ -30,7 +30,7 @@ from vlm_rewards.offline.dataset import (
 )
 from vlm_rewards.offline.files import Journal, check_disk, check_writable, clear_disk_errors, locked
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.rewards.shaping import PotentialShaping
 
 
@@ -119,7 +119,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 def relabel(
     dataset: str | Path | OfflineDataset,
-    reward: StateReward | PotentialShaping,
+    reward: EmbeddingReward | PotentialShaping,
     options: RelabelOptions | None = None,
     *,
     progress: Progress | None = None,
@@ -194,7 +194,7 @@ def open_dataset(dataset: str | Path, options: RelabelOptions | None = None) -> 
 
 def _relabel(
     dataset: OfflineDataset,
-    reward: StateReward | PotentialShaping,
+    reward: EmbeddingReward | PotentialShaping,
     options: RelabelOptions,
     progress: Progress | None,
     command: str | None,
@@ -276,7 +276,7 @@ def _label(
     return journal.states - before
 
 
-def _check_cameras(dataset: OfflineDataset, reward: StateReward | PotentialShaping) -> None:
+def _check_cameras(dataset: OfflineDataset, reward: EmbeddingReward | PotentialShaping) -> None:
     """Check that the reward expects as many frames of a state as there are.
 
     Raises:

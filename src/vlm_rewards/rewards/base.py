@@ -19,7 +19,7 @@ Prompts: TypeAlias = str | Sequence[str]
 
 
 @runtime_checkable
-class StateReward(Protocol):
+class EmbeddingReward(Protocol):
     """A reward of the rendered state: an expensive half that embeds, and a cheap half that is worth running again."""
 
     @property
@@ -31,7 +31,7 @@ class StateReward(Protocol):
         """Embed frames, uint8 ``[n h w 3]``, to float32 ``[n k]``: unit vectors, or one after another for cameras."""
         ...
 
-    def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
+    def score(self, embeddings: ArrayLike) -> Rewards:
         """Score what `embed` gave: float32 ``[n]``."""
         ...
 
@@ -44,7 +44,7 @@ class StateReward(Protocol):
         ...
 
 
-class EmbeddingReward(ABC):
+class FormulaReward(ABC):
     """Base of the reward forms: all that is left to write is the formula.
 
     Args:
@@ -77,7 +77,7 @@ class EmbeddingReward(ABC):
         """
         return self._encoder.embed_images(check_frames(frames))
 
-    def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
+    def score(self, embeddings: ArrayLike) -> Rewards:
         """Score embedded frames; the cheap half of the reward.
 
         Args:
@@ -104,7 +104,7 @@ class EmbeddingReward(ABC):
         Raises:
             InvalidInputError: The frames have another dtype or shape.
         """
-        return self.from_embeddings(self.embed(frames))
+        return self.score(self.embed(frames))
 
     def describe(self) -> dict[str, Any]:
         """JSON-able facts for a run's record."""
@@ -119,7 +119,7 @@ class EmbeddingReward(ABC):
         """What the reward was made with, JSON-able."""
 
 
-def share_embeddings(one: StateReward, two: StateReward) -> bool:
+def share_embeddings(one: EmbeddingReward, two: EmbeddingReward) -> bool:
     """Whether two rewards embed a frame in the same way, so that once is enough."""
     return one.encoder is two.encoder and getattr(one, "cameras", 1) == getattr(two, "cameras", 1)
 

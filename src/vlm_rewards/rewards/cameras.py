@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from vlm_rewards.arrays import Rewards
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, check_count
-from vlm_rewards.rewards.base import StateReward, check_frames
+from vlm_rewards.rewards.base import EmbeddingReward, check_frames
 
 
 class CameraReward:
@@ -36,7 +36,7 @@ class CameraReward:
         InvalidInputError: The rule or the number is not usable, or the reward has cameras already.
     """
 
-    def __init__(self, reward: StateReward, *, cameras: int, rule: Literal["mean", "min"] = "mean") -> None:
+    def __init__(self, reward: EmbeddingReward, *, cameras: int, rule: Literal["mean", "min"] = "mean") -> None:
         if rule not in ("mean", "min"):
             raise InvalidInputError(f"camera_rule must be 'mean' or 'min', got {rule!r}.")
         if isinstance(reward, CameraReward):
@@ -69,7 +69,7 @@ class CameraReward:
             )
         return self._reward.embed(strips.reshape(count * self.cameras, width, width, 3)).reshape(count, -1)
 
-    def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
+    def score(self, embeddings: ArrayLike) -> Rewards:
         """Score embedded strips.
 
         Args:
@@ -84,13 +84,13 @@ class CameraReward:
         rows = np.asarray(embeddings)
         if rows.ndim != 2 or rows.shape[1] % self.cameras:
             raise InvalidInputError(f"embeddings must be [n {self.cameras}*d], got shape {rows.shape}.")
-        single = self._reward.from_embeddings(rows.reshape(len(rows) * self.cameras, -1)).reshape(-1, self.cameras)
+        single = self._reward.score(rows.reshape(len(rows) * self.cameras, -1)).reshape(-1, self.cameras)
         combined = single.min(axis=1) if self._rule == "min" else single.astype(np.float64).mean(axis=1)
         return np.asarray(combined, dtype=np.float32)
 
     def __call__(self, frames: ArrayLike) -> Rewards:
         """Score strips: uint8 ``[n cameras*s s 3]`` to float32 ``[n]``."""
-        return self.from_embeddings(self.embed(frames))
+        return self.score(self.embed(frames))
 
     def describe(self) -> dict[str, Any]:
         """JSON-able facts for a run's record."""

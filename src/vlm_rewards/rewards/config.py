@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, check_prompt, check_settings
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.rewards.cameras import CameraReward
 from vlm_rewards.rewards.registry import OPTIONAL_INPUTS, FormInputs, get_form
 from vlm_rewards.rewards.shaping import PotentialShaping
@@ -82,7 +82,7 @@ def build_reward(
     alpha: float,
     cameras: int = 1,
     gamma: float = 0.99,
-) -> StateReward | PotentialShaping:
+) -> EmbeddingReward | PotentialShaping:
     """Make the reward that settings ask for.
 
     Args:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import EmbeddingReward, Prompts, StateReward, check_prompts, embed_prompt, jsonable
+from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, Prompts, check_prompts, embed_prompt, jsonable
 from vlm_rewards.rewards.goal_baseline import check_direction
 from vlm_rewards.rewards.registry import FormInputs, register_form
 
 
-class ContrastReward(EmbeddingReward):
+class ContrastReward(FormulaReward):
     """Similarity to the goal minus similarity to the baseline, ``x . g - x . b``.
 
     *Where it comes from:* the difference of two CLIP similarities, along the
@@ -53,5 +53,5 @@ class ContrastReward(EmbeddingReward):
 
 
 @register_form("contrast")
-def _build(inputs: FormInputs) -> StateReward:
+def _build(inputs: FormInputs) -> EmbeddingReward:
     return ContrastReward(inputs.encoder, goal=inputs.goal, baseline=inputs.baseline)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import EmbeddingReward, StateReward, check_frames
+from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, check_frames
 from vlm_rewards.rewards.goal_baseline import unit_rows
 from vlm_rewards.rewards.goal_pictures import embed_files
 from vlm_rewards.rewards.registry import FormInputs, register_form
@@ -17,7 +17,7 @@ from vlm_rewards.rewards.registry import FormInputs, register_form
 _CHUNK = 64
 
 
-class DemonstrationReward(EmbeddingReward):
+class DemonstrationReward(FormulaReward):
     """How far along a demonstration the rendered state is, or how like it is to any moment of it.
 
     With ``rule="progress"`` the nearest frame ``i`` of ``k`` is looked up, and
@@ -61,7 +61,7 @@ class DemonstrationReward(EmbeddingReward):
         return reward
 
     def _begin(self, encoder: ImageTextEncoder, embedded: ArrayLike, rule: str) -> None:
-        EmbeddingReward.__init__(self, encoder)
+        FormulaReward.__init__(self, encoder)
         if rule not in ("progress", "nearest"):
             raise InvalidInputError(f"rule must be 'progress' or 'nearest', got {rule!r}.")
         self._rule = rule
@@ -80,5 +80,5 @@ class DemonstrationReward(EmbeddingReward):
 
 
 @register_form("demonstration", needs=("demonstration",))
-def _build(inputs: FormInputs) -> StateReward:
+def _build(inputs: FormInputs) -> EmbeddingReward:
     return DemonstrationReward.from_embedded(inputs.encoder, embed_files(inputs.encoder, (str(inputs.demonstration),)))

@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.media import read_frames
-from vlm_rewards.rewards.base import EmbeddingReward, Prompts, StateReward, check_frames, check_prompts, embed_prompt
+from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, Prompts, check_frames, check_prompts, embed_prompt
 from vlm_rewards.rewards.goal_baseline import check_alpha, goal_baseline_reward, mean_prompt, unit_rows
 from vlm_rewards.rewards.registry import FormInputs, register_form
 
 
-class GoalPictureReward(EmbeddingReward):
+class GoalPictureReward(FormulaReward):
     """Similarity to frames of the goal: eq. 2 or 3 with a frame where the sentence was.
 
     *Where it comes from:* goal images as task specification in the embedding
@@ -109,12 +109,12 @@ class _EmbeddedGoal(GoalPictureReward):
     """Frames that have been embedded already: files may differ in size."""
 
     def __init__(self, encoder: ImageTextEncoder, embedded: NDArray[np.float32]) -> None:
-        EmbeddingReward.__init__(self, encoder)
+        FormulaReward.__init__(self, encoder)
         self._rule, self._alpha, self._count = "mean", 0.0, len(embedded)
         self._goals = unit_rows(mean_prompt(embedded)[None], "pictures")
         self._baseline = self._baseline_embedding = None
 
 
 @register_form("goal-pictures", needs=("goal_pictures",))
-def _build(inputs: FormInputs) -> StateReward:
+def _build(inputs: FormInputs) -> EmbeddingReward:
     return _EmbeddedGoal(inputs.encoder, embed_files(inputs.encoder, inputs.goal_pictures))

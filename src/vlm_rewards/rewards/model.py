@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from vlm_rewards.arrays import Embedding
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import EmbeddingReward, Prompts, StateReward, check_prompts, embed_prompt, jsonable
+from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, Prompts, check_prompts, embed_prompt, jsonable
 from vlm_rewards.rewards.goal_baseline import check_alpha, check_direction, goal_baseline_reward, goal_reward
 from vlm_rewards.rewards.registry import FormInputs, register_form
 
 
-class VLMReward(EmbeddingReward):
+class VLMReward(FormulaReward):
     """Scores frames by how well they fit a sentence (eq. 2, or eq. 3 with a baseline).
 
     The sentences are embedded once, when the reward is made. The reward can be
@@ -102,5 +102,5 @@ class VLMReward(EmbeddingReward):
 
 
 @register_form("goal-baseline")
-def _build(inputs: FormInputs) -> StateReward:
+def _build(inputs: FormInputs) -> EmbeddingReward:
     return VLMReward(inputs.encoder, goal=inputs.goal, baseline=inputs.baseline, alpha=inputs.alpha)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import unknown_name
 from vlm_rewards.registry import Registry
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class FormInputs:
     """A video of how it is done."""
 
 
-FormBuilder: TypeAlias = Callable[[FormInputs], StateReward]
+FormBuilder: TypeAlias = Callable[[FormInputs], EmbeddingReward]
 """Makes a reward."""
 
 

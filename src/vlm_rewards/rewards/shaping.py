@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from vlm_rewards.arrays import Rewards
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import StateReward, share_embeddings
+from vlm_rewards.rewards.base import EmbeddingReward, share_embeddings
 
 
 def shaped(
@@ -60,7 +60,11 @@ class PotentialShaping:
     """
 
     def __init__(
-        self, potential: StateReward, *, gamma: float, base: Literal["environment"] | StateReward = "environment"
+        self,
+        potential: EmbeddingReward,
+        *,
+        gamma: float,
+        base: Literal["environment"] | EmbeddingReward = "environment",
     ) -> None:
         if isinstance(gamma, bool) or not 0.0 <= gamma <= 1.0:
             raise InvalidInputError(f"gamma must be a number from 0 to 1, got {gamma!r}.")
@@ -85,11 +89,11 @@ class PotentialShaping:
             float32 ``[n 2]``: the base reward (0 where it is the environment's) and the potential.
         """
         embeddings = self.potential.embed(frames)
-        potential = self.potential.from_embeddings(embeddings)
+        potential = self.potential.score(embeddings)
         if isinstance(self.base, str):
             return np.stack([np.zeros_like(potential), potential], axis=1)
         shared = share_embeddings(self.base, self.potential)
-        base = self.base.from_embeddings(embeddings) if shared else self.base(frames)
+        base = self.base.score(embeddings) if shared else self.base(frames)
         return np.stack([base, potential], axis=1)
 
     def __call__(self, frames: ArrayLike) -> Rewards:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import EmbeddingReward, Prompts, StateReward, check_prompts, embed_prompt
+from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, Prompts, check_prompts, embed_prompt
 from vlm_rewards.rewards.registry import FormInputs, register_form
 
 CLIP_TEMPERATURE = 0.01
 """What CLIP was trained to: its logit scale is clipped at 100 (Radford et al. 2021, section 2.5)."""
 
 
-class SoftmaxReward(EmbeddingReward):
+class SoftmaxReward(FormulaReward):
     """Probability of the goal among several sentences, ``exp(x.g/T) / sum_i exp(x.p_i/T)``.
 
     *Where it comes from:* CLIP's zero-shot classification (Radford et al. 2021,
@@ -74,7 +74,7 @@ class SoftmaxReward(EmbeddingReward):
 
 
 @register_form("softmax", takes=("others", "temperature"))
-def _build(inputs: FormInputs) -> StateReward:
+def _build(inputs: FormInputs) -> EmbeddingReward:
     temperature = CLIP_TEMPERATURE if inputs.temperature is None else inputs.temperature
     others = inputs.others or (inputs.baseline,)
     return SoftmaxReward(inputs.encoder, goal=inputs.goal, others=others, temperature=temperature)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from vlm_rewards.arrays import Rewards
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.rewards.cameras import CameraReward
 
 
@@ -36,7 +36,7 @@ class WeightedSum:
             (give the sum to `CameraReward` instead).
     """
 
-    def __init__(self, rewards: Sequence[StateReward], weights: Sequence[float] | None = None) -> None:
+    def __init__(self, rewards: Sequence[EmbeddingReward], weights: Sequence[float] | None = None) -> None:
         self._rewards = tuple(rewards)
         if not self._rewards:
             raise InvalidInputError("rewards must hold at least one reward.")
@@ -59,14 +59,14 @@ class WeightedSum:
         """Embed frames, once for all: uint8 ``[n h w 3]`` to float32 ``[n d]``."""
         return self._rewards[0].embed(frames)
 
-    def from_embeddings(self, embeddings: ArrayLike) -> Rewards:
+    def score(self, embeddings: ArrayLike) -> Rewards:
         """Score unit embeddings ``[n d]``: float32 ``[n]``."""
-        parts = np.stack([reward.from_embeddings(embeddings) for reward in self._rewards])
+        parts = np.stack([reward.score(embeddings) for reward in self._rewards])
         return np.asarray(self._weights @ parts.astype(np.float64), dtype=np.float32)
 
     def __call__(self, frames: ArrayLike) -> Rewards:
         """Score frames: uint8 ``[n h w 3]`` to float32 ``[n]``."""
-        return self.from_embeddings(self.embed(frames))
+        return self.score(self.embed(frames))
 
     def describe(self) -> dict[str, Any]:
         """JSON-able facts for a run's record."""

@@ -120,7 +120,7 @@ def counting_reward(frames: Frames) -> Rewards:
 
 
 class CountingPotential:
-    """`counting_reward` in the form of a `StateReward`."""
+    """`counting_reward` in the form of a `EmbeddingReward`."""
 
     encoder = FakeEncoder(image_size=32)
 
@@ -128,7 +128,7 @@ class CountingPotential:
         """The rewards themselves, float32 ``[n 1]``."""
         return counting_reward(frames)[:, None]
 
-    def from_embeddings(self, embeddings: np.ndarray) -> Rewards:
+    def score(self, embeddings: np.ndarray) -> Rewards:
         """What `embed` gave, without the second axis."""
         return embeddings[:, 0]
 

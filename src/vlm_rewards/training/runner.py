@@ -17,7 +17,7 @@ from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
 from vlm_rewards.files import read_state
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.tasks.task import Task
@@ -63,10 +63,10 @@ class TrainingOutcome:
 def train(
     config: TrainConfig,
     run_dir: Path,
-    reward: StateReward | PotentialShaping,
+    reward: EmbeddingReward | PotentialShaping,
     evaluate: Evaluate,
     *,
-    held_out: StateReward | None = None,
+    held_out: EmbeddingReward | None = None,
     overwrite: bool = False,
     resume: bool = False,
     other_versions: bool = False,
@@ -172,7 +172,7 @@ def _as_run_folder_errors(run: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _check_reward(config: TrainConfig, reward: StateReward | PotentialShaping) -> None:
+def _check_reward(config: TrainConfig, reward: EmbeddingReward | PotentialShaping) -> None:
     """Refuse a reward that is not what the settings, and so the record, say."""
     for name in ("goal", "baseline", "alpha"):
         given, said = getattr(reward, name, None), getattr(config, name)
@@ -180,7 +180,7 @@ def _check_reward(config: TrainConfig, reward: StateReward | PotentialShaping) -
             raise InvalidInputError(f"{name} of the reward must be that of the settings, {said!r}, got {given!r}.")
 
 
-def _check_held_out(config: TrainConfig, against: str | None, held_out: StateReward | None) -> None:
+def _check_held_out(config: TrainConfig, against: str | None, held_out: EmbeddingReward | None) -> None:
     """There must be one where it is watched against; one that settings ask for, and nobody watches, may be missing."""
     if (held_out is None and against == "held-out") or (held_out is not None and not config.has_held_out):
         wanted = "one" if config.has_held_out else "none"
@@ -193,7 +193,9 @@ def ring_slots(chunk_frames: int, n_envs: int) -> int:
 
 
 @contextlib.contextmanager
-def _environment(config: TrainConfig, task: Task, reward: StateReward | PotentialShaping) -> Iterator[RenderedVecEnv]:
+def _environment(
+    config: TrainConfig, task: Task, reward: EmbeddingReward | PotentialShaping
+) -> Iterator[RenderedVecEnv]:
     venv = RenderedVecEnv(
         task,
         config.n_envs,
@@ -213,7 +215,7 @@ def _environment(config: TrainConfig, task: Task, reward: StateReward | Potentia
 def _record(
     config: TrainConfig,
     task: Task,
-    reward: StateReward | PotentialShaping,
+    reward: EmbeddingReward | PotentialShaping,
     session: Session,
     interrupted: bool,
     model: BaseAlgorithm,

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.collection.watcher import FrameWatcher
-from vlm_rewards.rewards.base import StateReward
+from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.training.callbacks import SCORE_COLUMNS, Metrics, ProgressBar, Snapshots, Stopwatch, ThreadPhases
 from vlm_rewards.training.checkpoints import Checkpoints, Interruption, Resumption, restore_waiting, tensorboard_state
@@ -64,7 +64,7 @@ class Session:
         state: dict[str, Any] | None,
         *,
         against: str | None = None,
-        held_out: StateReward | None = None,
+        held_out: EmbeddingReward | None = None,
     ) -> None:
         selection_seed = derive_seed(config.seed, "select")
 
