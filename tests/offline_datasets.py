@@ -49,6 +49,10 @@ class Reward:
     def encoder(self) -> FakeEncoder:
         return self._encoder
 
+    @property
+    def frame_size(self) -> int:
+        return SIZE
+
     def embed(self, frames: Any) -> np.ndarray:
         return np.asarray(self.function(frames), dtype=np.float32)[:, None]
 

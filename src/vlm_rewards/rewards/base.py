@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
@@ -11,11 +11,89 @@ from numpy.typing import ArrayLike, NDArray
 
 from vlm_rewards.arrays import Embedding, Frames, Rewards
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.errors import InvalidInputError, check_prompt
+from vlm_rewards.errors import InvalidInputError, check_count, check_prompt
 from vlm_rewards.rewards.goal_baseline import mean_prompt, unit_rows
 
 Prompts: TypeAlias = str | Sequence[str]
 """One sentence, or several wordings of the same sentence."""
+
+
+@runtime_checkable
+class FrameReward(Protocol):
+    """Anything that judges frames: one number for each, or for each clip. The one contract of every reward.
+
+    Score, judge, train, watch, relabel and the wrappers take any of these. `as_frame_reward` makes one of a plain
+    function. What can be had of an encoder besides (cached embeddings, sweeps over alpha) is an `EmbeddingReward`'s.
+    """
+
+    @property
+    def frame_size(self) -> int:
+        """Side in pixels of the square frames that it wants."""
+        ...
+
+    def __call__(self, frames: ArrayLike) -> Rewards:
+        """Score frames: uint8 ``[n h w 3]`` to finite float32 ``[n]``."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able facts for a run's record."""
+        ...
+
+
+class CallableReward:
+    """A plain function as a `FrameReward`.
+
+    Args:
+        function: Frames, uint8 ``[n h w 3]``, to ``n`` finite numbers.
+        frame_size: Side in pixels of the square frames that it wants.
+        name: What records call it; default: the function's own name.
+
+    Raises:
+        InvalidInputError: The function cannot be called, or the size is no positive int.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], *, frame_size: int, name: str | None = None) -> None:
+        if not callable(function) or isinstance(function, type):
+            raise InvalidInputError(f"a reward must be a function of frames, uint8 [n h w 3] to [n], got {function!r}.")
+        self.function = function
+        self.frame_size = check_count("frame_size", frame_size)
+        self.name = name or getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, frames: ArrayLike) -> Rewards:
+        """Score frames.
+
+        Raises:
+            InvalidInputError: The function did not return one finite number a frame.
+        """
+        count = len(np.asarray(frames))
+        rewards = np.asarray(self.function(frames), dtype=np.float32)
+        if rewards.shape != (count,) or not np.isfinite(rewards).all():
+            raise InvalidInputError(
+                f"a reward must return {count} finite numbers for {count} frames, got shape {rewards.shape} with "
+                f"{int(np.sum(~np.isfinite(rewards)))} not finite."
+            )
+        return rewards
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able facts for a run's record."""
+        return {"formula": "callable", "name": self.name}
+
+
+def as_frame_reward(reward: Any, frame_size: int | None = None) -> FrameReward:
+    """Take a reward as it is, or a plain function as one.
+
+    Args:
+        reward: A `FrameReward`, or a function of frames.
+        frame_size: Side in pixels of a plain function's frames.
+
+    Raises:
+        InvalidInputError: It is neither, or the size of a plain function's frames is not known.
+    """
+    if isinstance(reward, FrameReward) and not isinstance(reward, type):
+        return reward
+    if callable(reward) and not isinstance(reward, type) and frame_size is None:
+        raise InvalidInputError(f"frame_size must be given: {reward!r} does not say which frames it wants.")
+    return CallableReward(reward, frame_size=224 if frame_size is None else frame_size)
 
 
 @runtime_checkable
@@ -25,6 +103,11 @@ class EmbeddingReward(Protocol):
     @property
     def encoder(self) -> ImageTextEncoder:
         """Embeds the frames."""
+        ...
+
+    @property
+    def frame_size(self) -> int:
+        """Side in pixels of the square frames that it wants: the encoder's."""
         ...
 
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
@@ -62,6 +145,11 @@ class FormulaReward(ABC):
     def encoder(self) -> ImageTextEncoder:
         """Embeds the frames."""
         return self._encoder
+
+    @property
+    def frame_size(self) -> int:
+        """Side in pixels of the square frames that the encoder takes natively."""
+        return self._encoder.image_size
 
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
         """Embed frames; the expensive half of the reward, worth caching.

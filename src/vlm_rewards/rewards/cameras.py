@@ -49,6 +49,11 @@ class CameraReward:
         """Embeds the frames."""
         return self._reward.encoder
 
+    @property
+    def frame_size(self) -> int:
+        """Side in pixels of the square frames that the encoder takes natively."""
+        return self.encoder.image_size
+
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
         """Embed strips.
 

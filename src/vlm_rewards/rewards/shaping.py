@@ -79,6 +79,11 @@ class PotentialShaping:
         """Embeds the frames."""
         return self.potential.encoder
 
+    @property
+    def frame_size(self) -> int:
+        """Side in pixels of the square frames that the potential wants."""
+        return self.potential.frame_size
+
     def columns(self, frames: ArrayLike) -> NDArray[np.float32]:
         """What a state contributes.
 

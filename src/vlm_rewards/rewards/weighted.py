@@ -55,6 +55,11 @@ class WeightedSum:
         """Embeds the frames."""
         return self._rewards[0].encoder
 
+    @property
+    def frame_size(self) -> int:
+        """Side in pixels of the square frames that the encoder takes natively."""
+        return self.encoder.image_size
+
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
         """Embed frames, once for all: uint8 ``[n h w 3]`` to float32 ``[n d]``."""
         return self._rewards[0].embed(frames)
