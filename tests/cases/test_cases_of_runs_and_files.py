@@ -16,7 +16,7 @@ import torch
 
 from cases.command_line import OFF_POLICY, SMALL, CommandLine, record_of
 from vlm_rewards import load_encoder
-from vlm_rewards.encoders.random_weights import without_warnings
+from vlm_rewards.encoders.sizing import without_warnings
 from vlm_rewards.errors import CheckpointError, VLMRewardsError
 from vlm_rewards.media import read_frames
 
@@ -24,7 +24,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "09_own_reward_form.py"
 TRAIN = (*SMALL, *OFF_POLICY)
 TASK_FILE = """
 import dataclasses
-from vlm_rewards.testing import point_task
+from vlm_rewards.testing.point import point_task
 TASK = dataclasses.replace(point_task("mine"), goal="the pole is upright")
 """
 IMPORTING = """
@@ -33,7 +33,7 @@ def build(size): return Simulator(size)
 TASK = dataclasses.replace(TASK, goal=GOAL, simulator=build)
 """
 NEIGHBOUR = """
-from vlm_rewards.testing import PointEnv
+from vlm_rewards.testing.point import PointEnv
 GOAL = "the pole is hanging straight down below the cart"
 class Simulator(PointEnv): pass
 """

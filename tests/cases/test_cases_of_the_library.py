@@ -21,7 +21,7 @@ from cases.envs import Dials, Line, Reach, Switches
 from vlm_rewards import (
     LabelledReplayBuffer,
     LabelRewards,
-    PhotographedVecEnv,
+    RenderedVecEnv,
     VLMReward,
     VLMRewardVectorWrapper,
     VLMRewardWrapper,
@@ -29,7 +29,9 @@ from vlm_rewards import (
     load_encoder,
 )
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError
-from vlm_rewards.testing import FakeEncoder, counting_label, counting_reward, counting_task, point_task
+from vlm_rewards.testing.counting import counting_label, counting_reward, counting_task
+from vlm_rewards.testing.fakes import FakeEncoder
+from vlm_rewards.testing.point import point_task
 
 HORIZON = 8
 SMALL: dict[str, Any] = {"train_freq": 10, "learning_starts": 50, "buffer_size": 2000}
@@ -38,13 +40,13 @@ CART = functools.partial(gym.make, "CartPole-v1", render_mode="rgb_array")
 
 
 def constant(frames: np.ndarray) -> np.ndarray:
-    """Half a point for every picture."""
+    """Half a point for every frame."""
     return np.full(len(frames), 0.5, np.float32)
 
 
 @contextmanager
-def simulators(task: Any, n_envs: int | None = 2, **options: Any) -> Iterator[PhotographedVecEnv]:
-    venv = PhotographedVecEnv(task, n_envs, n_workers=1, **{"image_size": 32, **options})
+def simulators(task: Any, n_envs: int | None = 2, **options: Any) -> Iterator[RenderedVecEnv]:
+    venv = RenderedVecEnv(task, n_envs, n_workers=1, **{"image_size": 32, **options})
     try:
         yield venv
     finally:
@@ -165,7 +167,7 @@ def in_training(reward: VLMReward, task: Any = (CART,)) -> None:
         DQN("MlpPolicy", venv, **SMALL).learn(40, callback=LabelRewards(reward))
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="foreign pictures are scored without a word")
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="foreign frames are scored without a word")
 @pytest.mark.parametrize("use", [in_wrapper, in_vector_wrapper, in_training])
 def test_the_bundled_encoder_says_that_a_drawing_is_foreign(
     use: Callable[..., None], capfd: pytest.CaptureFixture[str]

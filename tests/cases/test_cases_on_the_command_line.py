@@ -24,7 +24,7 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="a run that sees nothing trains all the same")
 @pytest.mark.parametrize("level", [0, 128])
-def test_pictures_of_one_colour_are_noticed_before_training(level: int, cli: CommandLine, tmp_path: Path) -> None:
+def test_frames_of_one_colour_are_noticed_before_training(level: int, cli: CommandLine, tmp_path: Path) -> None:
     blank = ("--env-id", "cases.envs:Blank-v0", "--env-kwargs", json.dumps({"level": level}))
     ended = cli("train", *blank, *ABOUT, *SMALL, *OFF_POLICY, "--run-dir", tmp_path / "run")
     before = ended.printed.partition("VLM return")[0]  # progress and results both have it
