@@ -28,7 +28,7 @@ NUM_ENVS, STEPS = 4, 40
 
 def make(mode: AutoresetMode, reward: VLMReward) -> VLMRewardVectorWrapper:
     """Four carts with VLM rewards. "async" in place of "sync" steps and draws each one in a process of its own."""
-    rendered = functools.partial(FrameInInfo, image_size=reward.encoder.image_size)
+    rendered = functools.partial(FrameInInfo, frame_size=reward.frame_size)
     venv = gym.make_vec(
         "CartPole-v1",
         NUM_ENVS,

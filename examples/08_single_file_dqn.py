@@ -61,7 +61,7 @@ def main() -> None:
             NUM_ENVS,
             vectorization_mode="sync",
             vector_kwargs={"autoreset_mode": mode},
-            wrappers=[functools.partial(FrameInInfo, image_size=encoder.image_size)],
+            wrappers=[functools.partial(FrameInInfo, frame_size=encoder.image_size)],
             render_mode="rgb_array",
         ),
         reward,

@@ -1,7 +1,7 @@
 """A reward formula of your own, in one file: usable by hand, composed with others, and on the command line.
 
 The formula: how far the frame has turned from the baseline sentence towards the goal sentence, as an angle. Only
-`_score` is needed, from unit embeddings to numbers; `FormulaReward` does the rest, checks included. `register_form`
+`_score` is needed, from unit embeddings to numbers; `FormulaReward` does the rest, checks included. `register_reward`
 gives it a name for settings. This file also names a task, so that the command line can run it:
 
     python examples/09_own_reward_form.py
@@ -20,7 +20,7 @@ from vlm_rewards import VLMReward, get_task, load_encoder
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.rewards.base import FormulaReward
 from vlm_rewards.rewards.config import RewardConfig, build_reward
-from vlm_rewards.rewards.registry import FormInputs, register_form
+from vlm_rewards.rewards.registry import RewardInputs, register_reward
 from vlm_rewards.rewards.weighted import WeightedSum
 from vlm_rewards.tasks.cartpole import draw_cartpole
 
@@ -41,8 +41,8 @@ class AngleReward(FormulaReward):
         return {"goal": self._sentences[0], "baseline": self._sentences[1]}
 
 
-@register_form("angle", replace=True)  # replace: the file may be run twice in one process
-def build(inputs: FormInputs) -> AngleReward:
+@register_reward("angle", replace=True)  # replace: the file may be run twice in one process
+def build(inputs: RewardInputs) -> AngleReward:
     return AngleReward(inputs.encoder, goal=inputs.goal, baseline=inputs.baseline)
 
 

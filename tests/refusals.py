@@ -35,6 +35,7 @@ from vlm_rewards import (
     register_task,
 )
 from vlm_rewards.collection.ring import FrameRing
+from vlm_rewards.collection.shaping import PotentialShaping
 from vlm_rewards.encoders.sizing import write_random_checkpoint
 from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.offline.dataset import RelabelOptions
@@ -45,8 +46,7 @@ from vlm_rewards.rewards.contrast import ContrastReward
 from vlm_rewards.rewards.demonstration import DemonstrationReward
 from vlm_rewards.rewards.goal_baseline import mean_prompt
 from vlm_rewards.rewards.goal_pictures import GoalPictureReward
-from vlm_rewards.rewards.registry import register_form
-from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.registry import register_reward
 from vlm_rewards.rewards.softmax import SoftmaxReward
 from vlm_rewards.rewards.standardise import Standardiser
 from vlm_rewards.rewards.weighted import WeightedSum
@@ -297,8 +297,8 @@ REFUSALS = [
         "temperature is of no use to the reward form 'contrast'",
         lambda _: RewardConfig("contrast", temperature=0.1),
     ),
-    Refusal("form-again", "'contrast' is already registered", lambda _: register_form("contrast")),
-    Refusal("form-input", "unknown input of a reward form 'text'", lambda _: register_form("x", needs=("text",))),
+    Refusal("form-again", "'contrast' is already registered", lambda _: register_reward("contrast")(len)),
+    Refusal("form-input", "unknown input of a reward form 'text'", lambda _: register_reward("x", needs=("text",))),
     Refusal("standardise-constant", "rewards must not be constant", lambda _: Standardiser().fit(np.ones(5))),
     Refusal("standardise-std", "std must be finite and positive, got 0.0", lambda _: Standardiser(std=0.0)),
     # Encoders
@@ -453,11 +453,11 @@ REFUSALS = [
         lambda _: VLMRewardWrapper(VLMRewardWrapper(cartpole(), vlm()), vlm()),
     ),
     Refusal("wrapper-reward", "reward must score frames", lambda _: VLMRewardWrapper(cartpole(), 3)),
-    Refusal("wrapper-no-size", "image_size must be given", lambda _: VLMRewardWrapper(cartpole(), len)),
+    Refusal("wrapper-no-size", "frame_size must be given", lambda _: VLMRewardWrapper(cartpole(), len)),
     Refusal("vector-single", "env must be a vector environment", lambda _: VLMRewardVectorWrapper(cartpole(), vlm())),
     Refusal("vector-same-step", "FrameInInfo", lambda _: VLMRewardVectorWrapper(same_step(), vlm())),
     Refusal("vector-undrawn", 'must be "rgb_array"', lambda _: VLMRewardVectorWrapper(carts(render_mode=None), vlm())),
-    Refusal("frame-in-info-size", "at least 32 pixels, got 0", lambda _: FrameInInfo(cartpole(), image_size=0)),
+    Refusal("frame-in-info-size", "at least 32 pixels, got 0", lambda _: FrameInInfo(cartpole(), frame_size=0)),
     # Learning by hand
     Refusal("label-nothing", "reward must be callable, got 3", lambda _: LabelRewards(3), parameter="reward"),  # type: ignore[arg-type]
     Refusal(

@@ -2,12 +2,16 @@
 from .collection.callback import LabelRewards as LabelRewards
 from .collection.replay_buffer import LabelledNStepReplayBuffer as LabelledNStepReplayBuffer
 from .collection.replay_buffer import LabelledReplayBuffer as LabelledReplayBuffer
+from .collection.shaping import PotentialShaping as PotentialShaping
 from .collection.vec_env import RenderedVecEnv as RenderedVecEnv
 from .collection.vector_wrapper import VLMRewardVectorWrapper as VLMRewardVectorWrapper
 from .collection.wrapper import FrameInInfo as FrameInInfo
 from .collection.wrapper import VLMRewardWrapper as VLMRewardWrapper
 from .encoders.base import ImageTextEncoder as ImageTextEncoder
 from .encoders.loading import load_encoder as load_encoder
+from .rewards.base import EmbeddingReward as EmbeddingReward
+from .rewards.base import FrameReward as FrameReward
+from .rewards.base import as_frame_reward as as_frame_reward
 from .rewards.cameras import CameraReward as CameraReward
 from .rewards.contrast import ContrastReward as ContrastReward
 from .rewards.demonstration import DemonstrationReward as DemonstrationReward
@@ -15,8 +19,7 @@ from .rewards.goal_baseline import goal_baseline_reward as goal_baseline_reward
 from .rewards.goal_baseline import goal_reward as goal_reward
 from .rewards.goal_pictures import GoalPictureReward as GoalPictureReward
 from .rewards.model import VLMReward as VLMReward
-from .rewards.registry import register_form as register_form
-from .rewards.shaping import PotentialShaping as PotentialShaping
+from .rewards.registry import register_reward as register_reward
 from .rewards.softmax import SoftmaxReward as SoftmaxReward
 from .rewards.weighted import WeightedSum as WeightedSum
 from .tasks.task import Task as Task

@@ -17,9 +17,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.replay_buffer import LabelledReplayBuffer
+from vlm_rewards.collection.shaping import PotentialShaping
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, LabellerError, UnlabelledSampleError
-from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.testing.counting import (
     CountingEnv,
     CountingPotential,

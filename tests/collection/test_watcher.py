@@ -9,10 +9,20 @@ from hypothesis import strategies as st
 
 from vlm_rewards.collection.episodes import EpisodeLedger
 from vlm_rewards.collection.watcher import FrameWatcher
+from vlm_rewards.rewards.base import score_columns
 from vlm_rewards.rewards.model import VLMReward
-from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.testing.fakes import FakeEncoder
-from vlm_rewards.testing.point import brightness_reward, darkness_reward
+from vlm_rewards.testing.point import darkness_reward
+
+
+class CountingEncoder(FakeEncoder):
+    """Counts the frames that it embeds."""
+
+    frames = 0
+
+    def embed_images(self, frames: np.ndarray) -> np.ndarray:
+        self.frames += len(frames)
+        return super().embed_images(frames)
 
 
 def pictures(*levels: int) -> np.ndarray:
@@ -26,7 +36,7 @@ def facts(watcher: FrameWatcher) -> list[tuple[int, int, int]]:
 
 def look(watcher: FrameWatcher, first: int, levels: list[list[int]]) -> None:
     frames = pictures(*np.reshape(levels, -1).tolist())
-    watcher.look(range(first, first + len(levels)), frames, frames[:, 0, 0, 0] / np.float32(255))
+    watcher.look(range(first, first + len(levels)), frames, frames[:, 0, 0, :1] / np.float32(255))
 
 
 def test_the_best_of_each_simulator_are_kept_by_hand() -> None:
@@ -39,7 +49,7 @@ def test_the_best_of_each_simulator_are_kept_by_hand() -> None:
 
 def test_a_state_without_a_picture_is_never_kept() -> None:
     watcher, frames = FrameWatcher(), pictures(9, 9, 20, 9)
-    watcher.look(range(2), frames, np.array([np.nan, np.nan, -3.0, np.nan], dtype=np.float32))
+    watcher.look(range(2), frames, np.array([[np.nan], [np.nan], [-3.0], [np.nan]], dtype=np.float32))
     assert facts(watcher) == [(1, 0, 20)]
 
 
@@ -64,7 +74,7 @@ def test_the_latest_are_kept() -> None:
 
 def test_the_frames_kept_are_copies() -> None:
     watcher, frames = FrameWatcher(), pictures(9)
-    watcher.look(range(1), frames, np.ones(1, dtype=np.float32))
+    watcher.look(range(1), frames, np.ones((1, 1), dtype=np.float32))
     frames[:] = 0
     assert facts(watcher) == [(0, 0, 9)]
 
@@ -96,35 +106,20 @@ def test_a_witness_that_was_put_back_keeps_the_same(seed: int, cut: int) -> None
     assert one == two
 
 
-def test_the_held_out_reward_is_the_last_column() -> None:
-    frames = pictures(0, 51, 255)
-    score, columns = FrameWatcher(darkness_reward).scorer(brightness_reward)
-    assert columns == 2
-    assert score(frames) == pytest.approx(np.array([[0.0, 1.0], [0.2, 0.8], [1.0, 0.0]]))
-    score, columns = FrameWatcher().scorer(brightness_reward)
-    assert columns is None
-    assert score is brightness_reward
-
-
 @pytest.mark.parametrize("same", [True, False])
 def test_the_reward_is_the_same_to_the_last_bit_beside_another(same: bool, rng: np.random.Generator) -> None:
-    encoder = FakeEncoder()
+    encoder = CountingEncoder()
     frames = rng.integers(0, 256, (7, 32, 32, 3)).astype(np.uint8)
     reward = VLMReward(encoder, goal="a cat", baseline="a thing")
     other = VLMReward(encoder if same else FakeEncoder(seed=1), goal="a dog", baseline="a thing")
-    score, columns = FrameWatcher(other).scorer(reward)
-    assert columns == 2
-    assert np.array_equal(score(frames), np.stack([reward(frames), other(frames)], axis=1))
-    shaping = PotentialShaping(reward, gamma=0.9)
-    score, columns = FrameWatcher(other).scorer(shaping)
-    assert columns == 3
-    assert np.array_equal(score(frames), np.concatenate([shaping.columns(frames), other(frames)[:, None]], axis=1))
+    scores = score_columns([reward, darkness_reward, other], frames)
+    assert encoder.frames == 7  # once, for both that share it
+    assert np.array_equal(scores, np.stack([reward(frames), darkness_reward(frames), other(frames)], axis=1))
 
 
-def test_with_the_environments_reward_as_base_the_potential_counts() -> None:
+def test_the_first_column_counts() -> None:
     watcher = FrameWatcher()
-    watcher.scorer(PotentialShaping(VLMReward(FakeEncoder(), goal="a cat", baseline="a thing"), gamma=0.9))
-    watcher.look(range(3), pictures(1, 2, 3), np.array([[0, 0.1], [0, 0.3], [0, 0.2]], dtype=np.float32))
+    watcher.look(range(3), pictures(1, 2, 3), np.array([[0.1, 0], [0.3, 0], [0.2, 1]], dtype=np.float32))
     assert facts(watcher) == [(1, 0, 2)]
 
 

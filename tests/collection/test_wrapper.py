@@ -14,9 +14,9 @@ import pytest
 from gymnasium.wrappers import Autoreset, HumanRendering, TimeLimit
 
 from vlm_rewards import VLMReward, VLMRewardWrapper
+from vlm_rewards.collection.shaping import PotentialShaping
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.cameras import CameraReward
-from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.tasks.rendering import letterbox
 from vlm_rewards.testing.counting import CountingEnv, CountingPotential, counting_label, counting_reward
 from vlm_rewards.testing.fakes import FakeEncoder
@@ -42,7 +42,7 @@ def fake_reward(goal: str = "a large number") -> VLMReward:
 
 @pytest.mark.parametrize("ending", ["terminate", "truncate", "either"])
 def test_rewards_are_those_of_the_states_that_steps_led_to(ending: Any) -> None:
-    env = VLMRewardWrapper(CountingEnv(ending=ending), counting_reward, image_size=SIZE)
+    env = VLMRewardWrapper(CountingEnv(ending=ending), counting_reward, frame_size=SIZE)
     ends = []
     for episode in range(20):
         env.reset(seed=episode)
@@ -85,7 +85,7 @@ def test_several_cameras_come_as_a_strip() -> None:
 
     shapes = Recording()
     shapes.cameras = 2  # type: ignore[attr-defined]
-    env = VLMRewardWrapper(Views(), shapes, image_size=SIZE)
+    env = VLMRewardWrapper(Views(), shapes, frame_size=SIZE)
     env.reset(seed=0)
     observation, reward, *_ = env.step(1)
     assert shapes.shapes == [(1, 2 * SIZE, SIZE, 3)]
@@ -128,7 +128,7 @@ class Watched(PointEnv):
 @pytest.mark.parametrize("shaping", [False, True])
 def test_no_picture_outlives_its_step(shaping: bool) -> None:
     watched, reward = Watched(), fake_reward()
-    env = VLMRewardWrapper(watched, PotentialShaping(reward, gamma=0.9) if shaping else reward, image_size=SIZE)
+    env = VLMRewardWrapper(watched, PotentialShaping(reward, gamma=0.9) if shaping else reward, frame_size=SIZE)
     env.reset(seed=0)
     for _ in range(5):
         env.step(1)
@@ -146,14 +146,14 @@ def test_the_environments_info_is_left_alone() -> None:
         def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
             return *super().step(action)[:4], self.info
 
-    env = VLMRewardWrapper(Same(), brightness_reward, image_size=SIZE)
+    env = VLMRewardWrapper(Same(), brightness_reward, frame_size=SIZE)
     env.reset(seed=0)
     assert env.step(1)[4] == {"note": 1, "true_reward": 0.0}
     assert Same.info == {"note": 1}
 
 
 def test_autoreset_goes_around_it() -> None:
-    env = Autoreset(VLMRewardWrapper(CountingEnv(lengths=(2, 2)), counting_reward, image_size=SIZE))
+    env = Autoreset(VLMRewardWrapper(CountingEnv(lengths=(2, 2)), counting_reward, frame_size=SIZE))
     env.reset(seed=0)
     rows = [env.step(0) for _ in range(6)]
     assert [row[1] == 0.0 for row in rows] == [False, False, True, False, False, True]
@@ -178,7 +178,7 @@ def test_it_works_as_a_wrapper_of_sub_environments() -> None:
         "CartPole-v1",
         2,
         vectorization_mode="sync",
-        wrappers=[lambda env: VLMRewardWrapper(env, brightness_reward, image_size=SIZE)],
+        wrappers=[lambda env: VLMRewardWrapper(env, brightness_reward, frame_size=SIZE)],
         render_mode="rgb_array",
     )
     venv.reset(seed=0)
@@ -196,7 +196,7 @@ def pictureless() -> gym.Env[Any, Any]:
 
 
 def test_an_environment_that_cannot_be_drawn_is_found_out_before_the_first_step() -> None:
-    env = VLMRewardWrapper(pictureless(), brightness_reward, image_size=SIZE)
+    env = VLMRewardWrapper(pictureless(), brightness_reward, frame_size=SIZE)
     with pytest.raises(InvalidInputError, match=r"render\(\) of PointEnv must return .* \(drop the alpha channel\)"):
         env.reset()
 
@@ -210,7 +210,7 @@ def test_an_environment_that_cannot_be_drawn_is_found_out_before_the_first_step(
     ],
 )
 def test_rewards_that_are_none_are_refused(scores: Any, message: str) -> None:
-    env = VLMRewardWrapper(PointEnv(), scores, image_size=SIZE)
+    env = VLMRewardWrapper(PointEnv(), scores, frame_size=SIZE)
     env.reset()
     with pytest.raises(InvalidInputError, match=message):
         env.step(0)
@@ -250,21 +250,21 @@ def test_shaping_needs_a_reset_first() -> None:
             r"env must not have a VLM reward already.*WeightedSum",
         ),
         (
-            lambda: VLMRewardWrapper(PointEnv(), "bright", image_size=SIZE),
+            lambda: VLMRewardWrapper(PointEnv(), "bright", frame_size=SIZE),
             r"reward must score frames .* got 'bright'",
         ),
-        (lambda: VLMRewardWrapper(PointEnv(), VLMReward, image_size=SIZE), r"reward must score frames .* got <class"),
+        (lambda: VLMRewardWrapper(PointEnv(), VLMReward, frame_size=SIZE), r"reward must score frames .* got <class"),
         (
             lambda: VLMRewardWrapper(PointEnv(), brightness_reward),
-            r"image_size must be given: <function brightness_reward",
+            r"frame_size must be given: <function brightness_reward",
         ),
         (
-            lambda: VLMRewardWrapper(PointEnv(), brightness_reward, image_size=31),
-            r"image_size must be an int of at least 32 .* got 31",
+            lambda: VLMRewardWrapper(PointEnv(), brightness_reward, frame_size=31),
+            r"frame_size must be an int of at least 32 .* got 31",
         ),
         (
-            lambda: VLMRewardWrapper(PointEnv(), brightness_reward, image_size="64"),
-            r"image_size must be an int .* got '64'",
+            lambda: VLMRewardWrapper(PointEnv(), brightness_reward, frame_size="64"),
+            r"frame_size must be an int .* got '64'",
         ),
         (
             lambda: VLMRewardWrapper(

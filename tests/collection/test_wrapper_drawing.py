@@ -41,8 +41,8 @@ def _egl() -> None:
 @pytest.mark.parametrize("kind", ["single", "vector"])
 def test_a_process_that_draws_can_learn(kind: str) -> None:
     wrap = {
-        "single": "VLMRewardWrapper(env, brightness_reward, image_size=64)",
-        "vector": "VLMRewardVectorWrapper(gym.vector.SyncVectorEnv([lambda: env]), brightness_reward, image_size=64)",
+        "single": "VLMRewardWrapper(env, brightness_reward, frame_size=64)",
+        "vector": "VLMRewardVectorWrapper(gym.vector.SyncVectorEnv([lambda: env]), brightness_reward, frame_size=64)",
     }[kind]
     module = {"single": "wrapper", "vector": "vector_wrapper"}[kind]
     done = run(
@@ -60,7 +60,7 @@ def test_wrapping_too_late_is_an_error_and_no_crash() -> None:
     done = run(
         "import torch\nfrom vlm_rewards.collection.wrapper import *\n"
         "from vlm_rewards.testing.point import brightness_reward"
-        f"{DRAW}env.render()\nenv = VLMRewardWrapper(env, brightness_reward, image_size=64)\nenv.reset(){LEARN}"
+        f"{DRAW}env.render()\nenv = VLMRewardWrapper(env, brightness_reward, frame_size=64)\nenv.reset(){LEARN}"
     )
     if done.returncode:
         assert "InvalidInputError: the environment must be wrapped before anything is drawn" in done.stderr
@@ -78,7 +78,7 @@ import gymnasium as gym, numpy as np
 from vlm_rewards import VLMRewardVectorWrapper
 def make(size):
     venv = gym.make_vec("Hopper-v5", 2, vectorization_mode="sync", render_mode="rgb_array", width=size, height=size)
-    return VLMRewardVectorWrapper(venv, lambda frames: frames.mean(axis=(1, 2, 3)), image_size=32)
+    return VLMRewardVectorWrapper(venv, lambda frames: frames.mean(axis=(1, 2, 3)), frame_size=32)
 wrapped = [make(64), make(96)]
 for env in wrapped:
     env.reset(seed=0)

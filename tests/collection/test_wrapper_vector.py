@@ -18,9 +18,9 @@ from gymnasium.wrappers import Autoreset, TimeLimit, TransformObservation
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
 from vlm_rewards import FrameInInfo, VLMReward, VLMRewardVectorWrapper, VLMRewardWrapper
+from vlm_rewards.collection.shaping import PotentialShaping
 from vlm_rewards.collection.wrapper import FRAME
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.tasks.rendering import letterbox
 from vlm_rewards.testing.counting import CountingEnv, CountingPotential, counting_label, counting_reward
 from vlm_rewards.testing.fakes import FakeEncoder
@@ -103,7 +103,7 @@ def test_rewards_are_those_of_the_states_that_steps_led_to(
     vectorizer: str, mode: AutoresetMode, delivered: bool
 ) -> None:
     env = make_venv(vectorizer, mode, delivered)
-    venv = VLMRewardVectorWrapper(env, counting_reward, image_size=SIZE)
+    venv = VLMRewardVectorWrapper(env, counting_reward, frame_size=SIZE)
     steps = list(steps_of(venv, 60))[1:]
     venv.close()
     for step in steps:
@@ -155,7 +155,7 @@ class Recording:
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_a_vector_step_is_one_batch_and_no_picture_outlives_it(mode: AutoresetMode) -> None:
     reward = Recording()
-    venv = VLMRewardVectorWrapper(make_venv("sync", mode, delivered=True, count=5), reward, image_size=SIZE)
+    venv = VLMRewardVectorWrapper(make_venv("sync", mode, delivered=True, count=5), reward, frame_size=SIZE)
     for number, step in enumerate(steps_of(venv, 20)):
         assert len(reward.batches) == number
         assert not [key for key in step.infos if FRAME in key]
@@ -184,7 +184,7 @@ def test_environments_that_draw_all_at_once() -> None:
     """Gymnasium's CartPole has a vector environment of its own: states are drawn one by one to check it."""
     venv = gym.make_vec("CartPole-v1", 3, render_mode="rgb_array", max_episode_steps=20)
     assert type(venv).__name__ == "CartPoleVectorEnv"
-    wrapped = VLMRewardVectorWrapper(venv, brightness_like, image_size=SIZE)
+    wrapped = VLMRewardVectorWrapper(venv, brightness_like, frame_size=SIZE)
     single = gym.make("CartPole-v1", render_mode="rgb_array")
     single.reset(seed=0)
     ends = set()
@@ -213,7 +213,7 @@ def brightness_like(frames: np.ndarray) -> np.ndarray:
 
 def test_statistics_of_both_rewards_can_be_had() -> None:
     inner = RecordEpisodeStatistics(make_venv("sync", AutoresetMode.NEXT_STEP, delivered=False))
-    venv = DictInfoToList(VLMRewardVectorWrapper(inner, counting_reward, image_size=SIZE))
+    venv = DictInfoToList(VLMRewardVectorWrapper(inner, counting_reward, frame_size=SIZE))
     venv.reset(seed=0)
     for _ in range(12):
         infos = venv.step(venv.action_space.sample())[4]
@@ -226,7 +226,7 @@ def test_statistics_of_both_rewards_can_be_had() -> None:
 
 def test_a_whole_reset_in_the_middle_ends_the_waiting_for_resets() -> None:
     venv = VLMRewardVectorWrapper(
-        make_venv("sync", AutoresetMode.NEXT_STEP, delivered=False), counting_reward, image_size=SIZE
+        make_venv("sync", AutoresetMode.NEXT_STEP, delivered=False), counting_reward, frame_size=SIZE
     )
     venv.reset(seed=0)
     while True:
@@ -261,7 +261,7 @@ class Drawing(VectorEnv[Any, Any, Any]):
 
 
 def refuses(draw: Callable[[], Any]) -> Any:
-    VLMRewardVectorWrapper(Drawing(draw), brightness_reward, image_size=SIZE).reset()
+    VLMRewardVectorWrapper(Drawing(draw), brightness_reward, frame_size=SIZE).reset()
 
 
 def raises() -> Any:
@@ -287,7 +287,7 @@ def test_environments_that_do_not_draw_each_state_are_found_out_before_the_first
 
 def test_errors_while_drawing_later_are_the_environments_own() -> None:
     pictures = iter([[np.zeros((SIZE, SIZE, 3), dtype=np.uint8)] * 2])
-    venv = VLMRewardVectorWrapper(Drawing(lambda: next(pictures)), brightness_reward, image_size=SIZE)
+    venv = VLMRewardVectorWrapper(Drawing(lambda: next(pictures)), brightness_reward, frame_size=SIZE)
     venv.reset()
     with pytest.raises(StopIteration):
         venv._render_all()
@@ -300,13 +300,13 @@ def some_delivered(delivered: list[bool]) -> VectorEnv[Any, Any, Any]:
 
 
 def test_a_sub_environment_without_pictures_is_named() -> None:
-    venv = VLMRewardVectorWrapper(some_delivered([True, False, False]), counting_reward, image_size=SIZE)
+    venv = VLMRewardVectorWrapper(some_delivered([True, False, False]), counting_reward, frame_size=SIZE)
     with pytest.raises(InvalidInputError, match=r"wrapped in FrameInInfo and keep its info, got no frame of \[1, 2\]"):
         venv.reset()
 
 
-def wrap(env: Any, reward: Any = brightness_reward, image_size: Any = SIZE) -> VLMRewardVectorWrapper:
-    return VLMRewardVectorWrapper(env, reward, image_size=image_size)
+def wrap(env: Any, reward: Any = brightness_reward, frame_size: Any = SIZE) -> VLMRewardVectorWrapper:
+    return VLMRewardVectorWrapper(env, reward, frame_size=frame_size)
 
 
 def cartpoles(**kwargs: Any) -> VectorEnv[Any, Any, Any]:
@@ -335,8 +335,8 @@ def cartpoles(**kwargs: Any) -> VectorEnv[Any, Any, Any]:
             r"autoreset_mode=SAME_STEP resets",
         ),
         (
-            lambda: wrap(some_delivered([True] * 2), image_size=96),
-            r"FrameInInfo must be made with image_size=96 and cameras=1.* got 32 and 1",
+            lambda: wrap(some_delivered([True] * 2), frame_size=96),
+            r"FrameInInfo must be made with frame_size=96 and cameras=1.* got 32 and 1",
         ),
         (
             lambda: wrap(DictInfoToList(make_venv("sync", AutoresetMode.NEXT_STEP, delivered=False))).reset(),
@@ -347,14 +347,14 @@ def cartpoles(**kwargs: Any) -> VectorEnv[Any, Any, Any]:
             r"env must not have a VLM reward already",
         ),
         (
-            lambda: wrap(SyncVectorEnv([lambda: VLMRewardWrapper(PointEnv(), brightness_reward, image_size=SIZE)])),
+            lambda: wrap(SyncVectorEnv([lambda: VLMRewardWrapper(PointEnv(), brightness_reward, frame_size=SIZE)])),
             r"env must not have a VLM reward already",
         ),
         (lambda: FrameInInfo(TimeLimit(Autoreset(PointEnv()), 3), SIZE), r"must not have gymnasium.wrappers.Autoreset"),
         (lambda: FrameInInfo(gym.make("CartPole-v1"), SIZE), r'must be "rgb_array", got None'),
         (
-            lambda: wrap(make_venv("sync", AutoresetMode.NEXT_STEP, delivered=False), image_size=None),
-            r"image_size must be given",
+            lambda: wrap(make_venv("sync", AutoresetMode.NEXT_STEP, delivered=False), frame_size=None),
+            r"frame_size must be given",
         ),
         (lambda: wrap(make_venv("sync", AutoresetMode.NEXT_STEP, delivered=False), "x"), r"reward must score frames"),
     ],
@@ -368,7 +368,7 @@ def test_frames_in_infos_survive_make_vec_and_its_spec() -> None:
     reward = VLMReward(FakeEncoder(image_size=48), goal="a pole", baseline="a thing")
     venv = cartpoles(
         render_mode="rgb_array",
-        wrappers=[functools.partial(FrameInInfo, image_size=reward.encoder.image_size)],
+        wrappers=[functools.partial(FrameInInfo, frame_size=reward.frame_size)],
         vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
     )
     assert gym.make(venv.envs[0].spec).metadata[FRAME] == (48, 1)  # type: ignore[attr-defined]

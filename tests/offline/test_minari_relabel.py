@@ -12,10 +12,10 @@ import pytest
 
 from offline_datasets import Recorder, Reward, brightness, options, right_rewards, tree_of
 from vlm_rewards import __version__
+from vlm_rewards.collection.shaping import PotentialShaping
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.offline.relabelling import relabel
 from vlm_rewards.rewards.cameras import CameraReward
-from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.testing.counting import counting_label
 
 minari = pytest.importorskip("minari")

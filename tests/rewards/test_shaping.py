@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm_rewards.rewards.shaping import shaped
+from vlm_rewards.collection.shaping import shaped
 
 STATES, ACTIONS = 5, 3
 

@@ -119,7 +119,7 @@ def test_an_evaluation_does_what_its_plan_says(episodes: int) -> None:
 
 @pytest.mark.parametrize("shaping", [False, True])
 def test_frames_in_flight_are_those_of_the_runs_own_simulators(make_config: Make, shaping: bool) -> None:
-    from vlm_rewards.rewards.shaping import PotentialShaping
+    from vlm_rewards.collection.shaping import PotentialShaping
 
     config = make_config(n_envs=3, chunk_frames=25, reward=RewardConfig(shaping=shaping))
     planned = plan(config)

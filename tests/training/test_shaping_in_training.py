@@ -12,10 +12,10 @@ import pytest
 from stable_baselines3 import PPO
 
 from every_algorithm import CountingStateReward, judge, tiny
+from vlm_rewards.collection.shaping import PotentialShaping, shaped
 from vlm_rewards.errors import LabellerError
 from vlm_rewards.files import read_state
 from vlm_rewards.rewards.cameras import CameraReward
-from vlm_rewards.rewards.shaping import PotentialShaping, shaped
 from vlm_rewards.tasks.task import Task, register_task
 from vlm_rewards.testing.counting import CountingEnv, counting_label, counting_task
 from vlm_rewards.testing.fakes import state_differences

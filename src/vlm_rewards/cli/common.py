@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vlm_rewards.collection.shaping import shaped_by
+from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.encoders.loading import load_encoder, trained_on
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
-from vlm_rewards.rewards.base import EmbeddingReward
+from vlm_rewards.rewards.base import FrameReward
 from vlm_rewards.rewards.config import build_reward
-from vlm_rewards.rewards.shaping import PotentialShaping
 from vlm_rewards.tasks.task import Task, get_task, list_tasks
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import task_of
@@ -101,25 +101,26 @@ def captioned_for(encoders: Sequence[Mapping[str, Any]], task: Task) -> bool:
     return task.captioner is not None and all(knows(name, task) for name in trained)
 
 
-def load_reward(config: TrainConfig, console: Console) -> EmbeddingReward | PotentialShaping:
-    """Load the encoder of a configuration, embed its sentences and make its reward."""
+def load_reward(config: TrainConfig, console: Console) -> FrameReward:
+    """Make the reward of a configuration; the encoder is loaded only where the reward is made of one."""
     task = task_of(config)  # a bad task ends before a model is loaded or fetched
-    sentences = (config.goal, config.baseline, *config.reward.others)
-    encoder = load_encoder_for(task, config.encoder, sentences, console, device=config.device, dtype=config.dtype)
-    return build_reward(
+    prompts = (config.goal, config.baseline, *config.reward.others)
+
+    def encoder() -> OpenCLIPEncoder:
+        return load_encoder_for(task, config.encoder, prompts, console, device=config.device, dtype=config.dtype)
+
+    reward = build_reward(
         config.reward,
         encoder,
         goal=config.goal,
         baseline=config.baseline,
         alpha=config.alpha,
         cameras=task.cameras,
-        gamma=config.algorithm.gamma,
     )
+    return shaped_by(reward, config.reward.shaping, config.algorithm.gamma)
 
 
-def load_held_out(
-    config: TrainConfig, reward: EmbeddingReward | PotentialShaping, console: Console
-) -> EmbeddingReward | None:
+def load_held_out(config: TrainConfig, reward: FrameReward, console: Console) -> FrameReward | None:
     """Make the reward that a run is watched against: the same form with another sentence or encoder; None without."""
     if not config.has_held_out:
         return None
@@ -130,18 +131,21 @@ def load_held_out(
         )
         console.print(text, style="yellow", markup=False, highlight=False)
         return None
-    encoder = reward.encoder
-    if config.watch_encoder not in (None, config.encoder):
-        encoder = load_encoder(config.watch_encoder, device=config.device, dtype=config.dtype)
-    held_out = build_reward(
-        dataclasses.replace(config.reward, shaping=False),
+
+    def encoder() -> ImageTextEncoder:
+        own: ImageTextEncoder | None = getattr(reward, "encoder", None)
+        if own is not None and config.watch_encoder in (None, config.encoder):
+            return own  # the same object: frames are embedded once for both
+        return load_encoder(config.watch_encoder or config.encoder, device=config.device, dtype=config.dtype)
+
+    return build_reward(
+        config.reward,
         encoder,
         goal=config.watch_goal or config.goal,
         baseline=config.watch_baseline or config.baseline,
         alpha=config.alpha,
         cameras=task_of(config).cameras,
     )
-    return cast("EmbeddingReward", held_out)
 
 
 def print_evaluation(console: Console, evaluation: dict[str, Any], *, heading: str) -> None:

@@ -10,8 +10,7 @@ from rich.console import Console
 
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator, rollout_frames
 from vlm_rewards.reporting.videos import write_video
-from vlm_rewards.rewards.base import EmbeddingReward
-from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.base import FrameReward
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import task_of
@@ -24,13 +23,11 @@ _VIDEO_FPS = 30
 
 
 @contextlib.contextmanager
-def selection_evaluator(
-    task: Task, reward: EmbeddingReward | PotentialShaping, config: TrainConfig
-) -> Iterator[Evaluate]:
+def selection_evaluator(task: Task, reward: FrameReward, config: TrainConfig) -> Iterator[Evaluate]:
     """Keep simulators open in which a run's snapshots are compared by VLM return."""
     simulators = min(config.selection_episodes, SIMULATORS)
     with PolicyEvaluator(
-        task, reward, image_size=reward.encoder.image_size, n_envs=simulators, n_workers=config.n_workers
+        task, reward, image_size=reward.frame_size, n_envs=simulators, n_workers=config.n_workers
     ) as evaluator:
 
         def evaluate(policy: PolicyFunction, *, episodes: int, seed: int) -> dict[str, Any]:
@@ -42,7 +39,7 @@ def selection_evaluator(
 def evaluate_run(
     run: RunFolder,
     config: TrainConfig,
-    reward: EmbeddingReward | PotentialShaping,
+    reward: FrameReward,
     *,
     episodes: int,
     seed: int,
@@ -64,7 +61,7 @@ def evaluate_run(
         The evaluation's summary with ``snapshot`` and ``video`` (None as yet), and the policy, for the video.
     """
     chosen = snapshot or best_snapshot(run).path
-    size, simulators = reward.encoder.image_size, min(episodes, SIMULATORS)
+    size, simulators = reward.frame_size, min(episodes, SIMULATORS)
     with (
         console.status(f"evaluating {chosen} over {episodes} episodes"),
         PolicyEvaluator(

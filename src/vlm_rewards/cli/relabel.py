@@ -16,16 +16,17 @@ from rich.table import Table
 from rich.text import Text
 
 from vlm_rewards.cli.common import IN_DOMAIN_NOTE, command_line, warn_of_unknown_words
+from vlm_rewards.collection.shaping import shaped_by
 from vlm_rewards.encoders.loading import load_encoder
+from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.errors import InvalidInputError, check_prompt
 from vlm_rewards.offline.dataset import RelabelOptions
 from vlm_rewards.offline.relabelling import Progress as Report
 from vlm_rewards.offline.relabelling import open_dataset, relabel
-from vlm_rewards.rewards.base import EmbeddingReward
-from vlm_rewards.rewards.config import RewardConfig, build_reward
+from vlm_rewards.rewards.base import FrameReward
+from vlm_rewards.rewards.config import RewardConfig, build_reward, needs_encoder
 from vlm_rewards.rewards.goal_baseline import check_alpha
 from vlm_rewards.rewards.registry import get_form
-from vlm_rewards.rewards.shaping import PotentialShaping
 
 _WITHOUT_GOAL = {"goal_pictures", "demonstration"}
 """Inputs of a reward form that stand for a goal in words."""
@@ -117,27 +118,21 @@ def _sentences(chosen: _Arguments) -> tuple[str, str]:
         sentence = getattr(chosen, field)
         if sentence is not None:
             check_prompt(field, sentence)
-        elif not _WITHOUT_GOAL & set(get_form(form).needs):
+        elif needs_encoder(chosen.reward) and not _WITHOUT_GOAL & set(get_form(form).needs):
             raise InvalidInputError(f"the reward form {form!r} needs a {field}: --{field} TEXT.")
     return chosen.goal or "", chosen.baseline or ""
 
 
-def _reward(
-    chosen: _Arguments, goal: str, baseline: str, *, cameras: int, console: Console
-) -> EmbeddingReward | PotentialShaping:
-    encoder = load_encoder(chosen.encoder, device=chosen.device, dtype=chosen.dtype)
-    if encoder.describe().get("in_domain"):
-        console.print(f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}", style="dim", markup=False)
-    warn_of_unknown_words(encoder, [text for text in (goal, baseline) if text], console)
-    return build_reward(
-        chosen.reward,
-        encoder,
-        goal=goal,
-        baseline=baseline,
-        alpha=chosen.alpha,
-        cameras=cameras,
-        gamma=chosen.gamma,
-    )
+def _reward(chosen: _Arguments, goal: str, baseline: str, *, cameras: int, console: Console) -> FrameReward:
+    def encoder() -> OpenCLIPEncoder:
+        loaded = load_encoder(chosen.encoder, device=chosen.device, dtype=chosen.dtype)
+        if loaded.describe().get("in_domain"):
+            console.print(f"note: {IN_DOMAIN_NOTE.format(encoder=loaded.name)}", style="dim", markup=False)
+        warn_of_unknown_words(loaded, [text for text in (goal, baseline) if text], console)
+        return loaded
+
+    reward = build_reward(chosen.reward, encoder, goal=goal, baseline=baseline, alpha=chosen.alpha, cameras=cameras)
+    return shaped_by(reward, chosen.reward.shaping, chosen.gamma)
 
 
 @contextlib.contextmanager

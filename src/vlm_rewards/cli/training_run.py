@@ -14,8 +14,7 @@ from vlm_rewards.cli.common import captioned_for, load_held_out, load_reward, pr
 from vlm_rewards.cli.judge_run import evaluate_run, record_video, selection_evaluator
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError
 from vlm_rewards.reporting.figures.curves import plot_learning_curve
-from vlm_rewards.rewards.base import EmbeddingReward
-from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.base import FrameReward
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.presets import task_of
@@ -129,7 +128,7 @@ def _finish(
     console: Console,
     outcome: TrainingOutcome,
     config: TrainConfig,
-    reward: EmbeddingReward | PotentialShaping,
+    reward: FrameReward,
     options: RunOptions,
 ) -> int:
     run, record = outcome.run, outcome.record

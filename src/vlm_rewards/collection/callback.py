@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -17,13 +18,13 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
 from vlm_rewards.collection.episodes import EpisodeLedger, EpisodeSummary, Interpolation
-from vlm_rewards.collection.labeller import FrameReward, Labeller, chunk_length
-from vlm_rewards.collection.potentials import Potentials
+from vlm_rewards.collection.labeller import Labeller, chunk_length
 from vlm_rewards.collection.replay_buffer import LabelledNStepReplayBuffer, LabelledReplayBuffer
+from vlm_rewards.collection.shaping import LateTransitions, TransitionRule, rule_of
 from vlm_rewards.collection.vec_env import RenderedVecEnv
-from vlm_rewards.collection.watcher import FrameWatcher, own_scorer
+from vlm_rewards.collection.watcher import FrameWatcher
 from vlm_rewards.errors import InvalidInputError, LabellerError, check_count
-from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.base import AnyReward, check_callable, score_columns
 from vlm_rewards.rewards.standardise import Standardiser
 
 
@@ -191,7 +192,7 @@ class LabelRewards(BaseCallback):
 
     def __init__(
         self,
-        reward: FrameReward | PotentialShaping,
+        reward: AnyReward,
         *,
         chunk_frames: int = 256,
         standardise: int | None = None,
@@ -199,12 +200,10 @@ class LabelRewards(BaseCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
-        if not callable(reward):
-            raise InvalidInputError(f"reward must be callable, got {reward!r}.")
         for field, value in (("chunk_frames", chunk_frames), ("standardise", standardise)):
             if value is not None:
                 check_count(field, value)
-        self.reward = reward
+        self.reward = check_callable(reward)
         self.chunk_frames = chunk_frames
         self.standardise = standardise
         self.watcher = watcher
@@ -213,8 +212,6 @@ class LabelRewards(BaseCallback):
         self.finished: list[EpisodeSummary] = []
         self.labelled_frames = 0
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
-        self._potentials: Potentials | None = None
-        self._interpolation: Interpolation | None = None
         self._labeller: Labeller | None = None
         self._served: tuple[Any, Any] = (None, None)
 
@@ -227,9 +224,9 @@ class LabelRewards(BaseCallback):
         if not same or self._delivery.pending == 0:
             self._waiting = []  # of other rows: tickets count from 0 in every environment
         # Whether episodes go on, learn(reset_num_timesteps=False), of which every step has been delivered.
-        shapes = isinstance(self.reward, PotentialShaping)
-        ready = shapes == (self._potentials is not None) and not self._venv.just_reset
-        follows = same and ready and self._ledger.complete
+        rule = rule_of(self.reward)
+        follows = same and not self._venv.just_reset and self._ledger.complete
+        follows = follows and self._transitions.rule.needs_resets == rule.needs_resets
         self._served = (self._venv, self.model)
         lost = self._delivery.pending - sum(len(tickets) for tickets, _ in self._waiting)
         if lost > 0:
@@ -241,11 +238,10 @@ class LabelRewards(BaseCallback):
             self._ledger = EpisodeLedger(self._venv.num_envs)
             self._interpolation = Interpolation(self._venv.num_envs)
             self._venv.render_next()
-            shaping = self.reward
-            self._potentials = self._first_potentials(shaping) if isinstance(shaping, PotentialShaping) else None
+            self._transitions = LateTransitions(rule, self._first_values(rule) if rule.needs_resets else None)
         self._start()
 
-    def _first_potentials(self, shaping: PotentialShaping) -> Potentials:
+    def _first_values(self, rule: TransitionRule) -> np.ndarray:
         if not self._venv.ring.resets:
             raise InvalidInputError(
                 "potential-based shaping needs the states after resets: RenderedVecEnv(render_resets=True)."
@@ -255,19 +251,21 @@ class LabelRewards(BaseCallback):
                 "potential-based shaping must follow episodes from their first state; these have begun without it, or "
                 "the last learn() was interrupted among them: learn(reset_num_timesteps=True)."
             )
-        return Potentials(shaping, shaping.columns(self._venv.reset_frames())[:, 1])
+        return rule.score(self._venv.reset_frames())
 
     def _start(self) -> None:
         venv = self._venv
         chunk_steps = chunk_length(self.chunk_frames, venv.num_envs, venv.ring.slots)
-        score, columns = own_scorer(self.reward) if self.watcher is None else self.watcher.scorer(self.reward)
+        scored_by = rule_of(self.reward).state_rewards
+        if self.watcher is not None and self.watcher.held_out is not None:
+            scored_by = (*scored_by, self.watcher.held_out)  # the last column is nothing that the learner sees
         self._labeller = Labeller(
-            score,
+            functools.partial(score_columns, scored_by),
             venv.ring,
             venv.gate,
             first_step=venv.steps_taken,
             chunk_steps=chunk_steps,
-            columns=columns,
+            columns=len(scored_by),
             look=None if self.watcher is None else self.watcher.look,
         )
 
@@ -277,9 +275,7 @@ class LabelRewards(BaseCallback):
     def _on_step(self) -> bool:
         dones, infos = self.locals["dones"], self.locals["infos"]
         self._ledger.observe(dones, infos)
-        if self._potentials is not None:
-            self._potentials.observe(dones, infos)
-        resets = () if self._potentials is None else np.flatnonzero(dones).tolist()
+        resets = self._transitions.observe(dones, infos)
         self._running().submit(self._venv.steps_taken - 1, resets, self._venv.rendered)
         return True
 
@@ -310,8 +306,8 @@ class LabelRewards(BaseCallback):
             "episodes": [dataclasses.asdict(episode) for episode in self.episodes],
             "waiting": [{"tickets": tickets, "rewards": rewards} for tickets, rewards in self._waiting],
             "ledger": self._ledger.state_dict(),
-            "interpolation": None if self._interpolation is None else self._interpolation.state_dict(),
-            "potentials": None if self._potentials is None else self._potentials.state_dict(),
+            "interpolation": self._interpolation.state_dict(),
+            "transitions": self._transitions.state_dict(),
             "watcher": None if self.watcher is None else self.watcher.state_dict(),
         }
 
@@ -324,10 +320,8 @@ class LabelRewards(BaseCallback):
         self.episodes.extend(EpisodeSummary(**episode) for episode in state["episodes"])
         self._waiting = [(one["tickets"], one["rewards"]) for one in state["waiting"]]
         self._ledger.load_state_dict(state["ledger"])
-        if self._interpolation is not None and state.get("interpolation") is not None:  # older versions had none
-            self._interpolation.load_state_dict(state["interpolation"])
-        if self._potentials is not None:
-            self._potentials.load_state_dict(state["potentials"])
+        self._interpolation.load_state_dict(state["interpolation"])
+        self._transitions.load_state_dict(state["transitions"])
         if self.watcher is not None:
             self.watcher.load_state_dict(state["watcher"])
         self._start()
@@ -342,19 +336,18 @@ class LabelRewards(BaseCallback):
         after_resets = self._running().drain_resets()
         if raw.size == 0:
             return
-        scored = ~np.isnan(raw.reshape(*raw.shape[:2], -1)[:, :, 0])
-        self.labelled_frames += int(scored.sum())
-        if self._interpolation is not None:
-            raw = self._interpolation.fill(raw)
-        raw, after_resets, held_out = self._without_watcher(raw, after_resets)
-        returns = raw if self._potentials is None else raw[:, :, self._return_column()]
+        self.labelled_frames += int((~np.isnan(raw[:, :, 0])).sum())
+        raw = self._interpolation.fill(raw)
+        own = self._transitions.rule.columns
+        values, held_out = raw[:, :, :own], raw[:, :, own] if raw.shape[2] > own else None
+        returns = values[:, :, 0]
         if self.watcher is not None:
             truths = self._ledger.truths(len(returns), true_reward=self.watcher.true_reward)
             self.watcher.learn_truth(first_step, truths if held_out is None else held_out)
         finished = self._ledger.label(first_step, returns, held_out)
         self.finished.extend(finished)
         self.episodes.extend(finished)
-        rewards = raw if self._potentials is None else self._potentials.shape(raw, after_resets)
+        rewards = self._transitions.rewards(values, after_resets[:, :own])
         first_ticket = first_step * self._venv.num_envs
         self._waiting.append((np.arange(first_ticket, first_ticket + rewards.size), rewards.reshape(-1)))
         if self.standardise is not None and not self.standardiser.fitted and not self._fit(self.standardise):
@@ -363,19 +356,6 @@ class LabelRewards(BaseCallback):
             delivered = self.standardiser.apply(waiting) if self.standardiser.fitted else waiting
             self._delivery.deliver(tickets, delivered, self.locals)
         self._waiting = []
-
-    def _without_watcher(
-        self, raw: np.ndarray, after_resets: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Take the held-out reward out of what was scored: the rest, as without a watcher, and the held-out reward."""
-        if self.watcher is None or self.watcher.held_out is None:
-            return raw, after_resets, None
-        own = raw[:, :, :-1]
-        return own if self._potentials is not None else own[:, :, 0], after_resets[:, :-1], raw[:, :, -1]
-
-    def _return_column(self) -> int:
-        """What counts as the VLM return with shaping: the base reward if it is one of frames, else the potential."""
-        return 1 if isinstance(self.reward, PotentialShaping) and isinstance(self.reward.base, str) else 0
 
     def _fit(self, least: int) -> bool:
         if sum(len(rewards) for _, rewards in self._waiting) < least:

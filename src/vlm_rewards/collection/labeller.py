@@ -5,28 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from vlm_rewards.collection.ring import FrameRing, StepGate
 from vlm_rewards.errors import InvalidInputError, LabellerError
-
-
-@runtime_checkable
-class FrameReward(Protocol):
-    """Anything that scores frames; `VLMReward` is one."""
-
-    def __call__(self, frames: np.ndarray, /) -> np.ndarray:
-        """Score frames.
-
-        Args:
-            frames: uint8 ``[n h w 3]``, RGB.
-
-        Returns:
-            Finite rewards ``[n]``.
-        """
-        ...
+from vlm_rewards.rewards.base import AnyReward, check_scores
 
 
 def chunk_length(chunk_frames: int, simulators: int, slots: int) -> int:
@@ -64,7 +48,7 @@ class Labeller:
 
     def __init__(
         self,
-        reward: FrameReward,
+        reward: AnyReward,
         ring: FrameRing,
         gate: StepGate,
         first_step: int,
@@ -187,25 +171,19 @@ class Labeller:
 
     def _score(self, steps: range, taken: np.ndarray, resets: list[tuple[int, int]]) -> None:
         """``taken``, bool ``[steps*simulators]``, says of what there is a frame."""
+        # Copied first: the slots go back to the simulators before the slow part begins.
         states = self._ring.copy_steps(steps)
         frames = states if taken.all() else states[taken]
         count = len(frames)
         if resets:
             frames = np.concatenate([frames, self._ring.copy_resets(resets)])
         self._gate.release(steps.stop)
-        scores = self._scores(frames) if len(frames) else np.empty((0, *self._columns), dtype=np.float32)
+        scores = np.empty((0, *self._columns), dtype=np.float32)
+        if len(frames):
+            scores = check_scores(self._reward(frames), (len(frames), *self._columns))
         rewards = np.full((len(states), *self._columns), np.nan, dtype=np.float32)
         rewards[taken] = scores[:count]
         if self._look is not None:
             self._look(steps, states, rewards)
         self._results.append(rewards)
         self._reset_results.append(scores[count:])
-
-    def _scores(self, frames: np.ndarray) -> np.ndarray:
-        rewards = np.asarray(self._reward(frames), dtype=np.float32)
-        if rewards.shape != (len(frames), *self._columns) or not np.isfinite(rewards).all():
-            raise InvalidInputError(
-                f"a reward must return {len(frames)} finite numbers for {len(frames)} frames, "
-                f"got shape {rewards.shape} with {int(np.sum(~np.isfinite(rewards)))} not finite."
-            )
-        return rewards

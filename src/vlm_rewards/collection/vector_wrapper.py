@@ -9,19 +9,17 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from vlm_rewards.collection.labeller import FrameReward
 from vlm_rewards.collection.wrapper import (
     TransitionScorer,
     check_unrewarded,
     check_vector_env,
     frame_format,
     mark_rewarded,
-    picture_format,
     prepare_drawing,
     take_frames,
 )
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.base import AnyReward
 from vlm_rewards.tasks.rendering import FrameRenderer, draw
 
 
@@ -51,9 +49,8 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
     Args:
         env: A `gymnasium.vector.SyncVectorEnv`, `gymnasium.vector.AsyncVectorEnv`, or one that steps and draws all at
             once; with ``render_mode="rgb_array"``.
-        reward: Scores frames, uint8 ``[n h w 3]`` to finite numbers ``[n]``; `VLMReward`, any other form,
-            `PotentialShaping`, or a function.
-        image_size: Side in pixels of the square frames; default: the ``image_size`` of the reward's encoder. Frames
+        reward: Any `FrameReward`, or a plain function of frames, uint8 ``[n h w 3]`` to finite numbers ``[n]``.
+        frame_size: Side in pixels of the square frames; default: the reward's own. A plain function needs it. Frames
             of another shape are letterboxed.
 
     Raises:
@@ -64,14 +61,14 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
     def __init__(
         self,
         env: gym.vector.VectorEnv[Any, Any, Any] | Any,
-        reward: FrameReward | PotentialShaping | Any,
+        reward: AnyReward | Any,
         *,
-        image_size: int | Any | None = None,
+        frame_size: int | Any | None = None,
     ) -> None:
         self._mode = check_vector_env(env)
         check_unrewarded(env.metadata)
-        self._scorer = TransitionScorer(reward, env.num_envs)
-        size, cameras = picture_format(reward, image_size)
+        self._scorer = TransitionScorer(reward, env.num_envs, frame_size)
+        size, cameras = self._scorer.frame_size, self._scorer.cameras
         self._delivered = _check_delivery(frame_format(env.metadata), (size, cameras), self._mode)
         self._renderer = FrameRenderer(env, size, cameras)
         self._drawn = False
@@ -167,13 +164,13 @@ def _check_delivery(delivered: tuple[int, int] | None, wanted: tuple[int, int], 
             raise InvalidInputError(
                 "autoreset_mode=SAME_STEP resets a sub-environment before the last state of its episode can be seen "
                 "from outside. Wrap each one in FrameInInfo (make_vec(..., wrappers=[partial(FrameInInfo, "
-                f"image_size={wanted[0]})])), or choose NEXT_STEP or DISABLED."
+                f"frame_size={wanted[0]})])), or choose NEXT_STEP or DISABLED."
             )
         return False
     if tuple(delivered) != wanted:
         raise InvalidInputError(
-            f"FrameInInfo must be made with image_size={wanted[0]} and cameras={wanted[1]}, which the reward's encoder "
-            f"wants, got {delivered[0]} and {delivered[1]}."
+            f"FrameInInfo must be made with frame_size={wanted[0]} and cameras={wanted[1]}, which the reward wants, "
+            f"got {delivered[0]} and {delivered[1]}."
         )
     return True
 

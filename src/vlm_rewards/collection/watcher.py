@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from vlm_rewards.collection.labeller import FrameReward
-from vlm_rewards.rewards.base import EmbeddingReward, share_embeddings
-from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.base import AnyReward
 
 _OF_A_BLOCK = 4  # frames that are kept of each block, each of another simulator
 _BLOCK = 256  # frames, at least: chunks are smaller where rollouts are short
@@ -43,49 +41,28 @@ class FrameWatcher:
         true_reward: Whether frames are judged by the simulator's own reward although there is a criterion.
     """
 
-    def __init__(self, held_out: FrameReward | None = None, *, true_reward: bool = False) -> None:
+    def __init__(self, held_out: AnyReward | None = None, *, true_reward: bool = False) -> None:
         self.held_out = held_out
         self.true_reward = true_reward
         self._kept: deque[WatchedFrame] = deque(maxlen=_KEPT)
         self._block_start = 0  # vector step
-        self._column = 0
 
     @property
     def watched(self) -> list[WatchedFrame]:
         """The frames kept of late, oldest first."""
         return list(self._kept)
 
-    def scorer(self, reward: FrameReward | PotentialShaping) -> tuple[Callable[[np.ndarray], np.ndarray], int | None]:
-        """Put the held-out reward beside a reward.
-
-        Returns:
-            What scores frames, and how many columns it gives: the reward's own, and the held-out reward's last.
-        """
-        self._column = _column_of(reward)
-        if self.held_out is None:
-            return own_scorer(reward)
-        held_out = self.held_out
-        if (
-            isinstance(reward, EmbeddingReward)
-            and isinstance(held_out, EmbeddingReward)
-            and share_embeddings(reward, held_out)
-        ):
-            return lambda frames: _both(reward, held_out, frames), 2
-        score, columns = own_scorer(reward)
-        width = columns or 1
-
-        def beside(frames: np.ndarray) -> np.ndarray:
-            own = np.asarray(score(frames)).reshape(len(frames), width)
-            return np.concatenate([own, np.asarray(held_out(frames)).reshape(-1, 1)], axis=1)
-
-        return beside, width + 1
-
     def look(self, steps: range, frames: np.ndarray, scores: np.ndarray) -> None:
-        """Keep the frames of a block that score highest: frames ``[steps*simulators h w 3]`` and their scores.
+        """Keep the frames of a block that score highest.
 
-        A block is one chunk, or several small ones in a row. A score of NaN stands for a state without a frame.
+        A block is one chunk, or several small ones in a row.
+
+        Args:
+            steps: Vector steps of the chunk.
+            frames: uint8 ``[steps*simulators h w 3]``.
+            scores: float ``[steps*simulators columns]``, of which the first column counts; NaN without a frame.
         """
-        rewards = scores if scores.ndim == 1 else scores[:, self._column]
+        rewards = scores[:, 0]
         rewards = np.where(np.isnan(rewards), -np.inf, rewards)
         simulators = len(frames) // len(steps)
         if (steps.start - self._block_start) * simulators >= _BLOCK:
@@ -121,18 +98,3 @@ class FrameWatcher:
         for (step, simulator, reward, truth), frame in zip(state["facts"], state["frames"], strict=True):
             self._kept.append(WatchedFrame(step, simulator, frame, reward, truth))
         self._block_start = state["block_start"]
-
-
-def own_scorer(reward: FrameReward | PotentialShaping) -> tuple[Callable[[np.ndarray], np.ndarray], int | None]:
-    """What scores frames by a reward, and how many columns it gives; None is a plain vector."""
-    return (reward.columns, 2) if isinstance(reward, PotentialShaping) else (reward, None)
-
-
-def _column_of(reward: FrameReward | PotentialShaping) -> int:
-    """Where the reward of a frame stands: with the environment's reward as base, only the potential has one."""
-    return 1 if isinstance(reward, PotentialShaping) and isinstance(reward.base, str) else 0
-
-
-def _both(reward: EmbeddingReward, held_out: EmbeddingReward, frames: np.ndarray) -> np.ndarray:
-    embeddings = reward.embed(frames)
-    return np.stack([reward.score(embeddings), held_out.score(embeddings)], axis=1)

@@ -18,9 +18,9 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode
 
-from vlm_rewards.collection.labeller import FrameReward
+from vlm_rewards.collection.shaping import rule_of
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.shaping import PotentialShaping, shaped
+from vlm_rewards.rewards.base import AnyReward, as_frame_reward
 from vlm_rewards.tasks.canvas import check_size
 from vlm_rewards.tasks.rendering import FrameRenderer, configure_headless
 
@@ -133,30 +133,31 @@ def driver_has_llvm() -> bool:
 class TransitionScorer:
     """Scores the steps of environments that go side by side.
 
-    No frame outlives a call; of potential-based shaping, each environment's
-    last potential is remembered.
+    No frame outlives a call. Where the reward is one of transitions
+    (`PotentialShaping`), what each environment's last state scored is kept.
 
     Args:
-        reward: Scores frames, or shapes by a potential.
+        reward: Scores frames.
         count: Environments.
+        frame_size: Side in pixels of the square frames; None for the reward's own.
+
+    Attributes:
+        frame_size: Side in pixels of the frames wanted.
+        cameras: Frames of each state.
+        needs_resets: Whether states after resets must be scored, too.
 
     Raises:
-        InvalidInputError: The reward is none.
+        InvalidInputError: The reward is none, or the size is not known or too small.
     """
 
-    def __init__(self, reward: FrameReward | PotentialShaping | Any, count: int) -> None:
-        if not callable(reward) or isinstance(reward, type):
-            raise InvalidInputError(
-                f"reward must score frames (uint8 [n h w 3] to [n]), as a VLMReward does, got {reward!r}."
-            )
-        self._reward = reward
-        self._shaping = reward if isinstance(reward, PotentialShaping) else None
-        self._potentials = np.full(count, np.nan)
-
-    @property
-    def needs_resets(self) -> bool:
-        """Whether states after resets must be scored, too."""
-        return self._shaping is not None
+    def __init__(self, reward: AnyReward | Any, count: int, frame_size: int | Any | None = None) -> None:
+        size = None if frame_size is None else check_size(frame_size, "frame_size")
+        known = as_frame_reward(reward, size)
+        self.frame_size = check_size(known.frame_size if size is None else size, "frame_size")
+        self.cameras = int(getattr(known, "cameras", 1))
+        self._rule = rule_of(known)
+        self.needs_resets = self._rule.needs_resets
+        self._last = np.full((count, self._rule.columns), np.nan, dtype=np.float32)
 
     def begin(self, frames: np.ndarray, rows: np.ndarray) -> None:
         """Note the states in which episodes begin.
@@ -165,8 +166,8 @@ class TransitionScorer:
             frames: Their frames, uint8 ``[k h w 3]``.
             rows: Whose they are, bool ``[n]`` with ``k`` true.
         """
-        if self._shaping is not None and len(frames):
-            self._potentials[rows] = _checked(self._shaping.columns(frames), (len(frames), 2))[:, 1]
+        if self.needs_resets and len(frames):
+            self._last[rows] = self._rule.score(frames)
 
     def score(
         self,
@@ -192,58 +193,16 @@ class TransitionScorer:
             ResetNeeded: Shaping, and an environment has not been reset yet.
             InvalidInputError: The reward did not return finite numbers, one a frame.
         """
-        if self._shaping is None:
-            return _checked(self._reward(frames), (len(frames),))
-        if np.isnan(self._potentials).any():
+        if self.needs_resets and np.isnan(self._last).any():
             raise ResetNeeded("reset() must come before step(): shaping needs the potential of the state before.")
-        if restarts is None or restarted is None:
-            restarts, restarted = frames[:0], np.zeros(len(frames), dtype=bool)
-        batch = np.concatenate([frames, restarts]) if len(restarts) else frames
-        base, potentials = _checked(self._shaping.columns(batch), (len(batch), 2)).T
-        own = true_rewards if isinstance(self._shaping.base, str) else base[: len(frames)]
-        after = potentials[: len(frames)]
-        rewards = shaped(own, self._potentials, after, terminated, self._shaping.gamma)
-        self._potentials = after.copy()
-        self._potentials[restarted] = potentials[len(frames) :]
+        # Both in one batch: an encoder is slow to start and quick to go on.
+        both = self.needs_resets and restarts is not None and len(restarts) > 0
+        values = self._rule.score(np.concatenate([frames, restarts]) if both and restarts is not None else frames)
+        rewards = self._rule.rewards(self._last, values[: len(frames)], true_rewards, terminated)
+        self._last = values[: len(frames)].copy()
+        if both and restarted is not None:
+            self._last[restarted] = values[len(frames) :]
         return rewards.astype(np.float64)
-
-
-def picture_format(reward: FrameReward | PotentialShaping | Any, image_size: int | Any | None) -> tuple[int, int]:
-    """Which frames a reward wants.
-
-    Args:
-        reward: Scores frames.
-        image_size: Side of the square frames in pixels; None for its encoder's.
-
-    Returns:
-        Side in pixels, and cameras.
-
-    Raises:
-        InvalidInputError: The size is not known or too small, or the parts of a shaping have different cameras.
-    """
-    if image_size is None:
-        image_size = getattr(getattr(reward, "encoder", None), "image_size", None)
-    if image_size is None:
-        raise InvalidInputError(
-            f"image_size must be given: {reward!r} has no encoder that knows the size of its frames."
-        )
-    parts = [reward]
-    if isinstance(reward, PotentialShaping):
-        parts = [reward.potential] if isinstance(reward.base, str) else [reward.potential, reward.base]
-    cameras = {int(getattr(part, "cameras", 1)) for part in parts}
-    if len(cameras) > 1:
-        raise InvalidInputError(f"potential and base must see the same cameras, got {sorted(cameras)} of them.")
-    return check_size(image_size, "image_size"), cameras.pop()
-
-
-def _checked(values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    rewards = np.asarray(values, dtype=np.float64)
-    if rewards.shape != shape or not np.isfinite(rewards).all():
-        raise InvalidInputError(
-            f"a reward must return {shape[0]} finite numbers for {shape[0]} frames, got shape {rewards.shape} "
-            f"with {int(np.sum(~np.isfinite(rewards)))} not finite."
-        )
-    return rewards
 
 
 FRAME = "vlm_frame"
@@ -261,24 +220,24 @@ class FrameInInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     `gymnasium.vector.AsyncVectorEnv` is in many processes at once.
 
         gymnasium.make_vec("CartPole-v1", 8, "sync", {"autoreset_mode": "SameStep"},
-                           [functools.partial(FrameInInfo, image_size=reward.encoder.image_size)],
+                           [functools.partial(FrameInInfo, frame_size=reward.frame_size)],
                            render_mode="rgb_array")
 
     Args:
         env: Made with ``render_mode="rgb_array"``.
-        image_size: Side of the square frames in pixels: the encoder's ``image_size``.
+        frame_size: Side of the square frames in pixels: the reward's ``frame_size``.
         cameras: Frames of each state; see `FrameRenderer`.
 
     Raises:
         InvalidInputError: The environment renders something else or resets itself, or a number is out of range.
     """
 
-    def __init__(self, env: gym.Env[Any, Any] | Any, image_size: int, cameras: int = 1) -> None:
-        RecordConstructorArgs.__init__(self, image_size=image_size, cameras=cameras)
+    def __init__(self, env: gym.Env[Any, Any] | Any, frame_size: int, cameras: int = 1) -> None:
+        RecordConstructorArgs.__init__(self, frame_size=frame_size, cameras=cameras)
         check_env(env)
         super().__init__(env)
         configure_headless()
-        self._renderer = FrameRenderer(env, image_size, cameras)
+        self._renderer = FrameRenderer(env, check_size(frame_size, "frame_size"), cameras)
         self.metadata = {**env.metadata, FRAME: (self._renderer.size, self._renderer.cameras)}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -346,9 +305,8 @@ class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
 
     Args:
         env: Made with ``render_mode="rgb_array"``.
-        reward: Scores frames, uint8 ``[n h w 3]`` to finite numbers ``[n]``; `VLMReward`, any other form,
-            `PotentialShaping`, or a function.
-        image_size: Side in pixels of the square frames; default: the ``image_size`` of the reward's encoder. Frames
+        reward: Any `FrameReward`, or a plain function of frames, uint8 ``[n h w 3]`` to finite numbers ``[n]``.
+        frame_size: Side in pixels of the square frames; default: the reward's own. A plain function needs it. Frames
             of another shape are letterboxed.
 
     Raises:
@@ -359,15 +317,14 @@ class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(
         self,
         env: gym.Env[Any, Any] | Any,
-        reward: FrameReward | PotentialShaping | Any,
+        reward: AnyReward | Any,
         *,
-        image_size: int | Any | None = None,
+        frame_size: int | Any | None = None,
     ) -> None:
         check_env(env)
         check_unrewarded(env.metadata)
-        self._scorer = TransitionScorer(reward, count=1)
-        size, cameras = picture_format(reward, image_size)
-        self._renderer = FrameRenderer(env, size, cameras)
+        self._scorer = TransitionScorer(reward, 1, frame_size)
+        self._renderer = FrameRenderer(env, self._scorer.frame_size, self._scorer.cameras)
         self._drawn = False
         super().__init__(env)
         self.metadata = mark_rewarded(env.metadata)

@@ -11,10 +11,11 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards.collection.episodes import EpisodeLedger, EpisodeSummary, FrameCount
-from vlm_rewards.collection.labeller import FrameReward, Labeller, chunk_length
+from vlm_rewards.collection.labeller import Labeller, chunk_length
 from vlm_rewards.collection.vec_env import RenderedVecEnv, default_slots
 from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 from vlm_rewards.evaluation.statistics import wilson_interval
+from vlm_rewards.rewards.base import AnyReward
 from vlm_rewards.tasks.task import Task
 
 BASELINES = ("random", "zero", "rule")
@@ -137,7 +138,7 @@ class PolicyEvaluator:
     def __init__(
         self,
         task: Task,
-        reward: FrameReward,
+        reward: AnyReward,
         *,
         image_size: int,
         n_envs: int = SIMULATORS,

@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from vlm_rewards.arrays import Frame
+from vlm_rewards.collection.shaping import rule_of
 from vlm_rewards.errors import InvalidInputError, LabellerError, VLMRewardsError, check_count
 from vlm_rewards.files import read_json, write_json
 from vlm_rewards.offline.files import clear_folder
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards.base import EmbeddingReward
-from vlm_rewards.rewards.shaping import PotentialShaping, shaped
+from vlm_rewards.rewards.base import FrameReward, check_scores
 
 
 @dataclass(frozen=True)
@@ -36,30 +36,19 @@ class Scoring:
     """Values of an episode's states to rewards of its steps."""
 
 
-def scoring_of(reward: EmbeddingReward | PotentialShaping) -> Scoring:
+def scoring_of(reward: FrameReward) -> Scoring:
     """Tell how a reward is applied to an episode.
 
     Args:
         reward: Scores frames, or shapes another reward with their scores.
     """
-    if isinstance(reward, PotentialShaping):
-        return Scoring(reward.columns, columns=2, resets=True, rewards=_shaping_rule(reward))
-    return Scoring(reward, columns=1, resets=False, rewards=_own_value)
+    rule = rule_of(reward)
 
+    def rewards(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
+        before, after = (values[:-1], values[1:]) if rule.needs_resets else (values, values)
+        return rule.rewards(before, after, old, terminated)
 
-def _own_value(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
-    """The reward of a step is the value of the state that it led to."""
-    return np.asarray(values[:, 0], dtype=np.float32)
-
-
-def _shaping_rule(shaping: PotentialShaping) -> RewardRule:
-    def rule(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
-        if terminated is None or (old is None and shaping.base == "environment"):
-            raise InvalidInputError("shaping needs a dataset that has rewards and says which steps were terminal.")
-        base = old if isinstance(shaping.base, str) else values[1:, 0]
-        return shaped(np.asarray(base), values[:-1, 1], values[1:, 1], terminated, shaping.gamma)
-
-    return rule
+    return Scoring(rule.score, rule.columns, rule.needs_resets, rewards)
 
 
 Scorer: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -149,26 +138,19 @@ def _result(chunk: Future[np.ndarray]) -> np.ndarray:
 
 def _score(score: Scorer, frames: np.ndarray, columns: int) -> np.ndarray:
     values = np.asarray(score(frames), dtype=np.float32).reshape(-1, columns)
-    if values.shape != (len(frames), columns) or not np.isfinite(values).all():
-        raise InvalidInputError(
-            f"a reward must return {len(frames)} finite numbers for {len(frames)} frames, "
-            f"got shape {values.shape} with {int(np.sum(~np.isfinite(values)))} not finite."
-        )
-    return values
+    return check_scores(values, (len(frames), columns))
 
 
 _FILE = "settings.json"
 
 
-def settings_of(
-    dataset: OfflineDataset, reward: EmbeddingReward | PotentialShaping, options: RelabelOptions
-) -> dict[str, Any]:
+def settings_of(dataset: OfflineDataset, reward: FrameReward, options: RelabelOptions) -> dict[str, Any]:
     """What decides the rewards, to the last bit; JSON-able."""
     settings = {
         "source": dataset.name,
         "kind": dataset.kind,
         "frames_from": list(dataset.frames_from),
-        "image_size": reward.encoder.image_size,
+        "image_size": reward.frame_size,
         "batch_size": options.batch_size,
         "env_kwargs": dict(options.env_kwargs),
         "reward": reward.describe(),

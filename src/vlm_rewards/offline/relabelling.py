@@ -30,8 +30,7 @@ from vlm_rewards.offline.dataset import (
 )
 from vlm_rewards.offline.files import Journal, check_disk, check_writable, clear_disk_errors, locked
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards.base import EmbeddingReward
-from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.base import FrameReward
 
 
 @dataclass
@@ -119,7 +118,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 def relabel(
     dataset: str | Path | OfflineDataset,
-    reward: EmbeddingReward | PotentialShaping,
+    reward: FrameReward,
     options: RelabelOptions | None = None,
     *,
     progress: Progress | None = None,
@@ -194,7 +193,7 @@ def open_dataset(dataset: str | Path, options: RelabelOptions | None = None) -> 
 
 def _relabel(
     dataset: OfflineDataset,
-    reward: EmbeddingReward | PotentialShaping,
+    reward: FrameReward,
     options: RelabelOptions,
     progress: Progress | None,
     command: str | None,
@@ -276,14 +275,13 @@ def _label(
     return journal.states - before
 
 
-def _check_cameras(dataset: OfflineDataset, reward: EmbeddingReward | PotentialShaping) -> None:
+def _check_cameras(dataset: OfflineDataset, reward: FrameReward) -> None:
     """Check that the reward expects as many frames of a state as there are.
 
     Raises:
         InvalidInputError: It does not.
     """
-    inner = reward.potential if isinstance(reward, PotentialShaping) else reward
-    expected, given = int(getattr(inner, "cameras", 1)), len(dataset.frames_from)
+    expected, given = int(getattr(reward, "cameras", 1)), len(dataset.frames_from)
     if expected != given:
         raise InvalidInputError(
             f"frames must name as many frames of a state as the reward scores, {expected}, got "

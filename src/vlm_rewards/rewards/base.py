@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
@@ -40,6 +40,10 @@ class FrameReward(Protocol):
         ...
 
 
+AnyReward: TypeAlias = FrameReward | Callable[[Any], Any]
+"""A `FrameReward`, or a plain function of frames: uint8 ``[n h w 3]`` to ``n`` finite numbers."""
+
+
 class CallableReward:
     """A plain function as a `FrameReward`.
 
@@ -47,17 +51,24 @@ class CallableReward:
         function: Frames, uint8 ``[n h w 3]``, to ``n`` finite numbers.
         frame_size: Side in pixels of the square frames that it wants.
         name: What records call it; default: the function's own name.
+        facts: What records say of it besides, JSON-able.
 
     Raises:
         InvalidInputError: The function cannot be called, or the size is no positive int.
     """
 
-    def __init__(self, function: Callable[[Any], Any], *, frame_size: int, name: str | None = None) -> None:
-        if not callable(function) or isinstance(function, type):
-            raise InvalidInputError(f"a reward must be a function of frames, uint8 [n h w 3] to [n], got {function!r}.")
-        self.function = function
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        *,
+        frame_size: int,
+        name: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.function = check_callable(function)
         self.frame_size = check_count("frame_size", frame_size)
         self.name = name or getattr(function, "__name__", type(function).__name__)
+        self._facts = dict(facts or {})
 
     def __call__(self, frames: ArrayLike) -> Rewards:
         """Score frames.
@@ -65,18 +76,11 @@ class CallableReward:
         Raises:
             InvalidInputError: The function did not return one finite number a frame.
         """
-        count = len(np.asarray(frames))
-        rewards = np.asarray(self.function(frames), dtype=np.float32)
-        if rewards.shape != (count,) or not np.isfinite(rewards).all():
-            raise InvalidInputError(
-                f"a reward must return {count} finite numbers for {count} frames, got shape {rewards.shape} with "
-                f"{int(np.sum(~np.isfinite(rewards)))} not finite."
-            )
-        return rewards
+        return check_scores(self.function(frames), (len(np.asarray(frames)),))
 
     def describe(self) -> dict[str, Any]:
         """JSON-able facts for a run's record."""
-        return {"formula": "callable", "name": self.name}
+        return {"formula": "callable", "name": self.name, **self._facts}
 
 
 def as_frame_reward(reward: Any, frame_size: int | None = None) -> FrameReward:
@@ -84,16 +88,78 @@ def as_frame_reward(reward: Any, frame_size: int | None = None) -> FrameReward:
 
     Args:
         reward: A `FrameReward`, or a function of frames.
-        frame_size: Side in pixels of a plain function's frames.
+        frame_size: Side in pixels of a plain function's frames; default: its own attribute ``frame_size``.
 
     Raises:
         InvalidInputError: It is neither, or the size of a plain function's frames is not known.
     """
-    if isinstance(reward, FrameReward) and not isinstance(reward, type):
+    if isinstance(check_callable(reward), FrameReward):
         return reward
-    if callable(reward) and not isinstance(reward, type) and frame_size is None:
+    size = getattr(reward, "frame_size", None) if frame_size is None else frame_size
+    if size is None:
         raise InvalidInputError(f"frame_size must be given: {reward!r} does not say which frames it wants.")
-    return CallableReward(reward, frame_size=224 if frame_size is None else frame_size)
+    return CallableReward(reward, frame_size=size)
+
+
+def check_callable(reward: Any) -> Any:
+    """Refuse what cannot score frames.
+
+    Raises:
+        InvalidInputError: It cannot be called, or is a class.
+    """
+    if not callable(reward) or isinstance(reward, type):
+        raise InvalidInputError(
+            f"reward must score frames (uint8 [n h w 3] to [n]), as a VLMReward does, got {reward!r}."
+        )
+    return reward
+
+
+def check_scores(scores: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return what a reward gave as float32, ``shape[0]`` being the number of frames.
+
+    Raises:
+        InvalidInputError: The shape is another, or a number is not finite.
+    """
+    values = np.asarray(scores, dtype=np.float32)
+    if values.shape != shape or not np.isfinite(values).all():
+        raise InvalidInputError(
+            f"a reward must return {shape[0]} finite numbers for {shape[0]} frames, got shape {values.shape} with "
+            f"{int(np.sum(~np.isfinite(values)))} not finite."
+        )
+    return values
+
+
+def score_columns(rewards: Sequence[AnyReward], frames: ArrayLike) -> NDArray[np.float32]:
+    """Score frames by several rewards; those that embed a frame alike share one pass through their encoder.
+
+    Args:
+        rewards: ``k`` of them, at least one.
+        frames: uint8 ``[n h w 3]``.
+
+    Returns:
+        float32 ``[n k]``, a column a reward.
+
+    Raises:
+        InvalidInputError: A reward did not return one finite number a frame.
+    """
+    alike = [_embeds_as(reward) for reward in rewards]
+    embedded: dict[Any, NDArray[np.float32]] = {}
+    columns: list[NDArray[np.float32]] = []
+    for reward, key in zip(rewards, alike, strict=True):
+        if isinstance(reward, EmbeddingReward) and alike.count(key) > 1:
+            if key not in embedded:
+                embedded[key] = reward.embed(frames)
+            scores = reward.score(embedded[key])
+        else:
+            scores = reward(frames)
+        columns.append(check_scores(scores, (len(np.asarray(frames)),)))
+    return np.stack(columns, axis=1)
+
+
+def _embeds_as(reward: AnyReward) -> tuple[int, int]:
+    """Equal for two rewards that embed a frame in the same way: the same encoder object, of as many cameras."""
+    known = isinstance(reward, EmbeddingReward)
+    return id(reward.encoder if known else reward), int(getattr(reward, "cameras", 1))
 
 
 @runtime_checkable
@@ -207,9 +273,21 @@ class FormulaReward(ABC):
         """What the reward was made with, JSON-able."""
 
 
-def share_embeddings(one: EmbeddingReward, two: EmbeddingReward) -> bool:
-    """Whether two rewards embed a frame in the same way, so that once is enough."""
-    return one.encoder is two.encoder and getattr(one, "cameras", 1) == getattr(two, "cameras", 1)
+def check_embeds(reward: FrameReward) -> EmbeddingReward:
+    """Refuse a reward that embeds nothing where only an `EmbeddingReward` will do.
+
+    Raises:
+        InvalidInputError: It has no encoder.
+    """
+    if not isinstance(reward, EmbeddingReward):
+        raise InvalidInputError(f"reward must embed frames (EmbeddingReward), got {reward!r}, which only scores them.")
+    return reward
+
+
+def describe_encoder(reward: FrameReward) -> dict[str, Any]:
+    """What a record says of a reward's encoder: ``{"name": "none"}`` where it has none."""
+    encoder: ImageTextEncoder | None = getattr(reward, "encoder", None)
+    return {"name": "none"} if encoder is None else encoder.describe()
 
 
 def check_encoder(encoder: ImageTextEncoder) -> None:

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from vlm_rewards.arrays import Rewards
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, check_count
-from vlm_rewards.rewards.base import EmbeddingReward, check_frames
+from vlm_rewards.rewards.base import EmbeddingReward, FrameReward, check_embeds, check_frames
 
 
 class CameraReward:
-    """Another reward of every camera's frame, averaged or minimised.
+    """Another reward of every camera's frame, averaged or minimised; embeds if that one does (`EmbeddingReward`).
 
     *Where it comes from:* averaging is the usual ensemble; the minimum asks for
     every view to agree, against rewards that one view fakes (the occlusions
@@ -24,7 +24,7 @@ class CameraReward:
     arm behind the body, and an agent exploits it; ``"mean"`` where views are
     noisy. Every camera costs a drawing and an embedding.
 
-    It goes around any other form: give a `WeightedSum` to the cameras, not
+    It goes around any other reward: give a `WeightedSum` to the cameras, not
     cameras to the sum.
 
     Args:
@@ -32,27 +32,26 @@ class CameraReward:
         cameras: Frames in a strip, at least 2.
         rule: ``"mean"`` or ``"min"``.
 
+    Attributes:
+        cameras: As given.
+        frame_size: Side in pixels of each square frame, the reward's.
+        encoder: The reward's, where it has one.
+
     Raises:
         InvalidInputError: The rule or the number is not usable, or the reward has cameras already.
     """
 
-    def __init__(self, reward: EmbeddingReward, *, cameras: int, rule: Literal["mean", "min"] = "mean") -> None:
+    encoder: ImageTextEncoder
+
+    def __init__(self, reward: FrameReward, *, cameras: int, rule: Literal["mean", "min"] = "mean") -> None:
         if rule not in ("mean", "min"):
             raise InvalidInputError(f"camera_rule must be 'mean' or 'min', got {rule!r}.")
         if isinstance(reward, CameraReward):
             raise InvalidInputError("reward must score one frame, got a CameraReward: cameras cannot be nested.")
         self._reward, self._rule = reward, rule
-        self.cameras = check_count("cameras", cameras, least=2)
-
-    @property
-    def encoder(self) -> ImageTextEncoder:
-        """Embeds the frames."""
-        return self._reward.encoder
-
-    @property
-    def frame_size(self) -> int:
-        """Side in pixels of the square frames that the encoder takes natively."""
-        return self.encoder.image_size
+        self.cameras, self.frame_size = check_count("cameras", cameras, least=2), reward.frame_size
+        if isinstance(reward, EmbeddingReward):
+            self.encoder = reward.encoder  # without it, this is no EmbeddingReward either
 
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
         """Embed strips.
@@ -64,15 +63,10 @@ class CameraReward:
             float32 ``[n cameras*d]``: the unit embeddings one after another.
 
         Raises:
-            InvalidInputError: The frames are no such strips.
+            InvalidInputError: The frames are no such strips, or the reward embeds nothing.
         """
-        strips = check_frames(frames)
-        count, height, width = strips.shape[:3]
-        if height != self.cameras * width:
-            raise InvalidInputError(
-                f"frames must be strips of {self.cameras} square frames, [n {self.cameras}*s s 3], got {strips.shape}."
-            )
-        return self._reward.embed(strips.reshape(count * self.cameras, width, width, 3)).reshape(count, -1)
+        single = self._single(frames)
+        return check_embeds(self._reward).embed(single).reshape(len(single) // self.cameras, -1)
 
     def score(self, embeddings: ArrayLike) -> Rewards:
         """Score embedded strips.
@@ -84,18 +78,36 @@ class CameraReward:
             float32 ``[n]``.
 
         Raises:
-            InvalidInputError: They are of another number of cameras.
+            InvalidInputError: They are of another number of cameras, or the reward embeds nothing.
         """
         rows = np.asarray(embeddings)
         if rows.ndim != 2 or rows.shape[1] % self.cameras:
             raise InvalidInputError(f"embeddings must be [n {self.cameras}*d], got shape {rows.shape}.")
-        single = self._reward.score(rows.reshape(len(rows) * self.cameras, -1)).reshape(-1, self.cameras)
-        combined = single.min(axis=1) if self._rule == "min" else single.astype(np.float64).mean(axis=1)
-        return np.asarray(combined, dtype=np.float32)
+        return self._combined(check_embeds(self._reward).score(rows.reshape(len(rows) * self.cameras, -1)))
 
     def __call__(self, frames: ArrayLike) -> Rewards:
-        """Score strips: uint8 ``[n cameras*s s 3]`` to float32 ``[n]``."""
-        return self.score(self.embed(frames))
+        """Score strips: uint8 ``[n cameras*s s 3]`` to float32 ``[n]``.
+
+        Raises:
+            InvalidInputError: The frames are no such strips.
+        """
+        return self._combined(self._reward(self._single(frames)))
+
+    def _single(self, frames: ArrayLike) -> NDArray[np.uint8]:
+        """Every camera's frame by itself, uint8 ``[n*cameras s s 3]``."""
+        strips = check_frames(frames)
+        count, height, width = strips.shape[:3]
+        if height != self.cameras * width:
+            raise InvalidInputError(
+                f"frames must be strips of {self.cameras} square frames, [n {self.cameras}*s s 3], got {strips.shape}."
+            )
+        return strips.reshape(count * self.cameras, width, width, 3)
+
+    def _combined(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores ``[n*cameras]`` to ``[n]``."""
+        rows = scores.reshape(-1, self.cameras)
+        combined = rows.min(axis=1) if self._rule == "min" else rows.astype(np.float64).mean(axis=1)
+        return np.asarray(combined, dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able facts for a run's record."""

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, check_prompt, check_settings
-from vlm_rewards.rewards.base import EmbeddingReward
+from vlm_rewards.rewards.base import FrameReward
 from vlm_rewards.rewards.cameras import CameraReward
-from vlm_rewards.rewards.registry import OPTIONAL_INPUTS, FormInputs, get_form
-from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.registry import OPTIONAL_INPUTS, Form, RewardInputs, build_form, get_form, names_code
 
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """How frames become rewards; sentences and alpha are settings of the run."""
+    """How frames become rewards; prompts and alpha are settings of the run."""
 
     form: str = "goal-baseline"
-    """Formula: goal-baseline (eq. 3), contrast, softmax, goal-pictures, demonstration, or one of your own."""
+    """Formula: goal-baseline (eq. 3), contrast, softmax, goal-pictures, demonstration, or your own: its name, or
+    "module:attribute" or "file.py:attribute"."""
     others: tuple[str, ...] = ()
-    """softmax: sentences that compete with the goal; default: the baseline."""
+    """softmax: prompts that compete with the goal; default: the baseline."""
     temperature: float | None = None
-    """softmax: how sharply one sentence wins; default 0.01, CLIP's own."""
+    """softmax: how sharply one prompt wins; default 0.01, CLIP's own."""
     goal_pictures: tuple[str, ...] = ()
     """goal-pictures: files that show the goal."""
     demonstration: str | None = None
@@ -32,16 +32,11 @@ class RewardConfig:
     camera_rule: Literal["mean", "min"] = "mean"
     """Several cameras: whether their rewards are averaged or the lowest counts."""
     shaping: bool = False
-    """Learn from the environment's own reward, and use the pictures' reward as a potential that guides towards it."""
+    """Learn from the environment's own reward, and use the frames' reward as a potential that guides towards it."""
 
     def __post_init__(self) -> None:
-        form = get_form(self.form)
-        for name in OPTIONAL_INPUTS:
-            given = getattr(self, name) not in ((), None)
-            if given and name not in (*form.needs, *form.takes):
-                raise InvalidInputError(f"{name} is of no use to the reward form {self.form!r}; leave it out.")
-            if name in form.needs and not given:
-                raise InvalidInputError(f"the reward form {self.form!r} needs {name}.")
+        if not names_code(self.form):  # settings are read from records, too, which must not run anybody's code
+            self.check_form()
         if self.camera_rule not in ("mean", "min"):
             raise InvalidInputError(f"camera_rule must be 'mean' or 'min', got {self.camera_rule!r}.")
         temperature = self.temperature
@@ -49,6 +44,21 @@ class RewardConfig:
             raise InvalidInputError(f"temperature must be a positive number, got {temperature!r}.")
         for other in self.others:
             check_prompt("others", other)
+
+    def check_form(self) -> Form:
+        """Look the form up, and check that it has the inputs that it needs and no others.
+
+        Raises:
+            InvalidInputError: It cannot be had, or has other inputs.
+        """
+        form = get_form(self.form)
+        for name in OPTIONAL_INPUTS:
+            given = getattr(self, name) not in ((), None)
+            if given and name not in (*form.needs, *form.takes):
+                raise InvalidInputError(f"{name} is of no use to the reward form {self.form!r}; leave it out.")
+            if name in form.needs and not given:
+                raise InvalidInputError(f"the reward form {self.form!r} needs {name}.")
+        return form
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -75,33 +85,40 @@ class RewardConfig:
 
 def build_reward(
     config: RewardConfig,
-    encoder: ImageTextEncoder,
+    encoder: ImageTextEncoder | Callable[[], ImageTextEncoder],
     *,
     goal: str,
     baseline: str,
     alpha: float,
     cameras: int = 1,
-    gamma: float = 0.99,
-) -> EmbeddingReward | PotentialShaping:
-    """Make the reward that settings ask for.
+) -> FrameReward:
+    """Make the reward of a state that settings ask for; `vlm_rewards.collection.shaping.shaped_by` shapes by it.
 
     Args:
         config: The settings.
-        encoder: Embeds frames and sentences.
+        encoder: Embeds frames and prompts; or loads what does, which is called only where the form asks for it.
         goal: What the frame should show.
         baseline: What any frame shows.
         alpha: Strength of the baseline, in [0, 1].
         cameras: Frames of each state.
-        gamma: The learner's discount, for shaping.
 
     Returns:
         The reward.
 
     Raises:
-        InvalidInputError: A sentence or file is not usable.
+        InvalidInputError: A prompt, a file or an input of the form is not usable.
     """
+    config.check_form()
+    load = encoder if callable(encoder) and not hasattr(encoder, "embed_images") else lambda: encoder
     optional = {name: getattr(config, name) for name in OPTIONAL_INPUTS}
-    reward = get_form(config.form).build(FormInputs(encoder, goal, baseline, alpha, **optional))
-    if cameras > 1:
-        reward = CameraReward(reward, cameras=cameras, rule=config.camera_rule)
-    return PotentialShaping(reward, gamma=gamma) if config.shaping else reward
+    reward = build_form(config.form, RewardInputs(load, goal, baseline, alpha, **optional))  # type: ignore[arg-type]
+    return CameraReward(reward, cameras=cameras, rule=config.camera_rule) if cameras > 1 else reward
+
+
+def needs_encoder(config: RewardConfig) -> bool:
+    """Whether the reward that settings ask for is made of an encoder and prompts.
+
+    Raises:
+        InvalidInputError: The form cannot be had, or its inputs are not usable.
+    """
+    return config.check_form().encoder

@@ -11,7 +11,7 @@ from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, Prompts, check_prompts, embed_prompt, jsonable
 from vlm_rewards.rewards.goal_baseline import check_direction
-from vlm_rewards.rewards.registry import FormInputs, register_form
+from vlm_rewards.rewards.registry import RewardInputs, register_reward
 
 
 class ContrastReward(FormulaReward):
@@ -52,6 +52,6 @@ class ContrastReward(FormulaReward):
         return {"goal": jsonable(self._goal), "baseline": jsonable(self._baseline), "range": [-2.0, 2.0]}
 
 
-@register_form("contrast")
-def _build(inputs: FormInputs) -> EmbeddingReward:
+@register_reward("contrast")
+def _build(inputs: RewardInputs) -> EmbeddingReward:
     return ContrastReward(inputs.encoder, goal=inputs.goal, baseline=inputs.baseline)

@@ -12,7 +12,7 @@ from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, check_frames
 from vlm_rewards.rewards.goal_baseline import unit_rows
 from vlm_rewards.rewards.goal_pictures import embed_files
-from vlm_rewards.rewards.registry import FormInputs, register_form
+from vlm_rewards.rewards.registry import RewardInputs, register_reward
 
 _CHUNK = 64
 
@@ -79,6 +79,6 @@ class DemonstrationReward(FormulaReward):
         return {"frames": len(self._moments), "rule": self._rule, "range": [-1.0, 1.0]}
 
 
-@register_form("demonstration", needs=("demonstration",))
-def _build(inputs: FormInputs) -> EmbeddingReward:
+@register_reward("demonstration", needs=("demonstration",))
+def _build(inputs: RewardInputs) -> EmbeddingReward:
     return DemonstrationReward.from_embedded(inputs.encoder, embed_files(inputs.encoder, (str(inputs.demonstration),)))

@@ -14,7 +14,7 @@ from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.media import read_frames
 from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, Prompts, check_frames, check_prompts, embed_prompt
 from vlm_rewards.rewards.goal_baseline import check_alpha, goal_baseline_reward, mean_prompt, unit_rows
-from vlm_rewards.rewards.registry import FormInputs, register_form
+from vlm_rewards.rewards.registry import RewardInputs, register_reward
 
 
 class GoalPictureReward(FormulaReward):
@@ -115,6 +115,6 @@ class _EmbeddedGoal(GoalPictureReward):
         self._baseline = self._baseline_embedding = None
 
 
-@register_form("goal-pictures", needs=("goal_pictures",))
-def _build(inputs: FormInputs) -> EmbeddingReward:
+@register_reward("goal-pictures", needs=("goal_pictures",))
+def _build(inputs: RewardInputs) -> EmbeddingReward:
     return _EmbeddedGoal(inputs.encoder, embed_files(inputs.encoder, inputs.goal_pictures))

@@ -12,7 +12,7 @@ from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, Prompts, check_prompts, embed_prompt, jsonable
 from vlm_rewards.rewards.goal_baseline import check_alpha, check_direction, goal_baseline_reward, goal_reward
-from vlm_rewards.rewards.registry import FormInputs, register_form
+from vlm_rewards.rewards.registry import RewardInputs, register_reward
 
 
 class VLMReward(FormulaReward):
@@ -101,6 +101,6 @@ class VLMReward(FormulaReward):
         return f"VLMReward({self._encoder.name!r}, {prompts}, alpha={self._alpha!r})"
 
 
-@register_form("goal-baseline")
-def _build(inputs: FormInputs) -> EmbeddingReward:
+@register_reward("goal-baseline")
+def _build(inputs: RewardInputs) -> EmbeddingReward:
     return VLMReward(inputs.encoder, goal=inputs.goal, baseline=inputs.baseline, alpha=inputs.alpha)

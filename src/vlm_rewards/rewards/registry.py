@@ -1,23 +1,27 @@
-"""Reward forms by name, for settings and the command line."""
+"""Rewards by name, for settings and the command line: of the package, of installed packages, of a file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, cast
 
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.errors import unknown_name
+from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 from vlm_rewards.registry import Registry
-from vlm_rewards.rewards.base import EmbeddingReward
+from vlm_rewards.rewards.base import CallableReward, FrameReward
+from vlm_rewards.tasks.registry import file_digest, run_file
+from vlm_rewards.tasks.task import replacing_tasks
 
 
 @dataclass(frozen=True)
-class FormInputs:
-    """All that a form may be made of; each takes what it needs."""
+class RewardInputs:
+    """All that a reward may be made of; each form takes what it needs."""
 
-    encoder: ImageTextEncoder
-    """Embeds frames and sentences."""
+    load_encoder: Callable[[], ImageTextEncoder]
+    """Loads the encoder; called when a form first asks for it, at most once."""
     goal: str
     """What the frame should show."""
     baseline: str
@@ -25,29 +29,36 @@ class FormInputs:
     alpha: float
     """Strength of the baseline, in [0, 1]."""
     others: tuple[str, ...] = ()
-    """Sentences that compete with the goal."""
+    """Prompts that compete with the goal."""
     temperature: float | None = None
-    """How sharply one sentence wins; None is the form's own."""
+    """How sharply one prompt wins; None is the form's own."""
     goal_pictures: tuple[str, ...] = ()
     """Files that show the goal."""
     demonstration: str | None = None
     """A video of how it is done."""
 
+    @functools.cached_property
+    def encoder(self) -> ImageTextEncoder:
+        """Embeds frames and prompts."""
+        return self.load_encoder()
 
-FormBuilder: TypeAlias = Callable[[FormInputs], EmbeddingReward]
+
+RewardBuilder: TypeAlias = Callable[[RewardInputs], FrameReward]
 """Makes a reward."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """A reward form."""
+    """A reward that has a name."""
 
-    build: FormBuilder
+    build: RewardBuilder
     """Makes the reward."""
     needs: tuple[str, ...] = ()
-    """Names of the `FormInputs` fields, of the optional ones, that must be given."""
+    """Names of the `RewardInputs` fields, of the optional ones, that must be given."""
     takes: tuple[str, ...] = ()
     """Names of those that may be."""
+    encoder: bool = True
+    """Whether it is made of an encoder and prompts; a plain function of frames is not."""
 
 
 _OWN = {
@@ -57,46 +68,134 @@ _OWN = {
     "goal-pictures": "vlm_rewards.rewards.goal_pictures",
     "softmax": "vlm_rewards.rewards.softmax",
 }
-FORMS: Registry[Form] = Registry("reward form", "vlm_rewards.rewards", _OWN)
-"""All forms. An entry point of a package brings a function that is decorated with `register_form`."""
+FORMS: Registry[Any] = Registry("reward form", "vlm_rewards.rewards", _OWN)
+"""All forms. An entry point of a package brings what `get_form` takes by ``module:attribute``."""
 OPTIONAL_INPUTS = ("others", "temperature", "goal_pictures", "demonstration")
-"""Fields of `FormInputs` that a form uses only if it says so."""
+"""Fields of `RewardInputs` that a form uses only if it says so."""
+Decorated = TypeVar("Decorated", bound=Callable[[Any], Any])
+_MARK = "_vlm_reward_form"
+_ORIGINS: dict[str, tuple[str, str]] = {}
 
 
-def register_form(
-    name: str, *, needs: tuple[str, ...] = (), takes: tuple[str, ...] = (), replace: bool = False
-) -> Callable[[FormBuilder], FormBuilder]:
-    """Add a reward form, as a decorator of a function that builds it from `FormInputs`.
+def register_reward(
+    name: str,
+    *,
+    needs: tuple[str, ...] = (),
+    takes: tuple[str, ...] = (),
+    encoder: bool = True,
+    frame_size: int | None = None,
+    replace: bool = False,
+) -> Callable[[Decorated], Decorated]:
+    """Give a reward a name, as a decorator of a function that builds it from `RewardInputs`.
+
+    With ``frame_size`` the function is the reward itself: frames, uint8
+    ``[n frame_size frame_size 3]``, to ``n`` finite numbers.
 
     Args:
         name: What it is called on the command line.
         needs: Optional inputs that must be given, of ``others``, ``temperature``, ``goal_pictures``, ``demonstration``.
         takes: Optional inputs that may be given.
-        replace: Whether a form of that name may be replaced.
+        encoder: Whether the builder uses an encoder and prompts; False where neither need be given.
+        frame_size: Side in pixels of the frames that a plain function wants.
+        replace: Whether a reward of that name may be replaced.
 
     Raises:
-        InvalidInputError: A form of that name exists, or there is no such input.
+        InvalidInputError: A reward of that name exists, there is no such input, or a plain function has inputs.
     """
     unknown = [field for field in (*needs, *takes) if field not in OPTIONAL_INPUTS]
     if unknown:
         raise unknown_name("input of a reward form", unknown[0], OPTIONAL_INPUTS)
+    if frame_size is not None and (needs or takes):
+        raise InvalidInputError(f"a plain function of frames takes no inputs, got {(*needs, *takes)!r}.")
 
-    def register(build: FormBuilder) -> FormBuilder:
-        FORMS.register(name, Form(build, needs, takes), replace=replace)
-        return build
+    def register(function: Decorated) -> Decorated:
+        form = Form(function, needs, takes, encoder)
+        if frame_size is not None:
+            form = _plain(CallableReward(function, frame_size=check_count("frame_size", frame_size), name=name))
+        # A file of the user's may be run again, as a task's file is: its rewards replace their former selves.
+        origin = (function.__module__, getattr(function, "__qualname__", ""))
+        FORMS.register(name, form, replace=replace or _ORIGINS.get(name) == origin)
+        _ORIGINS[name] = origin
+        if hasattr(function, "__dict__"):
+            setattr(function, _MARK, form)  # for those who name it by module:attribute
+        return function
 
     return register
 
 
 def get_form(name: str) -> Form:
-    """Look a form up.
+    """Look a reward up.
+
+    Args:
+        name: A name, or ``module:attribute`` or ``path/file.py:attribute`` of a builder, of a `FrameReward`, or of a
+            plain function of frames with an attribute ``frame_size``.
 
     Raises:
         UnknownNameError: There is none of that name.
+        InvalidInputError: The module or file fails, or what it has of that name is no reward.
     """
-    return FORMS.get(name)
+    path, colon, attribute = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        if not Path(path).is_file():
+            raise InvalidInputError(f"reward file {path!r} does not exist.")
+        return _form_of_file(Path(path).resolve(), attribute, file_digest(Path(path)))
+    return _as_form(FORMS.get(name), name, {})
+
+
+def names_code(form: str) -> bool:
+    """Whether a form is code that somebody named, ``module:attribute`` or a file's, not one that has a name."""
+    return ":" in form
 
 
 def list_forms() -> list[str]:
-    """Names of all forms, sorted."""
+    """Names of all rewards, sorted."""
     return FORMS.names()
+
+
+@functools.lru_cache
+def _form_of_file(path: Path, attribute: str, digest: str) -> Form:
+    """Run a file once as long as its contents (the digest) are the same, and take a reward from it."""
+    with replacing_tasks():  # it may be a task's file, too
+        module = run_file(path, "reward file")
+    if not hasattr(module, attribute):
+        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise unknown_name(f"reward in {str(path)!r}", attribute, own)
+    return _as_form(getattr(module, attribute), f"{path.name}:{attribute}", {"sha256": digest})
+
+
+def _as_form(value: Any, name: str, facts: Mapping[str, Any]) -> Form:
+    """A form out of what a name stands for.
+
+    Raises:
+        InvalidInputError: It is no reward, and builds none.
+    """
+    known = value if isinstance(value, Form) else getattr(value, _MARK, None)
+    if isinstance(known, Form):
+        return known
+    if not callable(value):
+        raise InvalidInputError(f"reward {name!r} must be a FrameReward, a builder or a function, got {value!r}.")
+    if isinstance(value, FrameReward) and not isinstance(value, type):
+        return _plain(value)
+    size: Any = getattr(value, "frame_size", None)
+    if size is not None and not isinstance(value, type):
+        return _plain(CallableReward(value, frame_size=size, facts=facts))
+    return Form(cast("RewardBuilder", value))
+
+
+def _plain(reward: FrameReward) -> Form:
+    return Form(lambda inputs: reward, encoder=False)
+
+
+def build_form(name: str, inputs: RewardInputs) -> FrameReward:
+    """Build the reward of a name.
+
+    Raises:
+        InvalidInputError: It cannot be built, or is none.
+    """
+    reward: Any = get_form(name).build(inputs)
+    if not isinstance(reward, FrameReward) or isinstance(reward, type):
+        raise InvalidInputError(
+            f"the builder of the reward form {name!r} must return a FrameReward, got {reward!r}. A plain function of "
+            "frames needs an attribute frame_size, or register_reward(name, frame_size=...)."
+        )
+    return reward

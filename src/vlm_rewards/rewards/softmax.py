@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, Prompts, check_prompts, embed_prompt
-from vlm_rewards.rewards.registry import FormInputs, register_form
+from vlm_rewards.rewards.registry import RewardInputs, register_reward
 
 CLIP_TEMPERATURE = 0.01
 """What CLIP was trained to: its logit scale is clipped at 100 (Radford et al. 2021, section 2.5)."""
@@ -73,8 +73,8 @@ class SoftmaxReward(FormulaReward):
         }
 
 
-@register_form("softmax", takes=("others", "temperature"))
-def _build(inputs: FormInputs) -> EmbeddingReward:
+@register_reward("softmax", takes=("others", "temperature"))
+def _build(inputs: RewardInputs) -> EmbeddingReward:
     temperature = CLIP_TEMPERATURE if inputs.temperature is None else inputs.temperature
     others = inputs.others or (inputs.baseline,)
     return SoftmaxReward(inputs.encoder, goal=inputs.goal, others=others, temperature=temperature)

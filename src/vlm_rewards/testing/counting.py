@@ -120,9 +120,10 @@ def counting_reward(frames: Frames) -> Rewards:
 
 
 class CountingPotential:
-    """`counting_reward` in the form of a `EmbeddingReward`."""
+    """`counting_reward` in the form of an `EmbeddingReward`."""
 
     encoder = FakeEncoder(image_size=32)
+    frame_size = 32
 
     def embed(self, frames: Frames) -> np.ndarray:
         """The rewards themselves, float32 ``[n 1]``."""
@@ -168,6 +169,7 @@ class DelayedReward:
 
     def __init__(self, reward: Callable[[np.ndarray], np.ndarray], seconds: float, seed: int = 0) -> None:
         self.batches: list[int] = []
+        self.frame_size = int(getattr(reward, "frame_size", 32))
         self._reward = reward
         self._seconds = seconds
         self._rng = np.random.default_rng(seed)
@@ -177,6 +179,10 @@ class DelayedReward:
         time.sleep(self._seconds * self._rng.random())
         self.batches.append(len(frames))
         return self._reward(frames)
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
 
 
 def even_episode(env: gym.Env[Any, Any]) -> bool:

@@ -14,8 +14,8 @@ from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from vlm_rewards.arrays import Embeddings, Frames
-from vlm_rewards.collection.labeller import FrameReward
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.rewards.base import AnyReward
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.runner import train
 
@@ -137,7 +137,7 @@ the length of the horizon) to actions ``[n_envs ...]``."""
 
 
 def run_script(
-    script: Script, config: TrainConfig, folder: Path, reward: Any, horizon: int, *, held_out: FrameReward | None = None
+    script: Script, config: TrainConfig, folder: Path, reward: Any, horizon: int, *, held_out: AnyReward | None = None
 ) -> dict[str, Any]:
     """Go through all that a training run does, but for its learning.
 

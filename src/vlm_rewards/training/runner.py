@@ -13,12 +13,12 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
 
+from vlm_rewards.collection.shaping import reward_needs_resets
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
 from vlm_rewards.files import read_state
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards.base import EmbeddingReward
-from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.base import FrameReward, describe_encoder
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.algorithms import build_algorithm
@@ -63,10 +63,10 @@ class TrainingOutcome:
 def train(
     config: TrainConfig,
     run_dir: Path,
-    reward: EmbeddingReward | PotentialShaping,
+    reward: FrameReward,
     evaluate: Evaluate,
     *,
-    held_out: EmbeddingReward | None = None,
+    held_out: FrameReward | None = None,
     overwrite: bool = False,
     resume: bool = False,
     other_versions: bool = False,
@@ -172,7 +172,7 @@ def _as_run_folder_errors(run: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _check_reward(config: TrainConfig, reward: EmbeddingReward | PotentialShaping) -> None:
+def _check_reward(config: TrainConfig, reward: FrameReward) -> None:
     """Refuse a reward that is not what the settings, and so the record, say."""
     for name in ("goal", "baseline", "alpha"):
         given, said = getattr(reward, name, None), getattr(config, name)
@@ -180,7 +180,7 @@ def _check_reward(config: TrainConfig, reward: EmbeddingReward | PotentialShapin
             raise InvalidInputError(f"{name} of the reward must be that of the settings, {said!r}, got {given!r}.")
 
 
-def _check_held_out(config: TrainConfig, against: str | None, held_out: EmbeddingReward | None) -> None:
+def _check_held_out(config: TrainConfig, against: str | None, held_out: FrameReward | None) -> None:
     """There must be one where it is watched against; one that settings ask for, and nobody watches, may be missing."""
     if (held_out is None and against == "held-out") or (held_out is not None and not config.has_held_out):
         wanted = "one" if config.has_held_out else "none"
@@ -193,17 +193,15 @@ def ring_slots(chunk_frames: int, n_envs: int) -> int:
 
 
 @contextlib.contextmanager
-def _environment(
-    config: TrainConfig, task: Task, reward: EmbeddingReward | PotentialShaping
-) -> Iterator[RenderedVecEnv]:
+def _environment(config: TrainConfig, task: Task, reward: FrameReward) -> Iterator[RenderedVecEnv]:
     venv = RenderedVecEnv(
         task,
         config.n_envs,
-        image_size=reward.encoder.image_size,
+        image_size=reward.frame_size,
         seed=derive_seed(config.seed, "train"),
         n_workers=config.n_workers,
         slots=ring_slots(config.chunk_frames, config.n_envs),
-        render_resets=isinstance(reward, PotentialShaping),
+        render_resets=reward_needs_resets(reward),
         render_every=config.label_every,
     )
     try:
@@ -215,7 +213,7 @@ def _environment(
 def _record(
     config: TrainConfig,
     task: Task,
-    reward: EmbeddingReward | PotentialShaping,
+    reward: FrameReward,
     session: Session,
     interrupted: bool,
     model: BaseAlgorithm,
@@ -230,7 +228,7 @@ def _record(
         "goal": config.goal,
         "baseline": config.baseline,
         "alpha": config.alpha,
-        "encoder": reward.encoder.describe(),
+        "encoder": describe_encoder(reward),
         "reward": reward.describe(),
         "preset": config.preset,
         "seed": config.seed,

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.collection.watcher import FrameWatcher
-from vlm_rewards.rewards.base import EmbeddingReward
+from vlm_rewards.rewards.base import FrameReward
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.training.callbacks import SCORE_COLUMNS, Metrics, ProgressBar, Snapshots, Stopwatch, ThreadPhases
 from vlm_rewards.training.checkpoints import Checkpoints, Interruption, Resumption, restore_waiting, tensorboard_state
@@ -64,7 +64,7 @@ class Session:
         state: dict[str, Any] | None,
         *,
         against: str | None = None,
-        held_out: EmbeddingReward | None = None,
+        held_out: FrameReward | None = None,
     ) -> None:
         selection_seed = derive_seed(config.seed, "select")
 
@@ -88,7 +88,7 @@ class Session:
         if against is not None:
             window = window_of(config.steps // task_of(config).horizon)
             self.watch = HackingWatch(run, self.labels, against, console, before["watch"], window=window)
-        self.threads = ThreadPhases(reward.encoder)
+        self.threads = ThreadPhases(getattr(reward, "encoder", None))
         self.stopwatch = Stopwatch()
         self.stopwatch.seconds.update(before["stopwatch"])
         self.snapshots = Snapshots(run, config, score, self.stopwatch, before["snapshots"])
