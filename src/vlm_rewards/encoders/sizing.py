@@ -14,7 +14,7 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
-from vlm_rewards.encoders.loading import build_tokenizer, check_config, local_text_tower, weights_on_disk
+from vlm_rewards.encoders.checkpoints import build_tokenizer, check_config, local_text_tower, weights_on_disk
 from vlm_rewards.encoders.openclip import Preprocessing, PromptTokenizer, count_parameters
 from vlm_rewards.encoders.sources import Source, parse_source
 from vlm_rewards.encoders.trainable import build_tiny

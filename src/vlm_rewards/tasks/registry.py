@@ -46,7 +46,7 @@ def load_task_file(path: Path, name: str | None = None) -> Task:
     if not path.is_file():
         raise InvalidInputError(f"task file {str(path)!r} does not exist.")
     with replacing_tasks() as registered:
-        module = _run(path.resolve())
+        module = run_file(path.resolve(), "task file")
     tasks = {task.name: task for task in [*registered, *_tasks_in(module)]}
     if not tasks:
         raise InvalidInputError(f"task file {str(path)!r} has no task: call register_task(Task(...)) in it.")
@@ -81,12 +81,21 @@ def _as_tasks(value: Any) -> list[Task]:
     return tasks
 
 
-def _run(path: Path) -> ModuleType:
+def run_file(path: Path, kind: str) -> ModuleType:
+    """Run a Python file of the user's as a module, whose objects are pickled by value.
+
+    Args:
+        path: The file, absolute. It may do anything.
+        kind: What it is, as messages call it.
+
+    Raises:
+        InvalidInputError: It is no Python file, or it raises.
+    """
     name = f"vlm_rewards_task_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     loader = _Uncached(name, str(path)) if path.suffix in SOURCE_SUFFIXES else None
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if loader is None or spec is None:
-        raise InvalidInputError(f"task file must be a Python file, got {str(path)!r}.")
+        raise InvalidInputError(f"{kind} must be a Python file, got {str(path)!r}.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # pickling and dataclasses look it up there
     try:
@@ -98,7 +107,7 @@ def _run(path: Path) -> ModuleType:
         del sys.modules[name]
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise InvalidInputError(f"task file {str(path)!r} raised {type(error).__name__}: {error}") from error
+        raise InvalidInputError(f"{kind} {str(path)!r} raised {type(error).__name__}: {error}") from error
     cloudpickle.register_pickle_by_value(module)
     return module
 
