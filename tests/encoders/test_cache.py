@@ -338,9 +338,7 @@ def test_a_damaged_file_is_named_and_can_be_cleared(cache: EmbeddingCache, damag
     cache.embed(Digested(), numbered(0, 300, size=2))
     DAMAGES[damage](cache.path)
     encoder = Digested()
-    with pytest.raises(
-        CacheError, match=r"embeddings.sqlite' cannot be used: .*`vlm-rewards list cached --clear-all` starts it"
-    ):
+    with pytest.raises(CacheError, match=r"sqlite' cannot be used: .*`vlm-rewards list cached --clear-all` starts"):
         cache.embed(encoder, numbered(0, 300, size=2))
     assert encoder.calls == []  # found out before the work
     for reading in (cache.entries, lambda: cache.clear("fake")):

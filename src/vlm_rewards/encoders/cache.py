@@ -285,8 +285,8 @@ class EmbeddingCache:
             yield database
         except sqlite3.Error as error:
             raise CacheError(
-                f"the cache {str(self.path)!r} cannot be used: {error}. `vlm-rewards list cached --clear-all` starts it anew; "
-                f"the environment variable {LOCATION} names another folder."
+                f"the cache {str(self.path)!r} cannot be used: {error}. `vlm-rewards list cached --clear-all` starts "
+                f"it anew; the environment variable {LOCATION} names another folder."
             ) from error
         finally:
             database.close()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, UnknownNameError, VLMRewardsError, check_count, unknown_name
@@ -33,14 +33,8 @@ FORMS = {
 ACCEPTED = f"Accepted: {'; '.join(FORMS)}."
 
 
-class EncoderLoader(Protocol):
-    """Makes an encoder from what follows the scheme in its name."""
-
-    def __call__(self, rest: str, /, *, device: str, dtype: str, batch_size: int | None) -> ImageTextEncoder:
-        """Load an encoder; the settings are those of `load_encoder`, ``"auto"`` and None included."""
-        ...
-
-
+EncoderLoader: TypeAlias = Callable[..., ImageTextEncoder]
+"""Makes an encoder from what follows the scheme in its name; see `register_encoder`."""
 NameCheck: TypeAlias = Callable[[str], object]
 """Raises where what follows the scheme cannot name an encoder, before anything is loaded."""
 
@@ -77,7 +71,8 @@ def register_encoder(
 
     Args:
         scheme: Small letters, digits, ``+``, ``.`` and ``-``, a letter first.
-        loader: Called as ``loader(rest, device=..., dtype=..., batch_size=...)``; returns an `ImageTextEncoder`.
+        loader: Called as ``loader(rest, device=..., dtype=..., batch_size=...)`` with the settings of `load_encoder`,
+            ``"auto"`` and None included; returns an `ImageTextEncoder`.
         check: Called with the rest of a name before any work starts; raises an `InvalidInputError` where it is wrong.
         about: What the scheme stands for, as ``vlm-rewards list encoders`` shows it.
         replace: Whether a scheme of that name may be replaced.
@@ -87,7 +82,7 @@ def register_encoder(
     """
     if not _SCHEME.fullmatch(scheme):
         raise InvalidInputError(
-            f"scheme must be small letters, digits, '+', '.' and '-', a letter first; got {scheme!r}."
+            f"scheme must be a letter, then small letters, digits, '+', '.' or '-', got {scheme!r}."
         )
     ENCODERS.register(scheme, Scheme(loader, check, about), replace=replace)
 
@@ -193,9 +188,7 @@ def _from_function(name: str) -> Scheme:
     """A scheme for one name: ``module:function`` or ``file.py:function``."""
     function = _function(name)
     if not callable(function):
-        raise InvalidInputError(
-            f"encoder {name!r} must name a function or class that makes an encoder, got {function!r}."
-        )
+        raise InvalidInputError(f"encoder {name!r} must name a function that makes an encoder, got {function!r}.")
 
     def load(_: str, **settings: Any) -> Any:
         takes = inspect.signature(function).parameters

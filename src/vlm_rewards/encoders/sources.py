@@ -89,7 +89,7 @@ def parse_source(name: str | os.PathLike[str]) -> Source:
         raise InvalidInputError(f"encoder must be a name or a path, got {name!r}.")
     if not is_openclip(name):
         raise InvalidInputError(
-            f"encoder {name!r} must be a model of open_clip here: what other encoders are is known once they are loaded."
+            f"encoder {name!r} must be a model of open_clip here; what another is, is known once it is loaded."
         )
     if not isinstance(name, str):
         return _folder("folder", os.fspath(name), Path(name))
@@ -230,3 +230,8 @@ def _list_tags(architecture: str) -> str:
     if not tags:
         return f"open_clip has no pretrained weights for it; give a file: '{architecture}=/path/file.safetensors'."
     return f"Tags of {architecture}: {', '.join(tags)}."
+
+
+def list_architectures() -> dict[str, list[str]]:
+    """All architectures of open_clip, each with the tags of its pretrained weights."""
+    return {name: open_clip.list_pretrained_tags_by_model(name) for name in open_clip.list_models()}
