@@ -19,7 +19,7 @@ MODULES = (
     "torch._dynamo",
     "bench.settings",
     "vlm_rewards.cli.train",
-    "vlm_rewards.encoders.loading",
+    "vlm_rewards.encoders.checkpoints",
     "vlm_rewards.training.checkpoints",
     "vlm_rewards.evaluation.rollouts",
     "vlm_rewards.reporting.videos",

@@ -45,7 +45,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_help_lists_the_verbs_without_loading_torch() -> None:
     code = "import sys; from vlm_rewards.cli import _dispatch; _dispatch(['--help']); print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=500, check=True)
-    for verb in ("train", "evaluate", "baselines", "score", "judge", "finetune", "tasks", "cache", "report"):
+    for verb in ("train", "evaluate", "baselines", "score", "judge", "finetune", "list", "report"):
         assert f"\n  {verb} " in result.stdout
     assert result.stdout.endswith("False\n")
 
@@ -102,7 +102,7 @@ def test_train_help_shows_the_values_of_the_preset(capsys: pytest.CaptureFixture
 
 
 def test_tasks_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("tasks", "--json") == 0
+    assert run("list", "tasks", "--json") == 0
     tasks = {task["name"]: task for task in json.loads(capsys.readouterr().out)}
     assert {"cartpole", "mountaincar", "mountaincar-textured"} <= set(tasks)
     assert tasks["cartpole"]["goal"] == GOAL

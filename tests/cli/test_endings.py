@@ -67,7 +67,7 @@ def build(size):
 TASK = register_task(dataclasses.replace(POINT, simulator=build, goal="the pole is upright"), replace=True)
 """
 INTERRUPTED = {
-    "loading the encoder": ("vlm_rewards.encoders.loading:load_parts", 1),
+    "loading the encoder": ("vlm_rewards.encoders.checkpoints:load_parts", 1),
     "asking the task for its actions": ("build", 1),
     "starting simulators": ("vlm_rewards.collection.pool:WorkerPool.receive_all", 1),
     "collecting": ("step", 1),

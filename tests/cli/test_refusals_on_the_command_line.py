@@ -229,7 +229,7 @@ REFUSED = [
     ("figures damaged.json", "damaged.json"),
     ("figures notes", "records must be files, or folders with one of judge.json"),
     ("figures damaged.json damaged.json", "records must have names of their own"),
-    ("cache clear --encoder nobody", "the cache is empty"),
+    ("list cached --clear nobody", "the cache is empty"),
     ("sweep cartpole", "out must name the sweep's folder"),
     ("report", "no runs were named"),
     ("report nowhere", "runs must be files or folders that exist, got 'nowhere'"),

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.encoders.loading import _load, load_encoder
+from vlm_rewards.encoders.checkpoints import _load
+from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.sources import bundled_folder, parse_source
 from vlm_rewards.errors import CheckpointError
 

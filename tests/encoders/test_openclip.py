@@ -75,13 +75,13 @@ def test_any_memory_layout(encoder, pictures, view):
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        (np.zeros((2, 8, 8, 3)), "frames must be uint8, 0 to 255; received float64"),
-        (np.zeros((2, 8, 8, 3), np.int64), "frames must be uint8, 0 to 255; received int64"),
-        (np.zeros((8, 8, 3), np.uint8), r"frames must have the shape \[n h w 3\]; received \[8, 8, 3\]"),
-        (np.zeros((2, 8, 8, 4), np.uint8), r"frames must have the shape \[n h w 3\]; received \[2, 8, 8, 4\]"),
-        (np.zeros((2, 3, 8, 8), np.uint8), r"frames must have the shape \[n h w 3\]; received \[2, 3, 8, 8\]"),
-        (np.zeros((0, 8, 8, 3), np.uint8), r"frames must hold at least one frame .*; received \[0, 8, 8, 3\]"),
-        (np.zeros((2, 0, 8, 3), np.uint8), r"at least 1 x 1; received \[2, 0, 8, 3\]"),
+        (np.zeros((2, 8, 8, 3)), "frames must be uint8, 0 to 255, got float64"),
+        (np.zeros((2, 8, 8, 3), np.int64), "frames must be uint8, 0 to 255, got int64"),
+        (np.zeros((8, 8, 3), np.uint8), r"frames must have the shape \[n h w 3\], got \[8, 8, 3\]"),
+        (np.zeros((2, 8, 8, 4), np.uint8), r"frames must have the shape \[n h w 3\], got \[2, 8, 8, 4\]"),
+        (np.zeros((2, 3, 8, 8), np.uint8), r"frames must have the shape \[n h w 3\], got \[2, 3, 8, 8\]"),
+        (np.zeros((0, 8, 8, 3), np.uint8), r"frames must hold at least one frame .*, got \[0, 8, 8, 3\]"),
+        (np.zeros((2, 0, 8, 3), np.uint8), r"at least 1 x 1, got \[2, 0, 8, 3\]"),
     ],
 )
 def test_frames_that_are_refused(encoder, frames, message):
@@ -92,12 +92,12 @@ def test_frames_that_are_refused(encoder, frames, message):
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
-        ("a cat", "prompts must be a list of strings; received 'a cat'"),
-        (3, "prompts must be a list of strings; received 3"),
-        ([], "prompts must hold at least one sentence; received none"),
-        (["a cat", 3], r"prompts\[1\] must be a string; received 3"),
+        ("a cat", "prompts must be a list of strings, got 'a cat'"),
+        (3, "prompts must be a list of strings, got 3"),
+        ([], "prompts must hold at least one sentence, got none"),
+        (["a cat", 3], r"prompts\[1\] must be a string, got 3"),
         (["a cat", " \n"], r"prompts\[1\] must not be empty"),
-        (["cat " * 15], r"prompts\[0\] must fit the model's context of 16 tokens; received 17 tokens"),
+        (["cat " * 15], r"prompts\[0\] must fit the model's context of 16 tokens, got 17 tokens"),
     ],
 )
 def test_prompts_that_are_refused(encoder, prompts, message):

@@ -96,9 +96,9 @@ def test_resized_shape_by_hand(mode, size, shape):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"resize_mode": "tile"}, "preprocess_cfg.resize_mode .* one of shortest, longest, squash; received 'tile'"),
-        ({"interpolation": "lanczos"}, "preprocess_cfg.interpolation .* received 'lanczos'"),
-        ({"mean": (0.1, 0.2)}, r"mean and std for 3 channels; received \(0.1, 0.2\)"),
+        ({"resize_mode": "tile"}, "preprocess_cfg.resize_mode .* one of shortest, longest, squash, got 'tile'"),
+        ({"interpolation": "lanczos"}, "preprocess_cfg.interpolation .* got 'lanczos'"),
+        ({"mean": (0.1, 0.2)}, r"mean and std for 3 channels, got \(0.1, 0.2\)"),
     ],
 )
 def test_unknown_settings(changes, message):

@@ -97,13 +97,13 @@ class TestNames:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"device": "gpu"}, "device must be auto, cpu, cuda, cuda:N or mps; received 'gpu'"),
-            ({"device": "cuda:99"}, "device must be one that this machine has; received 'cuda:99'"),
-            ({"device": "meta"}, "device must be one that this machine has; received 'meta'"),
-            ({"device": "cpu", "dtype": "float32"}, "dtype must be one of auto, fp32, bf16, fp16; received 'float32'"),
-            ({"device": "cpu", "dtype": "fp16"}, "dtype must be auto, fp32 or bf16 on the CPU; received 'fp16'"),
-            ({"batch_size": 0}, "batch_size must be an int of at least 1; received 0"),
-            ({"batch_size": True}, "batch_size must be an int of at least 1; received True"),
+            ({"device": "gpu"}, "device must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
+            ({"device": "cuda:99"}, "device must be one that this machine has, got 'cuda:99'"),
+            ({"device": "meta"}, "device must be one that this machine has, got 'meta'"),
+            ({"device": "cpu", "dtype": "float32"}, "dtype must be one of auto, fp32, bf16, fp16, got 'float32'"),
+            ({"device": "cpu", "dtype": "fp16"}, "dtype must be auto, fp32 or bf16 on the CPU, got 'fp16'"),
+            ({"batch_size": 0}, "batch_size must be an int of at least 1, got 0"),
+            ({"batch_size": True}, "batch_size must be an int of at least 1, got True"),
         ],
     )
     def test_settings_are_judged_first(self, settings, message):
@@ -213,9 +213,7 @@ class TestDamaged:
 
     def test_configuration_that_wants_the_network(self, broken_copy):
         vision = {"timm_model_name": "hf-hub:somebody/tower", "image_size": 64}
-        with pytest.raises(
-            CheckpointError, match="must name an architecture of timm; received 'hf-hub:somebody/tower'"
-        ):
+        with pytest.raises(CheckpointError, match="must name an architecture of timm, got 'hf-hub:somebody/tower'"):
             load_encoder(broken_copy(vision_cfg=vision))
 
     @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".bin"])
@@ -285,7 +283,7 @@ class TestDamaged:
 
     def test_other_suffix(self, tmp_path):
         np.savez(tmp_path / "x.npz", a=np.zeros(1))
-        with pytest.raises(InvalidInputError, match=r"must end in one of .safetensors, .bin, .*; received '.npz'"):
+        with pytest.raises(InvalidInputError, match=r"must end in one of .safetensors, .bin, .*, got '.npz'"):
             load_encoder(f"RN50={tmp_path / 'x.npz'}")
 
     def test_tower_whose_parts_do_not_fit(self, tmp_path, save_folder):

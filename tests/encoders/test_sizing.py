@@ -73,7 +73,7 @@ def test_a_text_tower_that_would_be_fetched() -> None:
 def test_sentences_are_read_by_the_tokenizers_that_are_here() -> None:
     for name, most in (("bundled", 48), ("RN50/openai", 77)):
         check_sentences(name, ["a pole", "a cart"])
-        with pytest.raises(InvalidInputError, match=f"must fit the model's context of {most} tokens; received 102"):
+        with pytest.raises(InvalidInputError, match=f"must fit the model's context of {most} tokens, got 102"):
             check_sentences(name, ["a pole", "pole " * 100])
     for elsewhere in ("hf-hub:org/name", "ViT-B-16-SigLIP/webli"):
         check_sentences(elsewhere, ["pole " * 100])  # whose tokenizer would have to be fetched

@@ -43,7 +43,7 @@ def test_fits_or_is_refused(tokenizers, kind, words):
         assert rows.dtype == torch.int64
         torch.testing.assert_close(rows, tokenizers[kind]([" ".join(words)]))
     else:
-        with pytest.raises(InvalidInputError, match=f"context of 12 tokens; received {count} tokens, start and end"):
+        with pytest.raises(InvalidInputError, match=f"context of 12 tokens, got {count} tokens, start and end"):
             tokenize([" ".join(words)])
 
 
@@ -69,10 +69,10 @@ def test_cleaning_comes_before_counting(tokenizers):
 
 def test_random_masks_are_switched_off():
     tokenizer = SimpleTokenizer(context_length=8, reduction_mask="shuffle")
-    with pytest.raises(InvalidInputError, match="context of 8 tokens; received 9 tokens"):
+    with pytest.raises(InvalidInputError, match="context of 8 tokens, got 9 tokens"):
         PromptTokenizer(tokenizer)(["a robot standing up on the top"])
 
 
 def test_foreign_tokenizer():
-    with pytest.raises(InvalidInputError, match="tokenizer must be one of open_clip's; received str"):
+    with pytest.raises(InvalidInputError, match="tokenizer must be one of open_clip's, got str"):
         PromptTokenizer("words")

@@ -22,10 +22,9 @@ _VERBS = {
     "scaling": "judge encoders of several sizes, trained for it or pretrained",
     "figures": "draw the figures of records again",
     "sweep": "train a grid of prompts, alphas, encoders, algorithms and seeds",
-    "cache": "list or clear the embeddings kept on disk",
     "relabel": "write VLM rewards into a recorded data set",
     "finetune": "train an encoder on captioned frames of simulators",
-    "tasks": "list the tasks",
+    "list": "list tasks, encoders, rewards, algorithms and cached embeddings, which it can forget",
     "report": "turn runs into one page: tables, curves, videos, settings, commands",
 }
 

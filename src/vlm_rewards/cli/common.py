@@ -36,9 +36,10 @@ def command_line(verb: str, arguments: Sequence[str]) -> str:
     return shlex.join(["vlm-rewards", verb, *arguments])
 
 
-def warn_of_unknown_words(encoder: OpenCLIPEncoder, prompts: Sequence[str], console: Console) -> None:
+def warn_of_unknown_words(encoder: ImageTextEncoder, prompts: Sequence[str], console: Console) -> None:
     """Say which words an encoder has never seen: it reads a sentence without them."""
-    words = list(dict.fromkeys(word for prompt in prompts for word in encoder.unknown_words(prompt)))
+    unknown_words = getattr(encoder, "unknown_words", lambda prompt: ())  # encoders need not know
+    words = list(dict.fromkeys(word for prompt in prompts for word in unknown_words(prompt)))
     if words:
         text = f"warning: encoder {encoder.name!r} has never seen {', '.join(map(repr, words))} and reads on without."
         console.print(text, style="yellow", markup=False)
@@ -51,7 +52,7 @@ def say(console: Console, text: str) -> None:
 
 def load_encoder_for(
     task: Task, name: str, sentences: Sequence[str], console: Console, *, device: str, dtype: str
-) -> OpenCLIPEncoder:
+) -> ImageTextEncoder:
     """Load an encoder, and say what is to be known of it before its scores of a task are trusted.
 
     Args:

@@ -32,7 +32,7 @@ class _Arguments:
     """Say how far rewards are from the truth, for every encoder, pair of sentences and alpha, before anything is
     trained.
 
-    Each state is embedded once an encoder, and not again by later commands: see `vlm-rewards cache`.
+    Each state is embedded once an encoder, and not again by later commands: see `vlm-rewards list cached`.
     """
 
     encoder: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()

@@ -20,8 +20,8 @@ from vlm_rewards.cli.state_choice import ChosenStates, StateOptions
 from vlm_rewards.cli.task_choice import AboutTask
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.encoders.cache import EmbeddingCache
+from vlm_rewards.encoders.loading import check_encoder_name
 from vlm_rewards.encoders.openclip import resolve_device, resolve_dtype
-from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.judging import ALPHAS, Judged, PromptPair, judge, prompt_pairs
 from vlm_rewards.evaluation.states import StateSet
@@ -93,7 +93,7 @@ def check_encoders(names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
         raise InvalidInputError(f"encoder must be named once each, got {', '.join(names)}.")
     for name in names:
-        parse_source(name)
+        check_encoder_name(name)
 
 
 def check_out(out: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""The seam between frames or sentences and everything else."""
+"""What an encoder is: frames and sentences to unit vectors of one space."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ class ImageTextEncoder(Protocol):
     Implementations are free to be slow to build; they are built once. Both
     methods are deterministic for equal input of equal batch shape, and safe to
     call from a thread other than the one that built the encoder.
+
+    An encoder may have a method ``unknown_words(prompt) -> list[str]``, the words of a prompt that it reads nothing
+    into; people are warned of them.
     """
 
     @property
@@ -55,5 +58,10 @@ class ImageTextEncoder(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able facts for a run's record: name, architecture, parameters, digest of the weights."""
+        """JSON-able facts for a run's record, ``name`` among them.
+
+        ``in_domain`` (true where it was trained on the simulators that it judges) and ``parameters`` are shown where
+        they are there. Embeddings are kept on disk only where ``weights_sha256`` says what decided them: a digest of
+        the weights, or of the code of an encoder that has none.
+        """
         ...

@@ -75,7 +75,7 @@ class CachedEncoder:
     key: str
     """Digest of its weights, configuration and dtype."""
     embeddings: int
-    """Pictures."""
+    """Frames."""
     size_bytes: int
     """Of the vectors."""
 
@@ -143,24 +143,24 @@ class EmbeddingCache:
         """
         if len(frames) == 0:
             raise InvalidInputError("frames must hold at least one frame, got none.")
-        pictures = [hashlib.blake2b(frame.tobytes(), digest_size=16, key=_shape(frame)).digest() for frame in frames]
-        places = {picture: row for row, picture in reversed(list(enumerate(pictures)))}  # the first of equal ones
-        copies = Counter(pictures)
+        digests = [hashlib.blake2b(frame.tobytes(), digest_size=16, key=_shape(frame)).digest() for frame in frames]
+        places = {digest: row for row, digest in reversed(list(enumerate(digests)))}  # the first of equal ones
+        copies = Counter(digests)
         key = encoder_key(encoder)
         known = {} if key is None else self._read(key, encoder, list(places))
-        advance(sum(copies[picture] for picture in known))
-        missing = [picture for picture in places if picture not in known]
+        advance(sum(copies[digest] for digest in known))
+        missing = [digest for digest in places if digest not in known]
         self.embedded += len(missing)
-        self.found += len(pictures) - len(missing)
+        self.found += len(digests) - len(missing)
         for start in range(0, len(missing), _CHUNK):
             chunk = missing[start : start + _CHUNK]
-            vectors = encoder.embed_images(frames[[places[picture] for picture in chunk]])
+            vectors = encoder.embed_images(frames[[places[digest] for digest in chunk]])
             fresh = dict(zip(chunk, vectors, strict=True))
             known |= fresh
             if key is not None:
                 self._write(key, encoder.name, fresh)
-            advance(sum(copies[picture] for picture in chunk))
-        return np.stack([known[picture] for picture in pictures])
+            advance(sum(copies[digest] for digest in chunk))
+        return np.stack([known[digest] for digest in digests])
 
     def entries(self) -> list[CachedEncoder]:
         """What is there, by name.
@@ -173,7 +173,7 @@ class EmbeddingCache:
         with self._connection() as database:
             rows = database.execute(
                 "SELECT name, key, COUNT(*), SUM(LENGTH(value)) FROM encoder "
-                "JOIN frame ON frame.encoder = encoder.id JOIN vector ON vector.picture = frame.id "
+                "JOIN frame ON frame.encoder = encoder.id JOIN vector ON vector.frame = frame.id "
                 "GROUP BY encoder.id ORDER BY name, key"
             ).fetchall()
         return [CachedEncoder(*row) for row in rows]
@@ -229,7 +229,7 @@ class EmbeddingCache:
             for start in range(0, len(frames), _LOOKUP):
                 asked = frames[start : start + _LOOKUP]
                 where = f"encoder = ? AND digest IN ({','.join('?' * len(asked))})"
-                both = "frame JOIN vector ON vector.picture = frame.id"
+                both = "frame JOIN vector ON vector.frame = frame.id"
                 rows = database.execute(f"SELECT digest, value FROM {both} WHERE {where}", (number, *asked)).fetchall()
                 if any(len(vector) != 4 * encoder.embedding_dim for _, vector in rows):
                     raise sqlite3.DatabaseError("an embedding has another length than the encoder's")
@@ -285,8 +285,8 @@ class EmbeddingCache:
             yield database
         except sqlite3.Error as error:
             raise CacheError(
-                f"the cache {str(self.path)!r} cannot be used: {error}. `vlm-rewards cache clear` starts it anew; "
-                f"the environment variable {LOCATION} names another folder."
+                f"the cache {str(self.path)!r} cannot be used: {error}. `vlm-rewards list cached --clear-all` starts "
+                f"it anew; the environment variable {LOCATION} names another folder."
             ) from error
         finally:
             database.close()

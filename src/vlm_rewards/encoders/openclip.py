@@ -37,7 +37,7 @@ class PromptTokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         if not isinstance(tokenizer, SimpleTokenizer | HFTokenizer | SigLipTokenizer):
-            raise InvalidInputError(f"tokenizer must be one of open_clip's; received {type(tokenizer).__name__}")
+            raise InvalidInputError(f"tokenizer must be one of open_clip's, got {type(tokenizer).__name__}")
         if isinstance(tokenizer, SimpleTokenizer):
             # Masks shorten captions at random during training; here nothing is shortened.
             tokenizer.reduction_fn = None
@@ -101,17 +101,17 @@ class PromptTokenizer:
 
     def _check(self, index: int, prompt: Any) -> None:
         if not isinstance(prompt, str):
-            raise InvalidInputError(f"prompts[{index}] must be a string; received {prompt!r}")
+            raise InvalidInputError(f"prompts[{index}] must be a string, got {prompt!r}")
         if not self._clean(prompt):
             rule = (
                 "must not be empty" if not prompt.strip() else "must hold more than this tokenizer's cleaning removes"
             )
-            raise InvalidInputError(f"prompts[{index}] {rule}; received {prompt!r}")
+            raise InvalidInputError(f"prompts[{index}] {rule}, got {prompt!r}")
         tokens = self.count(prompt)
         shown = prompt if len(prompt) <= 60 else f"{prompt[:60]}..."
         if tokens > self.context_length:
             raise InvalidInputError(
-                f"prompts[{index}] must fit the model's context of {self.context_length} tokens; received {tokens} "
+                f"prompts[{index}] must fit the model's context of {self.context_length} tokens, got {tokens} "
                 f"tokens, start and end included: {shown!r}. Shorten it: a prompt is never cut silently."
             )
 
@@ -302,9 +302,7 @@ class Preprocessing:
 
 def _one_of(field: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise CheckpointError(
-            f"preprocess_cfg.{field} of the model must be one of {', '.join(choices)}; received {value!r}"
-        )
+        raise CheckpointError(f"preprocess_cfg.{field} of the model must be one of {', '.join(choices)}, got {value!r}")
 
 
 def _pair(size: Any) -> tuple[int, int]:
@@ -315,7 +313,7 @@ def _pair(size: Any) -> tuple[int, int]:
 def _triple(value: Any) -> tuple[float, float, float]:
     channels = tuple(value) if isinstance(value, list | tuple) else (value,) * 3
     if len(channels) != 3:
-        raise CheckpointError(f"preprocess_cfg of the model must give mean and std for 3 channels; received {value!r}")
+        raise CheckpointError(f"preprocess_cfg of the model must give mean and std for 3 channels, got {value!r}")
     return float(channels[0]), float(channels[1]), float(channels[2])
 
 
@@ -447,8 +445,8 @@ class OpenCLIPEncoder:
         wanted = (3, self._preprocess.height, self._preprocess.width)
         if not pixels.is_floating_point() or pixels.ndim != 4 or pixels.shape[1:] != wanted or len(pixels) == 0:
             raise InvalidInputError(
-                f"pixels must be floating point [n {' '.join(map(str, wanted))}], n at least 1; "
-                f"received {pixels.dtype} {list(pixels.shape)}"
+                f"pixels must be floating point [n {' '.join(map(str, wanted))}], n at least 1, "
+                f"got {pixels.dtype} {list(pixels.shape)}"
             )
         return self._to_numpy(torch.cat([self._embed_pixels(chunk) for chunk in self._batches(pixels)]))
 
@@ -560,9 +558,9 @@ def resolve_device(device: str) -> torch.device:
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise InvalidInputError(f"device must be auto, cpu, cuda, cuda:N or mps; received {device!r}") from error
+        raise InvalidInputError(f"device must be auto, cpu, cuda, cuda:N or mps, got {device!r}") from error
     if not _exists(resolved):
-        raise InvalidInputError(f"device must be one that this machine has; received {device!r}. Use 'auto' or 'cpu'.")
+        raise InvalidInputError(f"device must be one that this machine has, got {device!r}. Use 'auto' or 'cpu'.")
     return resolved
 
 
@@ -588,9 +586,9 @@ def resolve_dtype(dtype: str, device: torch.device) -> str:
         # Not bf16: CLIP's similarities differ in the third decimal, and bf16 keeps between two and three.
         return "fp32" if device.type == "cpu" else "fp16"
     if dtype not in _DTYPES:
-        raise InvalidInputError(f"dtype must be one of auto, {', '.join(_DTYPES)}; received {dtype!r}")
+        raise InvalidInputError(f"dtype must be one of auto, {', '.join(_DTYPES)}, got {dtype!r}")
     if dtype == "fp16" and device.type == "cpu":
-        raise InvalidInputError("dtype must be auto, fp32 or bf16 on the CPU; received 'fp16', which needs a GPU")
+        raise InvalidInputError("dtype must be auto, fp32 or bf16 on the CPU, got 'fp16', which needs a GPU")
     return dtype
 
 
@@ -608,7 +606,7 @@ def resolve_batch_size(batch_size: int | None, device: torch.device) -> int:
         # Larger batches fall out of a CPU's caches.
         return 64 if device.type == "cpu" else 256
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InvalidInputError(f"batch_size must be an int of at least 1; received {batch_size!r}")
+        raise InvalidInputError(f"batch_size must be an int of at least 1, got {batch_size!r}")
     return batch_size
 
 
@@ -639,11 +637,11 @@ def _unit(features: torch.Tensor) -> torch.Tensor:
 def _check_frames(frames: Any) -> torch.Tensor:
     array = np.asarray(frames)
     if array.ndim != 4 or array.shape[3] != 3:
-        raise InvalidInputError(f"frames must have the shape [n h w 3]; received {list(array.shape)}")
+        raise InvalidInputError(f"frames must have the shape [n h w 3], got {list(array.shape)}")
     if array.dtype != np.uint8:
-        raise InvalidInputError(f"frames must be uint8, 0 to 255; received {array.dtype}")
+        raise InvalidInputError(f"frames must be uint8, 0 to 255, got {array.dtype}")
     if 0 in array.shape:
-        raise InvalidInputError(f"frames must hold at least one frame of at least 1 x 1; received {list(array.shape)}")
+        raise InvalidInputError(f"frames must hold at least one frame of at least 1 x 1, got {list(array.shape)}")
     # torch takes neither negative strides nor, without a warning, memory that may not be written.
     usable = array.flags.writeable and array.flags.c_contiguous
     return torch.from_numpy(array if usable else np.array(array, order="C"))
@@ -651,7 +649,7 @@ def _check_frames(frames: Any) -> torch.Tensor:
 
 def _check_prompts(prompts: Any) -> list[Any]:
     if isinstance(prompts, str) or not isinstance(prompts, Sequence | np.ndarray):
-        raise InvalidInputError(f"prompts must be a list of strings; received {prompts!r}")
+        raise InvalidInputError(f"prompts must be a list of strings, got {prompts!r}")
     if len(prompts) == 0:
-        raise InvalidInputError("prompts must hold at least one sentence; received none")
+        raise InvalidInputError("prompts must hold at least one sentence, got none")
     return list(prompts)

@@ -14,7 +14,8 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
-from vlm_rewards.encoders.loading import build_tokenizer, check_config, local_text_tower, weights_on_disk
+from vlm_rewards.encoders.checkpoints import build_tokenizer, check_config, local_text_tower, weights_on_disk
+from vlm_rewards.encoders.loading import is_openclip
 from vlm_rewards.encoders.openclip import Preprocessing, PromptTokenizer, count_parameters
 from vlm_rewards.encoders.sources import Source, parse_source
 from vlm_rewards.encoders.trainable import build_tiny
@@ -154,6 +155,8 @@ def check_sentences(name: str, sentences: Sequence[str]) -> None:
         InvalidInputError: One is too long.
         VLMRewardsError: The tokenizer is not where it should be.
     """
+    if not is_openclip(name):
+        return  # it reads them once it is loaded
     source = parse_source(name)
     known = source.kind != "hub" and (source.is_local or not source.config["text_cfg"].get("hf_tokenizer_name"))
     if known:

@@ -1,28 +1,25 @@
-"""What the name of an encoder means, decided without touching the network."""
+"""What the name of a model of open_clip means, decided without touching the network."""
 
 from __future__ import annotations
 
 import importlib.resources
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import open_clip
 
+from vlm_rewards.encoders.loading import ACCEPTED, is_openclip
 from vlm_rewards.errors import CheckpointError, InvalidInputError, UnknownNameError, WeightsNotFoundError, unknown_name
 
 CONFIG_FILE = "open_clip_config.json"
 HUB_PREFIX = "hf-hub:"
 FOLDER_PREFIX = "local-dir:"
 BUNDLED = "bundled"
-FORMS = (
-    "Accepted: 'bundled'; 'Architecture/tag' of open_clip, such as 'ViT-B-32/laion2b_s34b_b79k'; 'hf-hub:org/name'; "
-    "a folder, as './dir' or '/dir'; 'Architecture=/path/file.safetensors', "
-    "or 'Architecture/tag=/path/file.safetensors' for the tag's preprocessing and activation."
-)
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 # open_clip takes the first of these, so that this choice and its own are the same.
 _PREFERRED_WEIGHTS = (
@@ -47,7 +44,7 @@ class Source:
         name: What was asked for.
         model: What open_clip calls it: an architecture, ``"hf-hub:..."`` or ``"local-dir:..."``.
         tag: open_clip's pretrained tag, where one was given.
-        weights: The file; None while it has to be downloaded.
+        weights: The file; ``Path()`` while it has to be downloaded.
         config: open_clip's ``model_cfg``; empty while it has to be downloaded.
         preprocess: What differs from open_clip's default preprocessing.
     """
@@ -56,7 +53,7 @@ class Source:
     name: str
     model: str
     tag: str | None = None
-    weights: Path | None = None
+    weights: Path = Path()  # which is no file
     config: Mapping[str, Any] = field(default_factory=dict)
     preprocess: Mapping[str, Any] = field(default_factory=dict)
 
@@ -68,7 +65,7 @@ class Source:
     @property
     def folder(self) -> Path | None:
         """The folder of the weights, which may hold a tokenizer as well."""
-        return self.weights.parent if self.is_local and self.weights else None
+        return self.weights.parent if self.is_local else None
 
     @property
     def pretrained_config(self) -> dict[str, Any]:
@@ -77,39 +74,35 @@ class Source:
 
 
 def parse_source(name: str | os.PathLike[str]) -> Source:
-    """Find out what is asked for; nothing is downloaded.
+    """Find out which model of open_clip is asked for; nothing is downloaded.
 
     Args:
-        name: In one of the forms of ``load_encoder``.
+        name: In one of open_clip's forms of ``load_encoder``.
 
     Raises:
-        InvalidInputError: If it is no string and no path.
+        InvalidInputError: If it is no string and no path, or in a form of another family of encoders.
         UnknownNameError: If it is in none of them, or there is no such architecture or tag.
         WeightsNotFoundError: If the folder or file does not exist.
         CheckpointError: If the folder is not one that open_clip writes.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise InvalidInputError(f"encoder must be a name or a path, got {name!r}.")
+    if not is_openclip(name):
+        raise InvalidInputError(
+            f"encoder {name!r} must be a model of open_clip here; what another is, is known once it is loaded."
+        )
     if not isinstance(name, str):
-        if not isinstance(name, os.PathLike):
-            raise InvalidInputError(f"encoder must be a name or a path, got {name!r}.")
         return _folder("folder", os.fspath(name), Path(name))
     if name == BUNDLED:
         return _bundled()
     if name.startswith(HUB_PREFIX):
-        return _hub(name)
-    if name.startswith(FOLDER_PREFIX):
+        if not re.fullmatch(r"[^/]+/[^/]+", name.removeprefix(HUB_PREFIX)):
+            raise UnknownNameError(f"encoder {name!r} must be 'hf-hub:org/name'. {ACCEPTED}")
+        return Source("hub", name, name)
+    if name.startswith((FOLDER_PREFIX, "./", "../", "~")) or name in (".", "..") or Path(name).is_absolute():
         return _folder("folder", name, Path(name.removeprefix(FOLDER_PREFIX)))
-    if name.startswith(("./", "../", "~")) or name in (".", "..") or Path(name).is_absolute():
-        return _folder("folder", name, Path(name))
-    if "=" in name:
-        return _file(name)
-    return _pretrained(name)
-
-
-def _hub(name: str) -> Source:
-    parts = name.removeprefix(HUB_PREFIX).split("/")
-    if len(parts) != 2 or not all(parts):
-        raise UnknownNameError(f"encoder {name!r} must be 'hf-hub:org/name'. {FORMS}")
-    return Source("hub", name, name)
+    model, equals, file = name.partition("=")
+    return _file(name, model, Path(file).expanduser().absolute()) if equals else _pretrained(name)
 
 
 def bundled_folder() -> Path:
@@ -130,7 +123,7 @@ def _bundled() -> Source:
 def _folder(kind: str, name: str, path: Path) -> Source:
     folder = path.expanduser().absolute()
     if folder.is_file():
-        raise UnknownNameError(f"encoder {name!r} is a file; say which architecture it is for. {FORMS}")
+        raise UnknownNameError(f"encoder {name!r} is a file; say which architecture it is for. {ACCEPTED}")
     if not folder.is_dir():
         raise WeightsNotFoundError(f"encoder {name!r}: there is no folder {folder}")
     if not (folder / CONFIG_FILE).is_file():
@@ -173,31 +166,26 @@ def _find_weights(folder: Path) -> Path:
     )
 
 
-def _file(name: str) -> Source:
-    model, _, file = name.partition("=")
-    path = Path(file).expanduser().absolute()
+def _file(name: str, model: str, path: Path) -> Source:
     architecture, tag = _known_model(model, name) if "/" in model else (_known_architecture(model, name), None)
     if not path.is_file():
         raise WeightsNotFoundError(f"encoder {name!r}: there is no file {path}")
     if path.suffix not in WEIGHT_SUFFIXES:
         raise InvalidInputError(
-            f"encoder {name!r}: the file must end in one of {', '.join(WEIGHT_SUFFIXES)}; received {path.suffix!r}"
+            f"encoder {name!r}: the file must end in one of {', '.join(WEIGHT_SUFFIXES)}, got {path.suffix!r}."
         )
-    source = Source("file", name, architecture, tag, path, open_clip.get_model_config(architecture) or {})
-    preprocess = source.pretrained_config if tag else _common_preprocessing(architecture)
-    return _with_preprocessing(source, preprocess)
+    return _listed(Source("file", name, architecture, tag, path))
 
 
 def _pretrained(name: str) -> Source:
-    architecture, tag = _known_model(name, name)
-    config = open_clip.get_model_config(architecture) or {}
-    source = Source("pretrained", name, architecture, tag, config=config)
-    return _with_preprocessing(source, source.pretrained_config)
+    return _listed(Source("pretrained", name, *_known_model(name, name)))
 
 
-def _with_preprocessing(source: Source, preprocess: Mapping[str, Any]) -> Source:
-    chosen = {key: preprocess[key] for key in _PREPROCESS_KEYS if preprocess.get(key) is not None}
-    return Source(source.kind, source.name, source.model, source.tag, source.weights, source.config, chosen)
+def _listed(source: Source) -> Source:
+    """Add what open_clip's lists say of an architecture and its tag."""
+    entry = source.pretrained_config if source.tag else _common_preprocessing(source.model)
+    preprocess = {key: entry[key] for key in _PREPROCESS_KEYS if entry.get(key) is not None}
+    return replace(source, config=open_clip.get_model_config(source.model) or {}, preprocess=preprocess)
 
 
 def _common_preprocessing(architecture: str) -> dict[str, Any]:
@@ -212,8 +200,12 @@ def _common_preprocessing(architecture: str) -> dict[str, Any]:
 def _known_model(model: str, name: str) -> tuple[str, str]:
     """Split ``Architecture/tag`` and refuse what open_clip does not list."""
     architecture, slash, tag = model.rpartition("/")
+    if not slash and model in open_clip.list_models():
+        raise UnknownNameError(
+            f"encoder {name!r} is an architecture without weights: say which, as '{model}/tag'. {_list_tags(model)}"
+        )
     if not slash:
-        raise _no_tag(model, name)
+        raise _unknown("encoder", name, [BUNDLED, *open_clip.list_models()], name)
     architecture = _known_architecture(architecture.replace("/", "-"), name)
     if not open_clip.is_pretrained_cfg(architecture, tag):
         tags = open_clip.list_pretrained_tags_by_model(architecture)
@@ -223,20 +215,14 @@ def _known_model(model: str, name: str) -> tuple[str, str]:
 
 
 def _known_architecture(architecture: str, name: str) -> str:
-    models = open_clip.list_models()
-    if architecture not in models:
-        hint = f" There is a folder of that name: write './{name}'." if Path(name).is_dir() else ""
-        raise UnknownNameError(f"{unknown_name('open_clip architecture', architecture, models)}{hint} {FORMS}")
+    if architecture not in open_clip.list_models():
+        raise _unknown("open_clip architecture", architecture, open_clip.list_models(), name)
     return architecture
 
 
-def _no_tag(model: str, name: str) -> UnknownNameError:
-    if model in open_clip.list_models():
-        return UnknownNameError(
-            f"encoder {name!r} is an architecture without weights: say which, as '{model}/tag'. {_list_tags(model)}"
-        )
+def _unknown(kind: str, value: str, choices: Sequence[str], name: str) -> UnknownNameError:
     hint = f" There is a folder of that name: write './{name}'." if Path(name).is_dir() else ""
-    return UnknownNameError(f"{unknown_name('encoder', name, [BUNDLED, *open_clip.list_models()])}{hint} {FORMS}")
+    return UnknownNameError(f"{unknown_name(kind, value, choices)}{hint} {ACCEPTED}")
 
 
 def _list_tags(architecture: str) -> str:
@@ -244,3 +230,8 @@ def _list_tags(architecture: str) -> str:
     if not tags:
         return f"open_clip has no pretrained weights for it; give a file: '{architecture}=/path/file.safetensors'."
     return f"Tags of {architecture}: {', '.join(tags)}."
+
+
+def list_architectures() -> dict[str, list[str]]:
+    """All architectures of open_clip, each with the tags of its pretrained weights."""
+    return {name: open_clip.list_pretrained_tags_by_model(name) for name in open_clip.list_models()}

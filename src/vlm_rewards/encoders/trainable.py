@@ -18,7 +18,7 @@ from open_clip.loss import ClipLoss, SigLipLoss
 from safetensors.torch import save_file
 from torch import nn
 
-from vlm_rewards.encoders.loading import load_parts
+from vlm_rewards.encoders.checkpoints import load_parts
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder, Preprocessing
 from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.errors import InvalidInputError, unknown_name

@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
+from vlm_rewards.encoders.loading import check_encoder_name
 from vlm_rewards.encoders.sizing import PlannedEncoder, plan_encoder, plan_size
-from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.files import read_json
 from vlm_rewards.finetuning.config import FROM_SCRATCH, FinetuneConfig
@@ -100,7 +100,7 @@ def plan_trainings(
         if name in FROM_SCRATCH:
             planned.append(PlannedTraining(_config(name, budget, folder / name, device, task)))
         else:
-            parse_source(name)
+            check_encoder_name(name)
     return planned
 
 

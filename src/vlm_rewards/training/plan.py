@@ -20,6 +20,7 @@ from vlm_rewards.collection.labeller import chunk_length
 from vlm_rewards.collection.replay_buffer import bytes_of, check_memory, replay_row, rollout_row
 from vlm_rewards.collection.ring import free_bytes, ring_folder, ring_shape
 from vlm_rewards.collection.vec_env import SimulatorProbe, probe_simulator
+from vlm_rewards.encoders.loading import check_encoder_name, is_openclip
 from vlm_rewards.encoders.openclip import resolve_batch_size, resolve_device, resolve_dtype
 from vlm_rewards.encoders.sizing import PlannedEncoder, check_sentences, plan_encoder, why_unplannable
 from vlm_rewards.encoders.sources import parse_source
@@ -338,11 +339,14 @@ def _encoder_dict(encoder: EncoderPlan | None) -> dict[str, Any] | None:
 
 
 def _plan_encoder(name: str, dtype: str) -> EncoderPlan:
-    source = parse_source(name)
-    unknown = why_unplannable(source)
+    check_encoder_name(name)
+    source = parse_source(name) if is_openclip(name) else None
+    unknown = why_unplannable(source) if source else "what it is, is known once it is loaded"
     facts = plan_encoder(name) if unknown is None else None
     precision = {kind: _precision(facts, dtype, torch.device(kind)) for kind in _KINDS}
-    return EncoderPlan(name, source.model, source.tag, facts, unknown, precision)
+    return EncoderPlan(
+        name, source.model if source else name, source.tag if source else None, facts, unknown, precision
+    )
 
 
 def _precision(facts: PlannedEncoder | None, dtype: str, device: torch.device) -> Precision | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlm_rewards.encoders.sources import parse_source
+from vlm_rewards.encoders.loading import check_encoder_name
 from vlm_rewards.errors import CheckpointError, InvalidInputError, unknown_name
 from vlm_rewards.files import read_json, write_json
 from vlm_rewards.provenance import provenance
@@ -267,7 +267,7 @@ def make_plan(request: SweepRequest, out: Path, configure: Callable[[list[str]],
     for settings in request.combinations():
         arguments = _arguments(request, settings)
         config = configure(arguments)
-        parse_source(config.encoder)
+        check_encoder_name(config.encoder)
         identity, usual = _identity(config), run_name(settings)
         if identity in planned:
             raise InvalidInputError(f"runs must differ, {planned[identity].name!r} and {usual!r} are the same.")
