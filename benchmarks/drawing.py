@@ -30,10 +30,10 @@ from bench.measurement import Measurement
 from vlm_rewards.files import write_json
 from vlm_rewards.media import montage, write_png
 from vlm_rewards.provenance import provenance
+from vlm_rewards.tasks.builtin import BASELINE, GOALS
 from vlm_rewards.tasks.humanoid.model import FIXED_VIEW, Camera, HumanoidConfig, HumanoidModel, Textures, build_humanoid
 from vlm_rewards.tasks.humanoid.poses import FAMILIES
 from vlm_rewards.tasks.humanoid.states import draw_state
-from vlm_rewards.tasks.humanoid.tasks import BASELINE, GOALS
 from vlm_rewards.tasks.mujoco import Luxury, draw_cheaply, look_from
 from vlm_rewards.tasks.rendering import FrameRenderer, configure_headless, draw
 

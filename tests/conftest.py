@@ -41,18 +41,16 @@ def _known_generators() -> None:
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Tasks and reward forms that a test registers are gone with it."""
-    from vlm_rewards.rewards import registry
-    from vlm_rewards.tasks import task as tasks
-    from vlm_rewards.tasks.task import list_tasks
+    from vlm_rewards.rewards.registry import FORMS
+    from vlm_rewards.tasks.task import TASKS
 
-    assert list_tasks()  # those of the package are registered when they are first asked for
-    for name in registry._OWN:
-        registry.FORMS.get(name)
-    before = [(known, dict(known)) for known in (tasks._REGISTRY, registry.FORMS._values)]
+    before = [(known, dict(known._values)) for known in (TASKS, FORMS)]
     yield
     for known, then in before:
-        known.clear()
-        known.update(then)
+        # The package's own are registered once, by the import of their module.
+        own = {name: value for name, value in known._values.items() if name in known._own}
+        known._values.clear()
+        known._values.update({**own, **then})
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -51,9 +51,9 @@ from vlm_rewards.rewards.softmax import SoftmaxReward
 from vlm_rewards.rewards.standardise import Standardiser
 from vlm_rewards.rewards.weighted import WeightedSum
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
+from vlm_rewards.tasks.builtin import configured
+from vlm_rewards.tasks.files import load_task_file
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
-from vlm_rewards.tasks.humanoid.tasks import configured
-from vlm_rewards.tasks.registry import load_task_file
 from vlm_rewards.testing.counting import CountingEnv
 from vlm_rewards.testing.fakes import FakeEncoder
 from vlm_rewards.testing.point import point_task

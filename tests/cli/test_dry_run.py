@@ -19,7 +19,7 @@ from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.encoders.sizing import write_random_checkpoint
 from vlm_rewards.encoders.sources import bundled_folder
-from vlm_rewards.tasks.humanoid.tasks import config_of
+from vlm_rewards.tasks.builtin import config_of
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.plan import plan_training
 from vlm_rewards.training.presets import PAPER_TASKS, PRESETS

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from vlm_rewards.cli.task_choice import read_about_task, read_choice
+from vlm_rewards.tasks.builtin import GOALS, config_of
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
-from vlm_rewards.tasks.humanoid.tasks import GOALS, config_of
 
 SENTENCES = ["--goal", "a goal", "--baseline", "a baseline"]
 FLAGS = ("--textures", "--camera ", "--observations", "--full-drawing")

@@ -18,11 +18,11 @@ from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.finetuning.dataset import draw_states
 from vlm_rewards.finetuning.run import command_line, settings_of
 from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
+from vlm_rewards.tasks.builtin import GOALS
 from vlm_rewards.tasks.cartpole import draw_cartpole
 from vlm_rewards.tasks.humanoid.model import VELOCITIES, shared_model
 from vlm_rewards.tasks.humanoid.poses import draw_pose, family_of
 from vlm_rewards.tasks.humanoid.states import judge_all
-from vlm_rewards.tasks.humanoid.tasks import GOALS
 from vlm_rewards.tasks.mountain_car import draw_mountain_car
 from vlm_rewards.tasks.task import get_task
 

@@ -6,15 +6,15 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cloudpickle
 import pytest
 
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
-from vlm_rewards.tasks import task as tasks
-from vlm_rewards.tasks.registry import file_digest, load_entry_points, load_task_file
-from vlm_rewards.tasks.task import get_task
+from vlm_rewards.tasks.files import file_digest, load_task_file
+from vlm_rewards.tasks.task import TASKS, get_task, list_tasks
 
 ONE = """
 import dataclasses
@@ -34,11 +34,6 @@ _hidden = dataclasses.replace(TASK, name="hidden")
 other = dataclasses.replace(TASK, name="other")
 """
 )
-
-
-@pytest.fixture(autouse=True)
-def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_REGISTRY", dict(tasks._REGISTRY))
 
 
 def test_the_only_task_of_a_file(tmp_path: Path) -> None:
@@ -88,24 +83,48 @@ def test_what_a_file_defines_goes_to_other_processes_by_value(tmp_path: Path) ->
     assert pickle.loads(pickled.read_bytes())(32).own == 7
 
 
-def test_packages_bring_tasks_and_a_broken_one_does_not_keep_others_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installed package that brings tasks, some of which are none."""
     (tmp_path / "brought.py").write_text(
         "from vlm_rewards.testing.point import point_task\n"
         "TASK = point_task('brought-one')\n"
-        "def several():\n    return [point_task('brought-two'), point_task('brought-three')]\n"
+        "def made():\n    return point_task('brought-two')\n"
         "number = 7\n"
     )
     info = tmp_path / "brought-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[vlm_rewards.tasks]\none = brought:TASK\nmore = brought:several\nbad = brought:number\nno = nowhere:TASK\n"
+        "[vlm_rewards.tasks]\nbrought-one = brought:TASK\nbrought-two = brought:made\nother = brought:TASK\n"
+        "bad = brought:number\nno = nowhere:TASK\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.warns(UserWarning, match="the tasks of .* cannot be loaded") as warned:
-        names = [task.name for task in load_entry_points()]
-    assert names == ["brought-one", "brought-two", "brought-three"]
-    assert len(warned) == 2
+    monkeypatch.setattr(TASKS, "_points", None)
+    yield
     sys.modules.pop("brought", None)
+
+
+@pytest.mark.usefixtures("_package")
+def test_packages_bring_tasks_and_a_broken_one_does_not_keep_others_away() -> None:
+    assert {"bad", "brought-one", "brought-two", "cartpole", "no"} <= set(list_tasks())
+    assert "brought" not in sys.modules
+    for name in ("brought-one", "brought-two"):
+        assert get_task(name).name == name
+    assert get_task("brought:made").name == "brought-two"
+
+
+@pytest.mark.usefixtures("_package")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bad", "task 'bad' must be a Task or a function that returns one, got 7"),
+        ("brought:number", "task 'brought:number' must be a Task or a function that returns one, got 7"),
+        ("no", "task 'nowhere:TASK' cannot be loaded: ModuleNotFoundError"),
+        ("nowhere:TASK", "task 'nowhere:TASK' cannot be loaded: ModuleNotFoundError"),
+        ("other", "the entry point of task 'brought-one' must be called like it, got 'other'"),
+    ],
+)
+def test_what_brings_no_task_is_named(name: str, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        get_task(name)

@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
-from vlm_rewards.tasks import task as tasks
 from vlm_rewards.tasks.task import Task, any_step, every_step, get_task, half_of_steps, list_tasks, register_task
 from vlm_rewards.testing.counting import counting_task
-
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_REGISTRY", dict(tasks._REGISTRY))
 
 
 @given(st.lists(st.booleans()))

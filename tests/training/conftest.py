@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from vlm_rewards.rewards.model import VLMReward
-from vlm_rewards.tasks import task as tasks
 from vlm_rewards.tasks.task import register_task
 from vlm_rewards.testing.counting import counting_task
 from vlm_rewards.testing.fakes import FakeEncoder
@@ -28,8 +27,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(autouse=True)
-def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_REGISTRY", dict(tasks._REGISTRY))
+def _small_tasks() -> None:
     for actions, suffix in (("discrete", "dqn"), ("box", "sac")):
         register_task(point_task(f"point-{suffix}", actions=actions))
         register_task(counting_task(f"counting-{suffix}", actions=actions))

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
+from vlm_rewards.tasks.builtin import GOALS, config_of, configured
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
-from vlm_rewards.tasks.humanoid.tasks import GOALS, config_of, configured
 from vlm_rewards.tasks.task import get_task, list_tasks
 from vlm_rewards.training.algorithms import DQNConfig, SACConfig, SBXSACConfig
 from vlm_rewards.training.config import TrainConfig, update_budget

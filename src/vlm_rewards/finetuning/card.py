@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vlm_rewards.finetuning.config import FROM_SCRATCH, FinetuneConfig
+from vlm_rewards.tasks.builtin import GOALS
 from vlm_rewards.tasks.captions import NEAREST_ALLOWED, PAPER_PROMPTS, STOP_WORDS, content_words, jaccard
-from vlm_rewards.tasks.humanoid.tasks import GOALS
 from vlm_rewards.tasks.task import Task
 
 _CAPTIONS = 50_000

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.tasks.humanoid.tasks import GOALS
+from vlm_rewards.tasks.builtin import GOALS
 
 Freeze = Literal["none", "image", "text"]
 Loss = Literal["clip", "siglip"]

@@ -20,7 +20,7 @@ from vlm_rewards.files import read_json
 from vlm_rewards.finetuning.config import FROM_SCRATCH, FinetuneConfig
 from vlm_rewards.finetuning.run import CARD, RECORD, run_finetune, settings_of
 from vlm_rewards.finetuning.trainer import STATE
-from vlm_rewards.tasks.humanoid.tasks import GOALS
+from vlm_rewards.tasks.builtin import GOALS
 
 PAPER = "paper"
 """Stands for the four models of the paper's section 4.4."""

@@ -1,6 +1,4 @@
-"""Tasks: prompts, a simulator, its drawing and a criterion. Importing this package registers those that come with it.
+"""Tasks: prompts, a simulator, its drawing and a criterion.
 
-It loads no torch: the worker processes that host simulators must stay without it.
+Nothing here loads torch: the worker processes that host simulators must stay without it.
 """
-
-import vlm_rewards.tasks.builtin  # noqa: F401 - registers them

@@ -7,7 +7,6 @@ What a task is, and the registry of tasks that users extend.
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -16,7 +15,8 @@ import gymnasium as gym
 import numpy as np
 
 from vlm_rewards.arrays import Frame
-from vlm_rewards.errors import InvalidInputError, check_count, check_prompt, unknown_name
+from vlm_rewards.errors import InvalidInputError, check_count, check_prompt
+from vlm_rewards.registry import Registry
 from vlm_rewards.tasks.canvas import check_size
 from vlm_rewards.tasks.rendering import configure_headless
 
@@ -60,7 +60,7 @@ class SimulatedCaptioner(_Captioner, Protocol):
     """The same for states that nothing but a simulator can draw."""
 
     def simulators(self) -> Sequence[SimulatorFactory]:
-        """What draws the states: simulators that can be put into one (`envs.state_access.StateStudio`)."""
+        """What draws the states: simulators that can be put into one (`vlm_rewards.tasks.state_access.StateStudio`)."""
         ...
 
     def split(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +77,7 @@ class GeneratedStates:
     """States to judge a reward on, not drawn yet."""
 
     states: np.ndarray
-    """What to put the simulator into (`envs.state_access.StateStudio`): float64 ``[n k]``."""
+    """What to put the simulator into (`vlm_rewards.tasks.state_access.StateStudio`): float64 ``[n k]``."""
     groups: np.ndarray
     """int64 ``[n]``: states with the same number come from one episode, and are no independent draws."""
     labels: Mapping[str, np.ndarray]
@@ -172,8 +172,17 @@ class Task:
             check_prompt(f"{prompt_field} of task {self.name!r}", getattr(self, prompt_field))
 
 
-_REGISTRY: dict[str, Task] = {}
-_replacing: list[Task] | None = None
+_POSES = ("kneeling", "lotus", "standing", "arms-raised", "splits", "hands-on-hips", "arms-crossed", "one-leg")
+_OWN = ("cartpole", "mountaincar", "mountaincar-textured", *_POSES)
+TASKS: Registry[Task] = Registry(
+    "task",
+    "vlm_rewards.tasks",
+    dict.fromkeys(_OWN, "vlm_rewards.tasks.builtin"),
+    is_value=lambda value: isinstance(value, Task),
+)
+"""All tasks. An entry point of a package is called like its task, and brings it or a function that returns it."""
+_from_file: list[Task] | None = None
+"""What the user's file that is running has registered."""
 
 
 def register_task(task: Task, *, replace: bool = False) -> Task:
@@ -189,13 +198,9 @@ def register_task(task: Task, *, replace: bool = False) -> Task:
     Raises:
         InvalidInputError: A task of that name exists and ``replace`` is False.
     """
-    if _replacing is not None:
-        _replacing.append(task)
-        replace = True
-    if task.name in _REGISTRY and not replace:
-        raise InvalidInputError(f"task {task.name!r} is already registered; pass replace=True to replace it.")
-    _REGISTRY[task.name] = task
-    return task
+    if _from_file is not None:
+        _from_file.append(task)
+    return TASKS.register(task.name, task, replace=replace or _from_file is not None)
 
 
 @contextlib.contextmanager
@@ -205,40 +210,32 @@ def replacing_tasks() -> Generator[list[Task]]:
     Yields:
         The tasks registered meanwhile, in order.
     """
-    global _replacing
-    _replacing = []
+    global _from_file
+    _from_file = []
     try:
-        yield _replacing
+        yield _from_file
     finally:
-        _replacing = None
+        _from_file = None
 
 
 def get_task(name: str) -> Task:
-    """Look a task up by name; tasks that installed packages bring are known, too.
+    """Look a task up by its name, or by ``module:attribute``; installed packages' tasks are known, too.
 
     Raises:
         UnknownNameError: No such task; the message names the nearest ones.
+        InvalidInputError: What a module or package brings cannot be loaded, or is no task of that name.
     """
-    if name not in _REGISTRY:
-        _register_entry_points()
-    try:
-        return _REGISTRY[name]
-    except KeyError:
-        raise unknown_name("task", name, _REGISTRY) from None
+    task = TASKS.get(name)
+    if not isinstance(task, Task):
+        raise InvalidInputError(f"task {name!r} must be a Task or a function that returns one, got {task!r}.")
+    if task.name != name and ":" not in name:
+        raise InvalidInputError(f"the entry point of task {task.name!r} must be called like it, got {name!r}.")
+    return task
 
 
 def list_tasks() -> list[str]:
     """Names of all registered tasks and of those that installed packages bring, sorted."""
-    _register_entry_points()
-    return sorted(_REGISTRY)
-
-
-@functools.cache
-def _register_entry_points() -> None:
-    from vlm_rewards.tasks.registry import load_entry_points  # which needs `Task`
-
-    for task in load_entry_points():
-        _REGISTRY.setdefault(task.name, task)
+    return TASKS.names()
 
 
 class TaskEpisode(gym.Wrapper[Any, Any, Any, Any]):

@@ -8,8 +8,8 @@ from typing import Any
 
 from stable_baselines3 import DQN, SAC
 
+from vlm_rewards.tasks.builtin import GOALS
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
-from vlm_rewards.tasks.humanoid.tasks import GOALS
 from vlm_rewards.tasks.task import get_task
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import PAPER_TASKS

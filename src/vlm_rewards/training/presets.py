@@ -13,9 +13,9 @@ import gymnasium as gym
 
 from vlm_rewards.errors import InvalidInputError, unknown_name
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
+from vlm_rewards.tasks.builtin import GOALS, config_of, configured
+from vlm_rewards.tasks.files import file_digest, load_task_file
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
-from vlm_rewards.tasks.humanoid.tasks import GOALS, config_of, configured
-from vlm_rewards.tasks.registry import file_digest, load_task_file
 from vlm_rewards.tasks.task import Task, get_task
 from vlm_rewards.training.algorithms import (
     ALGORITHMS,
@@ -337,7 +337,7 @@ def file_preset(path: Path, task: str | None, name: str = "cpu", algorithm: str 
         algorithm: Another algorithm than the preset's.
 
     Raises:
-        InvalidInputError: As `vlm_rewards.tasks.registry.load_task_file` and `preset`.
+        InvalidInputError: As `vlm_rewards.tasks.files.load_task_file` and `preset`.
     """
     if not path.is_file():
         raise InvalidInputError(f"task file {str(path)!r} does not exist.")

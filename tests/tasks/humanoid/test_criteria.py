@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vlm_rewards.tasks.builtin import CRITERIA, GOALS
 from vlm_rewards.tasks.humanoid.body import (
     CONDITION_NAMES,
     CONDITIONS,
@@ -18,7 +19,6 @@ from vlm_rewards.tasks.humanoid.body import (
     shared_meter,
 )
 from vlm_rewards.tasks.humanoid.model import shared_model
-from vlm_rewards.tasks.humanoid.tasks import CRITERIA, GOALS
 from vlm_rewards.tasks.task import get_task, make_task_env
 
 DOCS = Path(__file__).parents[3] / "docs"

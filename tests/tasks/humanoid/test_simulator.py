@@ -14,8 +14,8 @@ import pytest
 import torch._dynamo  # noqa: F401 - before anything is drawn in this process
 
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.tasks.builtin import GOALS, config_of, configured, humanoid_task
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig, build_humanoid
-from vlm_rewards.tasks.humanoid.tasks import GOALS, config_of, configured, humanoid_task
 from vlm_rewards.tasks.rendering import draw
 from vlm_rewards.tasks.task import get_task, make_task_env
 from vlm_rewards.testing.point import point_task

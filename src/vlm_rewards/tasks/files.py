@@ -1,24 +1,18 @@
-"""Tasks that users bring: a Python file, or a package with an entry point."""
+"""Python files that users bring: tasks, and whatever else a setting names as ``file.py:name``."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import sys
-import warnings
-from importlib import metadata
-from importlib.machinery import SOURCE_SUFFIXES, SourceFileLoader
+from importlib.machinery import SOURCE_SUFFIXES, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
 
 import cloudpickle
 
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError, unknown_name
 from vlm_rewards.tasks.task import Task, replacing_tasks
-
-ENTRY_POINTS = "vlm_rewards.tasks"
-"""Group of the entry points that bring tasks."""
 
 
 def file_digest(path: Path) -> str:
@@ -43,10 +37,8 @@ def load_task_file(path: Path, name: str | None = None) -> Task:
     Raises:
         InvalidInputError: There is no such file or task, the file raises, or it has several tasks and none was named.
     """
-    if not path.is_file():
-        raise InvalidInputError(f"task file {str(path)!r} does not exist.")
     with replacing_tasks() as registered:
-        module = run_file(path.resolve(), "task file")
+        module = load_python_file(path, "task file")
     tasks = {task.name: task for task in [*registered, *_tasks_in(module)]}
     if not tasks:
         raise InvalidInputError(f"task file {str(path)!r} has no task: call register_task(Task(...)) in it.")
@@ -57,56 +49,36 @@ def load_task_file(path: Path, name: str | None = None) -> Task:
     return tasks[name] if name is not None else next(iter(tasks.values()))
 
 
-def load_entry_points() -> list[Task]:
-    """Tasks of installed packages: entry points that are a `Task` or a function that returns one, or a list.
-
-    A package whose entry point fails is warned of and left out.
-    """
-    found: list[Task] = []
-    for point in metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            found.extend(_as_tasks(point.load()))
-        except Exception as error:  # somebody else's code must not keep the others from working
-            warnings.warn(f"the tasks of {point.value!r} cannot be loaded: {error!r}", stacklevel=2)
-    return found
-
-
-def _as_tasks(value: Any) -> list[Task]:
-    if not isinstance(value, Task) and callable(value):
-        value = value()
-    tasks = [value] if isinstance(value, Task) else list(value)
-    for task in tasks:
-        if not isinstance(task, Task):
-            raise InvalidInputError(f"an entry point of {ENTRY_POINTS!r} must bring tasks, got {task!r}.")
-    return tasks
-
-
-def run_file(path: Path, kind: str) -> ModuleType:
-    """Run a Python file as a module of its own, whose contents are pickled by value.
+def load_python_file(path: Path, kind: str = "file") -> ModuleType:
+    """Run a Python file, each time as it is now.
 
     Args:
-        path: The file, absolute. It is run as a program of the user's: it may do anything.
-        kind: What it is, as messages call it.
+        path: The file. It is run as a program of the user's: it may do anything.
+        kind: What messages call it.
+
+    Returns:
+        Its module. What it defines is pickled by value, so that it need not be importable in another process.
 
     Raises:
-        InvalidInputError: It is no Python file, or it raises.
+        InvalidInputError: There is no such file, it is not Python, or it raises.
     """
-    name = f"vlm_rewards_task_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    loader = _Uncached(name, str(path)) if path.suffix in SOURCE_SUFFIXES else None
-    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
-    if loader is None or spec is None:
+    if not path.is_file():
+        raise InvalidInputError(f"{kind} {str(path)!r} does not exist.")
+    path = path.resolve()
+    if path.suffix not in SOURCE_SUFFIXES:
         raise InvalidInputError(f"{kind} must be a Python file, got {str(path)!r}.")
-    module = importlib.util.module_from_spec(spec)
+    name = f"vlm_rewards_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    loader = _Uncached(name, str(path))
+    module = importlib.util.module_from_spec(ModuleSpec(name, loader, origin=str(path)))
+    module.__file__ = str(path)
     sys.modules[name] = module  # pickling and dataclasses look it up there
     try:
         loader.exec_module(module)
-    except VLMRewardsError:
+    except (VLMRewardsError, KeyboardInterrupt):
         del sys.modules[name]
         raise
     except BaseException as error:
         del sys.modules[name]
-        if isinstance(error, KeyboardInterrupt):
-            raise
         raise InvalidInputError(f"{kind} {str(path)!r} raised {type(error).__name__}: {error}") from error
     cloudpickle.register_pickle_by_value(module)
     return module
