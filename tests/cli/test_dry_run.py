@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from vlm_rewards.cli import dry_run, main
-from vlm_rewards.collection import vec_env as trial
-from vlm_rewards.collection.vec_env import SimulatorProbe
+from vlm_rewards.collection.vec_env import SimulatorProbe, probe_simulator
 from vlm_rewards.encoders import sizing
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
@@ -26,7 +25,7 @@ from vlm_rewards.training.presets import PAPER_TASKS, PRESETS
 
 PAPER = ("train", "kneeling", "--preset", "paper", "--encoder", "ViT-bigG-14/laion2b_s39b_b160k", "--dry-run")
 CARTPOLE = ("train", "cartpole", "--preset", "cpu", "--dry-run")
-SENTENCES = ("--goal", "a pole", "--baseline", "a cart")
+PROMPTS = ("--goal", "a pole", "--baseline", "a cart")
 UNDRAWN = """
 import dataclasses
 from vlm_rewards import register_task
@@ -95,10 +94,7 @@ def test_the_papers_kneeling_with_its_largest_model(
         # Due every 128,205.1 steps; rollouts end every 3,200.
         "78, the first after 131,200 steps, about every 128,205, the last after 10,000,000",
         # Every step; 78 snapshots of 8 episodes; 7 rounds of 16 episodes, so that each of 100 has been counted.
-        "10,073,600 will be embedded: 10,000,000 in training, 62,400 to choose a snapshot, 11,200 to evaluate it",
-        # A chunk a rollout, 4 a snapshot (32 steps of 8 are 256 frames), 44 of 16 steps of 16: 13 batches in each of
-        # the first kind (12.5 of 256), one in the others.
-        "in 3,481 chunks: 40,981 batches of at most 256 on CUDA",
+        "10,073,600 will be scored: 10,000,000 in training, 62,400 to choose a snapshot, 11,200 to evaluate it",
         # Two chunks of 100 vector steps and one step more.
         "201 x 32 x 224 x 224 x 3 (slots x simulators x height x width x 3) = 968,196,096 bytes, 923.34 MiB",
         "147.00 MiB more to compare snapshots",  # 128 slots of 8
@@ -160,7 +156,7 @@ def shared(task: Task, size: int) -> SimulatorProbe:
     humanoid = config_of(task)
     key = (task.name if humanoid is None else str(humanoid), size)
     if key not in _TRIED:
-        _TRIED[key] = trial.probe_simulator(task, size)
+        _TRIED[key] = probe_simulator(task, size)
     return _TRIED[key]
 
 
@@ -170,12 +166,12 @@ def shared(task: Task, size: int) -> SimulatorProbe:
 def test_every_preset(
     task: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dry_run, "plan_training", functools.partial(plan_training, try_one=shared))
+    monkeypatch.setattr(dry_run, "plan_training", functools.partial(plan_training, probe=shared))
     plan = plan_of(capsys, "train", task, "--preset", name, "--dry-run")
     assert plan["updates"]["warning"] == ""
     assert plan["refusals"] == []
     assert plan["snapshots"][-1] >= plan["config"]["steps"]
-    assert plan["pictures"]["training"] * plan["config"]["label_every"] >= plan["config"]["steps"]
+    assert plan["frames"]["training"] * plan["config"]["label_every"] >= plan["config"]["steps"]
     assert bool(plan["paper"]) == (name == "paper")
     assert run("train", task, "--preset", name, "--dry-run") == 0
     assert "nothing was loaded, trained or written" in capsys.readouterr().out
@@ -183,7 +179,7 @@ def test_every_preset(
 
 @pytest.mark.slow
 def test_other_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dry_run, "plan_training", functools.partial(plan_training, try_one=shared))
+    monkeypatch.setattr(dry_run, "plan_training", functools.partial(plan_training, probe=shared))
     file = write_random_checkpoint("ViT-S-32-alt", tmp_path)
     for encoder, size in ((str(bundled_folder()), 96), (file, 224)):
         facts = plan_of(capsys, *CARTPOLE, "--encoder", encoder)["encoder"]["facts"]
@@ -198,7 +194,7 @@ def test_other_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path, monk
 
 
 def test_any_environment(capsys: pytest.CaptureFixture[str]) -> None:
-    plan = plan_of(capsys, "train", "--env-id", "Pendulum-v1", *SENTENCES, "--algo", "ppo", "--dry-run")
+    plan = plan_of(capsys, "train", "--env-id", "Pendulum-v1", *PROMPTS, "--algo", "ppo", "--dry-run")
     assert plan["config"]["environment"]["env_id"] == "Pendulum-v1"
     # Observation of 3, action of 1, and six numbers more; 2,048 transitions a rollout.
     assert plan["memory"]["rollout"] == {"rows": 2_048, "row_bytes": 40, "nbytes": 2_048 * 40}
