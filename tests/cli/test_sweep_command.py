@@ -132,15 +132,15 @@ def test_a_dry_run_prints_the_plan_of_a_file(tmp_path: Path, capsys: pytest.Capt
 def test_a_plan_reads_the_arguments_of_train_as_train_does(tmp_path: Path, dot: Path) -> None:
     rest = ["--alpha=0.25", "--seed=3", "--chunk-frames", "30", "--video", "--form", "softmax", "--others", "a cart"]
     for about in (["cartpole", "--algo=qrdqn", "--preset=cpu"], [str(dot)]):
-        assert sweep._configure([*about, *rest]) == train._task_arguments(read_choice([*about, *rest])).config
+        assert sweep._configure([*about, *rest])[0] == train._task_arguments(read_choice([*about, *rest])).config
     about = ["--env-id=Pendulum-v1", "--goal=a pole", "--baseline=a cart", "--horizon", "40"]
-    assert sweep._configure([*about, *rest]) == train._environment_arguments(read_choice([*about, *rest])).config
+    assert sweep._configure([*about, *rest])[0] == train._environment_arguments(read_choice([*about, *rest])).config
 
 
 def test_an_environment_by_its_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sentences = ("--goal", "a pole", "a pole hanging", "--baseline", "a cart")
+    prompts = ("--goal", "a pole", "a pole hanging", "--baseline", "a cart")
     dashes = ("--out", tmp_path / "out", "--dry-run", "--", "--horizon", 40, "--steps", 3000)
-    assert run("--env-id", "Pendulum-v1", *sentences, "--algo", "sac", "td3", *dashes) == 0
+    assert run("--env-id", "Pendulum-v1", *prompts, "--algo", "sac", "td3", *dashes) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[1].split(",")[0].strip() for line in lines[:4]] == ["SAC", "TD3", "SAC", "TD3"]
     assert "goal-a-pole-hanging-" in lines[2]

@@ -288,12 +288,11 @@ def _machine(
     """This machine, and what of the plan it has room for."""
     most = os.cpu_count() or 1 if config.n_workers is None else config.n_workers
     workers = min(most, config.n_envs) + min(most, config.selection_episodes, SIMULATORS)
-    known = all(one["facts"] for one in encoders) and memory["frames"] is not None
     weights = {kind: _weights(encoders, kind) for kind in _KINDS}
     learner, frames = memory["learner"]["nbytes"], memory["frames"]
     needed = None
     used = weights["cpu" if device.type == "cpu" else "cuda"]  # mps computes in a GPU's dtype
-    if known and used is not None:
+    if frames is not None and used is not None:
         on_host = 0 if device.type == "cuda" else used + learner  # mps has the machine's own memory
         stored = (memory.get("replay") or memory["rollout"])["nbytes"]
         running = frames["nbytes"] + frames["selection_nbytes"] + stored + on_host + workers * memory["worker"]
