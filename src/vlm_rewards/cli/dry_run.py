@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -19,7 +18,6 @@ from vlm_rewards.training.watch import REFERENCES
 
 _DEVICES = {"cuda": "on CUDA", "cpu": "on the CPU"}
 _MARGIN = 11
-_Plan = dict[str, Any]
 
 
 def print_dry_run(config: TrainConfig, *, as_json: bool) -> int:
@@ -46,16 +44,26 @@ def print_dry_run(config: TrainConfig, *, as_json: bool) -> int:
     return 0
 
 
-def _print_plan(console: Console, config: TrainConfig, plan: _Plan) -> None:
+def _print_plan(console: Console, config: TrainConfig, plan: dict[str, Any]) -> None:
+    without = [f"no encoder: the reward form {config.reward.form!r} scores frames without one"]
+    taken = plan["snapshots"]
     sections = {
         "task": [f'{config.task}: "{config.goal}" (baseline "{config.baseline}", alpha {config.alpha:g})'],
-        "model": _model(plan["encoder"], config.reward.form),
-        "held-out": _model(plan["held_out"], "") if plan["held_out"] else [],
-        "shapes": _shapes(plan),
+        "model": _model(plan["encoder"]) if plan["encoder"] else without,
+        "held-out": _model(plan["held_out"]) if plan["held_out"] else [],
+        "shapes": [
+            *(f"{name}: {_shape(plan['shapes'][name])}" for name in ("observation", "action")),
+            f"frame: uint8 {plan['shapes']['frame']}, as a simulator that was tried drew it; "
+            f"the reward wants {plan['shapes']['frame_size'] or 'an unknown number of'} px",
+            f"row: {', '.join(f'{name} {_shape(part)}' for name, part in plan['shapes']['row'].items())}",
+        ],
         "plan": _updates(config, plan),
-        "snapshots": _snapshots(config, plan["snapshots"]),
-        "frames": [_frames(plan["frames"])],
-        "memory": _memory(plan),
+        "snapshots": [
+            f"{len(taken)}, the first after {min(taken):,} steps, the last after {max(taken):,}; each is run for "
+            f"{config.selection_episodes} episodes, the best by VLM return for {config.evaluation_episodes} at the end"
+        ],
+        "frames": [f"to be scored: {_pairs(plan['frames'])}"],
+        "memory": [f"{part}: {_value(facts, 'bytes')}" for part, facts in plan["memory"].items()],
         "fit": _fit(plan),
     }
     for label, lines in sections.items():
@@ -68,62 +76,27 @@ def _print_plan(console: Console, config: TrainConfig, plan: _Plan) -> None:
     say(console, "nothing was loaded, trained or written")
 
 
-def _model(encoder: _Plan | None, form: str) -> list[str]:
-    if encoder is None:
-        return [f"none: the reward form {form!r} scores frames without an encoder"]
+def _model(encoder: dict[str, Any]) -> list[str]:
     name, facts = encoder["name"], encoder["facts"]
     if facts is None:
-        return [f"{name}: it cannot be planned, {encoder['unknown']}", *_precisions(encoder)]
-    tag, named, origin = encoder["tag"], encoder["architecture"], facts["origin"]
-    named = named if tag is None else f"{named} with the weights {tag}"
-    return [
-        named if named == name or tag is not None else f"{name}: {named}",
-        f"{_millions(facts['parameters'])} parameters, {_millions(facts['image_parameters'])} of them in the image "
-        "tower",
-        f"frames of {facts['image_size']} px, embeddings of {facts['embedding_dim']:,} numbers, prompts of at most "
-        f"{facts['context_length']} tokens",
-        "its weights are on this machine" if origin is None else f"its weights will come from {origin}",
-        *_precisions(encoder),
-    ]
-
-
-def _precisions(encoder: _Plan) -> Iterator[str]:
+        lines = [f"{name}: it cannot be planned, {encoder['unknown']}"]
+    else:
+        origin = facts["origin"]
+        told = {key: value for key, value in facts.items() if key not in ("name", "origin")}
+        weights = "are on this machine" if origin is None else f"will come from {origin}"
+        lines = [f"{name}; its weights {weights}", _pairs(told)]
     for kind, precision in encoder["precision"].items():
-        if precision is None:
-            yield f"{_DEVICES[kind]}: its dtype is not to be had there"
-            continue
-        weights = precision["weight_bytes"]
-        size = "" if weights is None else f", {_bytes(weights)} of weights"
-        yield f"{_DEVICES[kind]}: {precision['dtype']}{size}, at most {precision['batch_size']} frames at once"
+        lines.append(f"{_DEVICES[kind]}: {_pairs(precision) if precision else 'its dtype is not to be had there'}")
+    return lines
 
 
-def _shapes(plan: _Plan) -> list[str]:
-    shapes, size = plan["shapes"], plan["shapes"]["frame_size"]
-    frame = f"frame uint8 [n {' '.join(map(str, shapes['frame']))}], as drawn by a simulator that was tried"
-    lines = [
-        f"observation {_space(shapes['observation'])}; action {_space(shapes['action'])}; "
-        f"episodes of {plan['horizon']} steps",
-        frame if size is not None else f"{frame} at {shapes['frame'][1]} px: the size that the reward wants is unknown",
-    ]
-    if shapes["embedding"]:
-        batches = (
-            f"[{one['batch_size']} 3 {size} {size}] {one['dtype']} {_DEVICES[kind]}"
-            for kind, one in plan["encoder"]["precision"].items()
-            if one is not None
-        )
-        lines.append(f"batch for the encoder {', '.join(batches)}; embeddings float32 [n {shapes['embedding'][0]}]")
-    kind, stored = _stored(plan)
-    row = ", ".join(f"{name} {_array(one)}" for name, one in shapes["row"].items())
-    return [*lines, f"{kind} row {row}: {stored['row_bytes']:,} bytes"]
-
-
-def _updates(config: TrainConfig, plan: _Plan) -> list[str]:
+def _updates(config: TrainConfig, plan: dict[str, Any]) -> list[str]:
     budget, watched = plan["updates"], plan["watched_against"]
     steps, each = budget["vector_steps_in_a_round"], budget["updates_in_a_round"]
     begun = "" if isinstance(config.algorithm, PPOConfig) else f" beyond step {config.algorithm.learning_starts:,}"
     return [
-        f"{config.algorithm_name.upper()}, {config.steps:,} steps in {config.n_envs} simulators: "
-        f"{budget['rounds']:,} rollouts of {steps:,} vector steps",
+        f"{config.algorithm_name.upper()}, {config.steps:,} steps in {config.n_envs} simulators, episodes of "
+        f"{plan['horizon']} steps: {budget['rounds']:,} rollouts of {steps:,} vector steps",
         f"{budget['updates']:,} updates, {each:,} after each rollout{begun} ({each / steps:.3g} per vector step); "
         f"each transition is used {budget['replay_ratio']:.1f} times",
         f"standardised on the first {config.standardise:,} rewards" if config.standardise else "rewards stay raw",
@@ -131,44 +104,7 @@ def _updates(config: TrainConfig, plan: _Plan) -> list[str]:
     ]
 
 
-def _snapshots(config: TrainConfig, taken: list[int]) -> list[str]:
-    between = "" if len(taken) < 3 else f", about every {config.steps // config.snapshots:,}"
-    return [
-        f"{len(taken)}, the first after {min(taken):,} steps{between}, the last after {max(taken):,}",
-        f"each is run for {config.selection_episodes} episodes; the best by VLM return for "
-        f"{config.evaluation_episodes} at the end",
-    ]
-
-
-def _frames(frames: dict[str, int]) -> str:
-    resets = f"{frames['after_resets']:,} after resets, " if frames["after_resets"] else ""
-    return (
-        f"{frames['total']:,} will be scored: {frames['training']:,} in training, {resets}{frames['selection']:,} to "
-        f"choose a snapshot, {frames['evaluation']:,} to evaluate it"
-    )
-
-
-def _memory(plan: _Plan) -> list[str]:
-    memory, (kind, stored) = plan["memory"], _stored(plan)
-    frames, learner = memory["frames"], memory["learner"]
-    flight = "frames in flight: not known, as their size is not"
-    if frames is not None:
-        flight = (
-            f"frames in flight: {' x '.join(map(str, frames['shape']))} (slots x simulators x height x width x 3) = "
-            f"{frames['nbytes']:,} bytes, {_bytes(frames['nbytes'])}; {_bytes(frames['selection_nbytes'])} more to "
-            "compare snapshots"
-        )
-    networks = ", ".join(f"{name} {count:,}" for name, count in learner["networks"].items())
-    return [
-        flight,
-        f"{kind}: {stored['rows']:,} rows x {stored['row_bytes']:,} bytes = {stored['nbytes']:,} bytes, "
-        f"{_bytes(stored['nbytes'])}{', as it fills' if kind == 'replay' else ''}",
-        f"learner: {learner['parameters']:,} numbers ({networks}), with Adam's moments {_bytes(learner['nbytes'])}",
-        f"simulators: {plan['machine']['workers']} processes of at least {_bytes(memory['worker'])} each",
-    ]
-
-
-def _fit(plan: _Plan) -> list[str]:
+def _fit(plan: dict[str, Any]) -> list[str]:
     machine = plan["machine"]
     free, gpu = f"{_bytes(machine['available'])} are free here", machine["gpu_needed"]
     verdict = f"not known, as the encoder's size is not; {free}"
@@ -180,17 +116,17 @@ def _fit(plan: _Plan) -> list[str]:
             f"{_bytes(machine['needed'])} of memory are needed, encoder and learner {own}, and {free}"
         )
     ring = machine["ring_free"]
-    where = "" if ring is None else f"{machine['ring_folder']}, where {_bytes(ring)} are free"
+    where = f"frames in flight will lie in {machine['ring_folder']}, where {_bytes(ring)} are free; " if ring else ""
     here = machine["gpu_available"]
     return [
         verdict,
-        *([f"the frames in flight will lie in {where}"] if where else []),
+        f"{where}simulators in {machine['workers']} processes",
         f"on a GPU, encoder and learner take {'memory that is not known' if gpu is None else _bytes(gpu)}, and "
         f"activations come on top; {'none is used here' if here is None else f'{_bytes(here)} are free here'}",
     ]
 
 
-def _print_paper(console: Console, paper: list[_Plan]) -> None:
+def _print_paper(console: Console, paper: list[dict[str, Any]]) -> None:
     same = sum(one["same"] for one in paper)
     say(console, f"{'paper':<{_MARGIN}}{same} of the {len(paper)} settings that it names are the same here")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -201,34 +137,27 @@ def _print_paper(console: Console, paper: list[_Plan]) -> None:
     console.print(table, markup=False, highlight=False)
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, tuple):
-        return " ".join(map(str, value))
+def _pairs(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_value(value, name)}" for name, value in facts.items())
+
+
+def _value(value: Any, name: str = "") -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
+        return _pairs(value)
+    if isinstance(value, list | tuple):
+        return (" x " if isinstance(value, list) else " ").join(map(str, value))
     if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
+        return f"{value:,} ({_bytes(value)})" if name.endswith("bytes") else f"{value:,}"
+    if value is None and name:
+        return "unknown"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _stored(plan: _Plan) -> tuple[str, _Plan]:
-    kind = "replay" if "replay" in plan["memory"] else "rollout"
-    return kind, plan["memory"][kind]
-
-
-def _space(space: _Plan) -> str:
-    if not space["space"].startswith("Box"):
+def _shape(space: dict[str, Any]) -> str:
+    if not space.get("space", "Box").startswith("Box"):
         return space["space"]
-    kind = f"{space['dtype']} {space['shape']}"
-    return f"{kind} in [{space['low']:.4g}, {space['high']:.4g}]" if "low" in space else kind
-
-
-def _array(kind: _Plan) -> str:
-    return f"{kind['dtype']} {kind['shape']}" if kind["shape"] else kind["dtype"]
-
-
-def _millions(count: int) -> str:
-    return f"{count / 1e6:,.1f} M"
+    text = f"{space['dtype']} {space['shape']}" if space["shape"] else space["dtype"]
+    return f"{text} in [{space['low']:.4g}, {space['high']:.4g}]" if "low" in space else text
 
 
 def _bytes(count: int) -> str:

@@ -14,21 +14,13 @@ from rich.console import Console
 from vlm_rewards.cli.common import command_line, say
 from vlm_rewards.cli.task_choice import read_choice
 from vlm_rewards.cli.training_run import RunOptions
-from vlm_rewards.errors import InvalidInputError, check_count
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.sweeps import number, percent, sweep, with_interval, write_summary
 from vlm_rewards.tasks.any_env import EnvironmentConfig
 from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.sweep import locked, status_of
 from vlm_rewards.training.sweep_plan import SWEPT, SweepPlan, SweepRequest, make_plan, read_plan, read_sweep_file
 
-_USAGE = """usage: vlm-rewards sweep TASK --out DIR [--alpha X ...] [--seed N ...] [...] [-- ARGUMENTS OF TRAIN]
-       vlm-rewards sweep FILE.py[:TASK] --out DIR [...]
-       vlm-rewards sweep --env-id ID --goal PROMPT ... --baseline PROMPT ... --out DIR [...]
-       vlm-rewards sweep --file FILE.json
-       vlm-rewards sweep --out DIR --summary-only
-
-`vlm-rewards sweep --help` lists every setting.
-"""
 _INTERRUPTED = 130
 _Numbers = Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="X ...")]
 _Integers = Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="N ...")]
@@ -97,14 +89,12 @@ def main(arguments: list[str]) -> int:
     """Plan, check, train what is not done, sum up."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
     typed, train = arguments[:split], arguments[split + 1 :]
-    if not typed:
-        print(_USAGE, end="")
-        return 2
     chosen = tyro.cli(_Arguments, prog="vlm-rewards sweep", args=typed)
-    check_count("jobs", chosen.jobs)
     request = _request(chosen, train)
     if request.out is None:
-        raise InvalidInputError("out must name the sweep's folder: the same command goes on there. Give --out.")
+        raise InvalidInputError(
+            "out must name the sweep's folder: the same command goes on there. Give --out. See sweep --help."
+        )
     console, command, out = Console(), command_line("sweep", arguments), Path(request.out)
     if chosen.summary_only and not (request.grid or request.runs):
         plan = read_plan(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import Any
 
 from stable_baselines3 import DQN, SAC
@@ -66,24 +65,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class PaperSetting:
-    """A setting of the paper beside the run's."""
-
-    name: str
-    """The setting."""
-    paper: Any
-    """Its value in the paper; where that names the library's default, the default."""
-    here: Any
-    """Its value in the run."""
-
-    @property
-    def same(self) -> bool:
-        """Whether they agree."""
-        return self.paper == self.here
-
-
-def compare_with_paper(config: TrainConfig, horizon: int) -> tuple[PaperSetting, ...]:
+def compare_with_paper(config: TrainConfig, horizon: int) -> list[dict[str, Any]]:
     """Hold a run's settings against the paper's table.
 
     Args:
@@ -91,11 +73,12 @@ def compare_with_paper(config: TrainConfig, horizon: int) -> tuple[PaperSetting,
         horizon: Steps of an episode of its task.
 
     Returns:
-        All that the paper says of the task; nothing where it does not have it.
+        All that the paper says of the task, nothing where it does not have it: ``name``, its value in ``paper`` and
+        ``here``, and whether they are the ``same``. Where the paper names the library's default, that is its value.
     """
     published = _PUBLISHED.get(config.task)
     if published is None or config.task not in PAPER_TASKS:
-        return ()
+        return []
     task, algorithm = get_task(config.task), config.algorithm
     here = {
         "algorithm": config.algorithm_name,
@@ -104,9 +87,9 @@ def compare_with_paper(config: TrainConfig, horizon: int) -> tuple[PaperSetting,
         "humanoid": None if config.humanoid is None else config.humanoid.to_dict(),
     }
     library = inspect.signature(_LIBRARY[published["algorithm"]].__init__).parameters
-    rows: list[PaperSetting] = []
+    rows: list[dict[str, Any]] = []
     for name, value in {"goal": task.goal, "baseline": task.baseline, **published}.items():
         said = library[name].default if value is _DEFAULT else value
         own = here[name] if name in here else getattr(config, name, getattr(algorithm, name, None))
-        rows.append(PaperSetting(name, said, own))
-    return tuple(rows)
+        rows.append({"name": name, "paper": said, "here": own, "same": said == own})
+    return rows

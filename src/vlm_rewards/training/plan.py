@@ -120,7 +120,7 @@ def plan_training(
     }
     encoders = [one for one in (encoder, held_out) if one is not None]
     facts = encoder and encoder["facts"]
-    paper = compare_with_paper(config, task.horizon) if config.preset == "paper" else ()
+    folder, refusals = _check_room(config, memory)
     return {
         "config": config.to_dict(),
         "encoder": encoder,
@@ -143,9 +143,9 @@ def plan_training(
         "watched_against": watched,
         "frames": _count_frames(config, task, budget.rounds, len(snapshots), passes=max(len(encoders), 1)),
         "memory": memory,
-        "machine": _machine(config, device, encoders, memory),
-        "paper": [{**dataclasses.asdict(one), "same": one.same} for one in paper],
-        "refusals": _refusals(config, memory),
+        "machine": _machine(config, device, encoders, memory, folder),
+        "paper": compare_with_paper(config, task.horizon) if config.preset == "paper" else [],
+        "refusals": refusals,
     }
 
 
@@ -283,9 +283,12 @@ def _stored(config: TrainConfig, row_bytes: int) -> dict[str, Any]:
 
 
 def _machine(
-    config: TrainConfig, device: torch.device, encoders: list[dict[str, Any]], memory: dict[str, Any]
+    config: TrainConfig,
+    device: torch.device,
+    encoders: list[dict[str, Any]],
+    memory: dict[str, Any],
+    folder: Path | None,
 ) -> dict[str, Any]:
-    """This machine, and what of the plan it has room for."""
     most = os.cpu_count() or 1 if config.n_workers is None else config.n_workers
     workers = min(most, config.n_envs) + min(most, config.selection_episodes, SIMULATORS)
     weights = {kind: _weights(encoders, kind) for kind in _KINDS}
@@ -300,7 +303,7 @@ def _machine(
         needed = max([running, *(4 * one["facts"]["parameters"] for one in encoders)])
     gpu_needed = None if weights["cuda"] is None else weights["cuda"] + learner
     gpu_available = torch.cuda.mem_get_info()[0] if device.type == "cuda" else None
-    available, folder = psutil.virtual_memory().available, _ring_folder(frames)[0]
+    available = psutil.virtual_memory().available
     room = gpu_available is None or (gpu_needed or 0) <= gpu_available
     return {
         "device": device.type,
@@ -320,22 +323,18 @@ def _weights(encoders: list[dict[str, Any]], kind: str) -> int | None:
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
-def _ring_folder(frames: dict[str, Any] | None) -> tuple[Path | None, list[str]]:
-    """Where the frames in flight would lie, or why they cannot."""
-    try:
-        return None if frames is None else ring_folder(frames["nbytes"]), []
-    except InvalidInputError as error:
-        return None, [str(error)]
-
-
-def _refusals(config: TrainConfig, memory: dict[str, Any]) -> list[str]:
-    """What training would say of memory before it starts."""
-    said = _ring_folder(memory["frames"])[1]
-    asks = config.algorithm
-    stored = memory.get("replay") or memory["rollout"]
+def _check_room(config: TrainConfig, memory: dict[str, Any]) -> tuple[Path | None, list[str]]:
+    """Where the frames in flight would lie, and what training would say of memory before it starts."""
+    asks, frames, stored = config.algorithm, memory["frames"], memory.get("replay") or memory["rollout"]
     field, rows = ("n_steps", stored["rows"]) if isinstance(asks, PPOConfig) else ("buffer_size", asks.buffer_size)
+    folder: Path | None = None
+    said: list[str] = []
+    try:
+        folder = None if frames is None else ring_folder(frames["nbytes"])
+    except InvalidInputError as error:
+        said.append(str(error))
     try:
         check_memory(field, rows, stored["row_bytes"])
     except InvalidInputError as error:
         said.append(str(error))
-    return said
+    return folder, said

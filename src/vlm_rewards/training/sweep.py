@@ -82,11 +82,10 @@ def note_failure(plan: SweepPlan, run: PlannedRun, exit_code: int, ended: str) -
 
 
 def _evaluated(folder: RunFolder) -> dict[str, Any] | None:
-    try:
+    with contextlib.suppress(CheckpointError):  # not there yet; `train` decides the same way
         record = read_json(folder.record)
-    except CheckpointError:  # not there yet; `train` decides the same way
-        return None
-    return record if "evaluation" in record else None
+        return record if "evaluation" in record else None
+    return None
 
 
 @dataclass(frozen=True)
@@ -199,9 +198,9 @@ def _judge(plan: SweepPlan, job: _Job) -> RunStatus:
 
 
 def _ending(code: int) -> str:
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return "interrupted" if code == 130 else f"exit code {code}"
+    return (
+        f"killed by {signal.Signals(-code).name}" if code < 0 else {130: "interrupted"}.get(code, f"exit code {code}")
+    )
 
 
 def _stop(jobs: Sequence[_Job]) -> None:

@@ -104,14 +104,13 @@ class SweepRequest:
         Raises:
             InvalidInputError: Both say the same thing.
         """
-        plain = {name: (getattr(self, name), getattr(other, name)) for name in _FIELDS if name != "grid"}
-        for name in (
-            *(key for key in self.grid if key in other.grid),
-            *(key for key, both in plain.items() if all(both)),
-        ):
-            raise InvalidInputError(f"{name} must be given once: it is in the file and on the command line.")
-        together = {name: ours or theirs for name, (ours, theirs) in plain.items()}
-        return SweepRequest(grid={**self.grid, **other.grid}, **together)
+        ours, theirs = ({**vars(one), **one.grid} for one in (self, other))
+        del ours["grid"], theirs["grid"]
+        for name in ours:
+            if ours[name] and theirs.get(name):
+                raise InvalidInputError(f"{name} must be given once: it is in the file and on the command line.")
+        plain = {name: ours[name] or theirs[name] for name in _FIELDS if name != "grid"}
+        return SweepRequest(grid={**self.grid, **other.grid}, **plain)
 
 
 _FIELDS = [known.name for known in dataclasses.fields(SweepRequest)]
@@ -181,16 +180,13 @@ def _values(key: str, values: object) -> tuple[Value, ...]:
     return checked
 
 
-def _value(field_name: str, key: str, value: object) -> Value:
+def _value(field_name: str, key: str, value: Any) -> Value:
     if key not in SWEPT:
         raise unknown_name("setting", key, SWEPT)
     kind = SWEPT[key]
-    if isinstance(value, str) and kind is str:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and kind is not str:
+    taken = {str: str, float: (int, float), int: int}[kind]
+    if isinstance(value, taken) and not isinstance(value, bool) and (kind is not float or math.isfinite(value)):
         return kind(value)
-    if isinstance(value, float) and kind is float and math.isfinite(value):
-        return value
     raise InvalidInputError(f"{field_name} must be {_KINDS[kind]}, got {value!r}.")
 
 
