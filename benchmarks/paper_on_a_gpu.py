@@ -140,7 +140,7 @@ def main() -> None:
         "weights": "random",
         "architecture": chosen.architecture,
         "settings": settings[:-2],
-        "plan": {part: json.loads(planned.stdout)[part] for part in ("updates", "pictures", "memory", "machine")},
+        "plan": {part: json.loads(planned.stdout)[part] for part in ("updates", "frames", "memory", "machine")},
         "embedding": bare,
         "weights_bytes": facts["weights_bytes"],
         "peak_bytes": facts["peak_bytes"],

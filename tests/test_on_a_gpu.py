@@ -102,7 +102,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 from vlm_rewards.training.algorithms import SBXSACConfig
-from vlm_rewards.training.learner_size import plan_learner
+from vlm_rewards.training.plan import plan_learner
 
 plan_learner(SBXSACConfig(), Box(-1, 1, (8,), np.float32), Box(-1, 1, (2,), np.float32))
 free, total = torch.cuda.mem_get_info()

@@ -17,7 +17,7 @@ from bench.workloads import Workload, cartpole, kneeling
 from vlm_rewards.collection.replay_buffer import LabelledReplayBuffer
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
-from vlm_rewards.training.learner_size import learner_size
+from vlm_rewards.training.plan import learner_size
 from vlm_rewards.training.presets import preset
 
 STEPS, SIMULATORS = 6, 2

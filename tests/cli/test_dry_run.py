@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from vlm_rewards.cli import dry_run, main
-from vlm_rewards.collection import vec_env as trial
-from vlm_rewards.collection.vec_env import SimulatorProbe
+from vlm_rewards.collection.vec_env import SimulatorProbe, probe_simulator
 from vlm_rewards.encoders import sizing
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
@@ -26,7 +25,7 @@ from vlm_rewards.training.presets import PAPER_TASKS, PRESETS
 
 PAPER = ("train", "kneeling", "--preset", "paper", "--encoder", "ViT-bigG-14/laion2b_s39b_b160k", "--dry-run")
 CARTPOLE = ("train", "cartpole", "--preset", "cpu", "--dry-run")
-SENTENCES = ("--goal", "a pole", "--baseline", "a cart")
+PROMPTS = ("--goal", "a pole", "--baseline", "a cart")
 UNDRAWN = """
 import dataclasses
 from vlm_rewards import register_task
@@ -74,36 +73,30 @@ def test_the_papers_kneeling_with_its_largest_model(
     assert run(*PAPER) == 0
     said = capsys.readouterr().out
     for part in (
-        "ViT-bigG-14 with the weights laion2b_s39b_b160k",
-        "2,539.6 M parameters, 1,844.9 M of them in the image tower",
-        "frames of 224 px, embeddings of 1,280 numbers",
-        "its weights will come from laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
-        "on CUDA: fp16, 4.73 GiB of weights, at most 256 frames at once",
-        "on the CPU: fp32, 9.46 GiB of weights, at most 64 frames at once",
-        "observation float64 [348]; action float32 [17] in [-0.4, 0.4]; episodes of 100 steps",
-        "frame uint8 [n 224 224 3]",
-        "batch for the encoder [256 3 224 224] fp16 on CUDA, [64 3 224 224] fp32 on the CPU; "
-        "embeddings float32 [n 1280]",
-        # Observation and next observation of 348 x 8 bytes, 17 x 4 of action, 4 of reward, end and time limit each, a
-        # ticket of 8, and whether it is due: 2 x 2,784 + 68 + 12 + 8 + 1.
-        "pending bool: 5,657 bytes",
-        "SAC, 10,000,000 steps in 32 simulators: 3,125 rollouts of 100 vector steps",
+        "ViT-bigG-14/laion2b_s39b_b160k; its weights will come from laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+        "parameters 2,539,567,105, image parameters 1,844,907,264, image size 224, embedding dim 1,280",
+        "on CUDA: dtype fp16, batch size 256, weight bytes 5,079,134,210 (4.73 GiB)",
+        "on the CPU: dtype fp32, batch size 64, weight bytes 10,158,268,420 (9.46 GiB)",
+        "observation: float64 [348]",
+        "action: float32 [17] in [-0.4, 0.4]",
+        "frame: uint8 [224, 224, 3], as a simulator that was tried drew it; the reward wants 224 px",
+        "pending bool",
+        "SAC, 10,000,000 steps in 32 simulators, episodes of 100 steps: 3,125 rollouts of 100 vector steps",
         # 100 steps of 32 simulators are 3,200: 10 M are 3,125 rollouts, the first 15 of which end within 50,000 steps.
         # (3,125 - 15) x 100 updates of 512 transitions, to 10 M: each is used 15.9 times.
         "311,000 updates, 100 after each rollout beyond step 50,000 (1 per vector step); each transition is used 15.9",
         "watched against the criterion",
         # Due every 128,205.1 steps; rollouts end every 3,200.
-        "78, the first after 131,200 steps, about every 128,205, the last after 10,000,000",
+        "78, the first after 131,200 steps, the last after 10,000,000; each is run for 8 episodes",
         # Every step; 78 snapshots of 8 episodes; 7 rounds of 16 episodes, so that each of 100 has been counted.
-        "10,073,600 will be embedded: 10,000,000 in training, 62,400 to choose a snapshot, 11,200 to evaluate it",
-        # A chunk a rollout, 4 a snapshot (32 steps of 8 are 256 frames), 44 of 16 steps of 16: 13 batches in each of
-        # the first kind (12.5 of 256), one in the others.
-        "in 3,481 chunks: 40,981 batches of at most 256 on CUDA",
+        "to be scored: training 10,000,000, after resets 0, selection 62,400, evaluation 11,200, total 10,073,600",
         # Two chunks of 100 vector steps and one step more.
-        "201 x 32 x 224 x 224 x 3 (slots x simulators x height x width x 3) = 968,196,096 bytes, 923.34 MiB",
-        "147.00 MiB more to compare snapshots",  # 128 slots of 8
-        "replay: 1,000,000 rows x 5,657 bytes = 5,657,000,000 bytes, 5.27 GiB",
-        "learner: 802,854 numbers (actor 163,874, critic 319,490, critic_target 319,490), with Adam's moments 6.75 MiB",
+        "frames: shape 201 x 32 x 224 x 224 x 3, nbytes 968,196,096 (923.34 MiB)",
+        "selection nbytes 154,140,672 (147.00 MiB)",  # 128 slots of 8
+        # Observation and next observation of 348 x 8 bytes, 17 x 4 of action, 4 of reward, end and time limit each, a
+        # ticket of 8, and whether it is due: 2 x 2,784 + 68 + 12 + 8 + 1.
+        "replay: rows 1,000,000, row bytes 5,657 (5.52 KiB), nbytes 5,657,000,000 (5.27 GiB)",
+        "learner: networks actor 163,874, critic 319,490, critic target 319,490, parameters 802,854, nbytes 7,078,340",
         "on a GPU, encoder and learner take 4.74 GiB",
         "18 of the 19 settings that it names are the same here",
         "nothing was loaded, trained or written",
@@ -143,11 +136,11 @@ def test_the_bundled_encoder(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*CARTPOLE, "--run-dir", "run") == 0
     said = capsys.readouterr().out
     assert "its weights are on this machine" in said
-    assert "frames of 96 px, embeddings of 128 numbers" in said
-    assert "DQN, 24,000 steps in 8 simulators: 94 rollouts of 32 vector steps" in said
+    assert "image size 96, embedding dim 128" in said
+    assert "DQN, 24,000 steps in 8 simulators, episodes of 200 steps: 94 rollouts of 32 vector steps" in said
     # 8 x 32 = 256 steps a rollout; 94 rollouts, 7 of them within 2,000 steps.
     assert f"{87 * 128:,} updates" in said
-    assert "65 x 8 x 96 x 96 x 3" in said
+    assert "frames: shape 65 x 8 x 96 x 96 x 3" in said
     assert "it fits this machine" in said
     assert "paper" not in said
 
@@ -160,7 +153,7 @@ def shared(task: Task, size: int) -> SimulatorProbe:
     humanoid = config_of(task)
     key = (task.name if humanoid is None else str(humanoid), size)
     if key not in _TRIED:
-        _TRIED[key] = trial.probe_simulator(task, size)
+        _TRIED[key] = probe_simulator(task, size)
     return _TRIED[key]
 
 
@@ -170,12 +163,12 @@ def shared(task: Task, size: int) -> SimulatorProbe:
 def test_every_preset(
     task: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dry_run, "plan_training", functools.partial(plan_training, try_one=shared))
+    monkeypatch.setattr(dry_run, "plan_training", functools.partial(plan_training, probe=shared))
     plan = plan_of(capsys, "train", task, "--preset", name, "--dry-run")
     assert plan["updates"]["warning"] == ""
     assert plan["refusals"] == []
     assert plan["snapshots"][-1] >= plan["config"]["steps"]
-    assert plan["pictures"]["training"] * plan["config"]["label_every"] >= plan["config"]["steps"]
+    assert plan["frames"]["training"] * plan["config"]["label_every"] >= plan["config"]["steps"]
     assert bool(plan["paper"]) == (name == "paper")
     assert run("train", task, "--preset", name, "--dry-run") == 0
     assert "nothing was loaded, trained or written" in capsys.readouterr().out
@@ -183,7 +176,7 @@ def test_every_preset(
 
 @pytest.mark.slow
 def test_other_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dry_run, "plan_training", functools.partial(plan_training, try_one=shared))
+    monkeypatch.setattr(dry_run, "plan_training", functools.partial(plan_training, probe=shared))
     file = write_random_checkpoint("ViT-S-32-alt", tmp_path)
     for encoder, size in ((str(bundled_folder()), 96), (file, 224)):
         facts = plan_of(capsys, *CARTPOLE, "--encoder", encoder)["encoder"]["facts"]
@@ -192,13 +185,13 @@ def test_other_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path, monk
     assert run(*CARTPOLE, "--encoder", "hf-hub:org/name") == 0
     said = capsys.readouterr().out
     assert "hf-hub:org/name: it cannot be planned, what it is stands in its repository alone" in said
-    assert "frames in flight: not known" in said
+    assert "frames: unknown" in said
     assert "24,000 steps in 8 simulators" in said
     assert "nothing was loaded, trained or written" in said
 
 
 def test_any_environment(capsys: pytest.CaptureFixture[str]) -> None:
-    plan = plan_of(capsys, "train", "--env-id", "Pendulum-v1", *SENTENCES, "--algo", "ppo", "--dry-run")
+    plan = plan_of(capsys, "train", "--env-id", "Pendulum-v1", *PROMPTS, "--algo", "ppo", "--dry-run")
     assert plan["config"]["environment"]["env_id"] == "Pendulum-v1"
     # Observation of 3, action of 1, and six numbers more; 2,048 transitions a rollout.
     assert plan["memory"]["rollout"] == {"rows": 2_048, "row_bytes": 40, "nbytes": 2_048 * 40}

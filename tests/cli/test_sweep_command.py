@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 
 from vlm_rewards.cli import main, sweep, train
 from vlm_rewards.cli.task_choice import read_choice
+from vlm_rewards.reporting.sweeps import sweep as run_sweep
+from vlm_rewards.training.sweep_plan import make_plan
 
 SMALL = "--steps 600 --n-envs 3 --n-workers 1 --standardise 150 --learning-starts 150 --train-freq 10"
 SMALL += " --gradient-steps 4 --net-arch 16 --snapshots 2 --selection-episodes 2 --evaluation-episodes 2"
@@ -100,10 +103,9 @@ def test_bad_plans_are_refused_before_anything_is_written(
 
 
 def test_where_to_write_must_be_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("cartpole", "--seed", 0) == 2
-    assert "out must name the sweep's folder" in capsys.readouterr().err
-    assert run() == 2
-    assert "usage: vlm-rewards sweep TASK" in capsys.readouterr().out
+    for arguments in (("cartpole", "--seed", 0), ()):
+        assert run(*arguments) == 2
+        assert "out must name the sweep's folder" in capsys.readouterr().err
 
 
 def test_help_fits_into_eighty_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,11 +119,11 @@ def test_help_fits_into_eighty_columns(capsys: pytest.CaptureFixture[str], monke
 def test_a_dry_run_prints_the_plan_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = tmp_path / "sweep.json", tmp_path / "out"
     said = {"task": "cartpole", "out": str(out), "grid": {"seed": [0, 1]}, "train": ["--steps", "6000"]}
-    file.write_text(json.dumps({**said, "runs": [{"alpha": 0}, {"algo": "ppo"}]}))
+    file.write_text(json.dumps({**said, "runs": [{"form": "softmax"}, {"algo": "ppo"}]}))
     assert run("--file", file, "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()
     # 32 x 8 transitions a round: 6,000 steps are 24 rounds, the first 7 before learning starts; 17 x 128 updates.
-    assert lines[0] == "  alpha-0,seed-0: DQN, 6,000 steps, 2,176 updates; new"
+    assert lines[0] == "  form-softmax,seed-0: DQN, 6,000 steps, 2,176 updates; new"
     assert lines[3].startswith("  algo-ppo,seed-1: PPO, 6,000 steps")
     assert lines[-1] == "4 runs, 0 of them complete; nothing was started, nothing written"
     assert not out.exists()
@@ -132,18 +134,33 @@ def test_a_dry_run_prints_the_plan_of_a_file(tmp_path: Path, capsys: pytest.Capt
 def test_a_plan_reads_the_arguments_of_train_as_train_does(tmp_path: Path, dot: Path) -> None:
     rest = ["--alpha=0.25", "--seed=3", "--chunk-frames", "30", "--video", "--form", "softmax", "--others", "a cart"]
     for about in (["cartpole", "--algo=qrdqn", "--preset=cpu"], [str(dot)]):
-        assert sweep._configure([*about, *rest]) == train._task_arguments(read_choice([*about, *rest])).config
+        assert sweep._configure([*about, *rest])[0] == train._task_arguments(read_choice([*about, *rest])).config
     about = ["--env-id=Pendulum-v1", "--goal=a pole", "--baseline=a cart", "--horizon", "40"]
-    assert sweep._configure([*about, *rest]) == train._environment_arguments(read_choice([*about, *rest])).config
+    assert sweep._configure([*about, *rest])[0] == train._environment_arguments(read_choice([*about, *rest])).config
 
 
 def test_an_environment_by_its_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sentences = ("--goal", "a pole", "a pole hanging", "--baseline", "a cart")
+    prompts = ("--goal", "a pole", "a pole hanging", "--baseline", "a cart")
     dashes = ("--out", tmp_path / "out", "--dry-run", "--", "--horizon", 40, "--steps", 3000)
-    assert run("--env-id", "Pendulum-v1", *sentences, "--algo", "sac", "td3", *dashes) == 0
+    assert run("--env-id", "Pendulum-v1", *prompts, "--algo", "sac", "td3", *dashes) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[1].split(",")[0].strip() for line in lines[:4]] == ["SAC", "TD3", "SAC", "TD3"]
     assert "goal-a-pole-hanging-" in lines[2]
+
+
+@pytest.mark.slow
+def test_a_sweep_from_python_starts_runs_from_their_folders(tmp_path: Path, dot: Path) -> None:
+    config, _ = sweep._configure([str(dot), *SMALL.split()])
+    plan = make_plan(
+        [{"seed": 0}, {"seed": 1}], tmp_path / "out", lambda cell: (dataclasses.replace(config, **cell), ())
+    )
+    told: list[str] = []
+    record = run_sweep(plan, jobs=2, resume_options=["--no-video"], say=told.append)
+    assert [one["state"] for one in record["runs"]] == ["complete", "complete"]
+    assert record == summary(tmp_path / "out")
+    assert told[:2] == ["start     seed-0", "start     seed-1"]
+    assert told[3].endswith("[2 of 2 complete]")
+    assert json.loads((plan.folder(plan.runs[0]) / "record.json").read_text())["resumed"] == []
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vlm_rewards.encoders.loading import load_encoder
-from vlm_rewards.encoders.sizing import check_sentences, plan_encoder, plan_size, write_random_checkpoint
+from vlm_rewards.encoders.sizing import check_prompt_lengths, plan_encoder, plan_size, write_random_checkpoint
 from vlm_rewards.encoders.trainable import SIZES
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.finetuning.config import FROM_SCRATCH
@@ -70,10 +70,10 @@ def test_a_text_tower_that_would_be_fetched() -> None:
 
 
 @pytest.mark.usefixtures("no_network")
-def test_sentences_are_read_by_the_tokenizers_that_are_here() -> None:
+def test_prompts_are_read_by_the_tokenizers_that_are_here() -> None:
     for name, most in (("bundled", 48), ("RN50/openai", 77)):
-        check_sentences(name, ["a pole", "a cart"])
+        check_prompt_lengths(name, ["a pole", "a cart"])
         with pytest.raises(InvalidInputError, match=f"must fit the model's context of {most} tokens, got 102"):
-            check_sentences(name, ["a pole", "pole " * 100])
+            check_prompt_lengths(name, ["a pole", "pole " * 100])
     for elsewhere in ("hf-hub:org/name", "ViT-B-16-SigLIP/webli"):
-        check_sentences(elsewhere, ["pole " * 100])  # whose tokenizer would have to be fetched
+        check_prompt_lengths(elsewhere, ["pole " * 100])  # whose tokenizer would have to be fetched

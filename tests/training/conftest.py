@@ -80,7 +80,13 @@ def configure(arguments: list[str]) -> TrainConfig:
 @pytest.fixture
 def planned(tmp_path: Path) -> Callable[..., SweepPlan]:
     def plan(task: str = "cartpole", **fields: Any) -> SweepPlan:
-        return make_plan(SweepRequest(task=task, **fields), tmp_path / "sweep", configure)
+        request = SweepRequest(task=task, **fields)
+
+        def read(settings: Any) -> tuple[TrainConfig, list[str]]:
+            arguments = request.arguments(settings)
+            return configure(arguments), arguments
+
+        return make_plan(request.combinations(), tmp_path / "sweep", read)
 
     return plan
 

@@ -21,7 +21,7 @@ from every_algorithm import CASES, COMMON, CountingStateReward, judge, tiny, wit
 from vlm_rewards.collection.replay_buffer import LabelledReplayBuffer, bytes_of, replay_row, rollout_row
 from vlm_rewards.collection.vec_env import RenderedVecEnv, SimulatorProbe, probe_simulator
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
-from vlm_rewards.evaluation.rollouts import PolicyEvaluator, plan_rollouts
+from vlm_rewards.evaluation.rollouts import PolicyEvaluator
 from vlm_rewards.files import read_state
 from vlm_rewards.rewards.config import RewardConfig
 from vlm_rewards.tasks.task import get_task
@@ -29,9 +29,8 @@ from vlm_rewards.testing.point import point_task
 from vlm_rewards.training import plan as plan_module
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.learner_size import learner_size, plan_learner
 from vlm_rewards.training.paper import compare_with_paper
-from vlm_rewards.training.plan import TrainingPlan, plan_training
+from vlm_rewards.training.plan import learner_size, plan_learner, plan_training
 from vlm_rewards.training.presets import PAPER_TASKS, preset, task_of
 from vlm_rewards.training.run_folder import find_snapshot
 from vlm_rewards.training.runner import _environment, train
@@ -42,14 +41,14 @@ TORQUES = gym.spaces.Box(-0.4, 0.4, (17,), np.float32)
 LINE, PUSH, CHOICE = gym.spaces.Box(0.0, 1.0, (1,)), gym.spaces.Box(-1.0, 1.0, (1,)), gym.spaces.Discrete(2)
 
 
-def trial(task: Any, size: int) -> SimulatorProbe:
+def probe(task: Any, size: int) -> SimulatorProbe:
     """In place of a worker process: the spaces of `point_task`, whose simulators start in no time, too."""
     simulator = task.simulator(size)
     return SimulatorProbe(simulator.observation_space, simulator.action_space, (size * task.cameras, size, 3), 2**20)
 
 
-def plan(config: TrainConfig, **changes: Any) -> TrainingPlan:
-    return plan_training(config, dataclasses.replace(task_of(config), **changes), plan_rollouts, trial)
+def plan(config: TrainConfig, **changes: Any) -> dict[str, Any]:
+    return plan_training(config, dataclasses.replace(task_of(config), **changes), probe)
 
 
 def leaves(tree: Any) -> Iterator[np.ndarray]:
@@ -71,10 +70,6 @@ class Noting(CountingStateReward):
         return super().__call__(frames)
 
 
-def batches(given: list[int], most: int) -> int:
-    return sum(-(-count // most) for count in given)
-
-
 @pytest.mark.parametrize("case", COMMON)
 def test_a_run_does_what_its_plan_says(make_config: Make, tmp_path: Path, case: str) -> None:
     actions = CASES[case][1]
@@ -86,35 +81,31 @@ def test_a_run_does_what_its_plan_says(make_config: Make, tmp_path: Path, case: 
     planned = plan(config)
     reward = Noting()
     run = train(config, tmp_path, reward, judge, checkpoint_seconds=0).run
-    assert tuple(int(path.stem[5:]) for path in sorted(run.checkpoints.glob("*.safetensors"))) == planned.snapshots
-    assert find_snapshot(run, f"step_{planned.snapshots[-1]:010d}.safetensors")
-    state = read_state(run.state)
-    assert sum(array.nbytes for array in leaves(state["learner"]["parameters"])) == planned.learner.nbytes
-    assert state["steps"] == planned.budget.rounds * planned.vector_steps * 3 == planned.pictures.training
+    assert [int(path.stem[5:]) for path in sorted(run.checkpoints.glob("*.safetensors"))] == planned["snapshots"]
+    assert find_snapshot(run, f"step_{planned['snapshots'][-1]:010d}.safetensors")
+    state, updates = read_state(run.state), planned["updates"]
+    size = sum(array.nbytes for array in leaves(state["learner"]["parameters"]))
+    assert size == planned["memory"]["learner"]["nbytes"]
+    assert state["steps"] == updates["rounds"] * updates["vector_steps_in_a_round"] * 3
+    assert state["steps"] == planned["frames"]["training"] == sum(reward.given)
     with run.metrics.open(newline="") as file:
-        updates = [int(row["updates"]) for row in csv.DictReader(file)]
+        done = [int(row["updates"]) for row in csv.DictReader(file)]
     # The last row is written before the updates of the last round. PPO counts epochs, not minibatches.
-    each = planned.budget.updates_in_a_round if case != "ppo, continuous" else 2
-    assert max(updates) == planned.budget.updates // planned.budget.updates_in_a_round * each - each
-
-    evaluations = [planned.config.selection_episodes] * len(planned.snapshots) + [planned.config.evaluation_episodes]
-    flows = [plan_rollouts(episodes, 8) for episodes in evaluations]
-    assert sum(reward.given) == planned.pictures.training
-    assert len(reward.given) + sum(flow.chunks for flow in flows) == planned.pictures.chunks
-    others = sum(flow.passes(256) for flow in flows)
-    assert batches(reward.given, 256) + others == planned.pictures.batches["cuda"]
+    each = updates["updates_in_a_round"] if case != "ppo, continuous" else 2
+    assert max(done) == updates["updates"] // updates["updates_in_a_round"] * each - each
 
 
 @pytest.mark.parametrize("episodes", [1, 5, 37])
-def test_an_evaluation_does_what_its_plan_says(episodes: int) -> None:
-    reward, planned = Noting(), plan_rollouts(episodes, 8)
+def test_an_evaluation_does_what_its_plan_says(make_config: Make, episodes: int) -> None:
+    config = make_config(evaluation_episodes=episodes, selection_episodes=episodes)
+    reward, planned = Noting(), plan(config)
     task = point_task(horizon=8)
-    with PolicyEvaluator(task, reward, image_size=32, n_envs=planned.simulators, n_workers=1) as evaluator:
+    simulators = min(episodes, 16)
+    with PolicyEvaluator(task, reward, image_size=32, n_envs=simulators, n_workers=1) as evaluator:
         evaluator.run(lambda observations: np.zeros(len(observations), dtype=np.int64), episodes=episodes, seed=0)
-        assert evaluator.venv.ring.slots == planned.slots
-    assert sum(reward.given) == planned.states
-    assert len(reward.given) == planned.chunks
-    assert batches(reward.given, 10) == planned.passes(10)
+        assert planned["memory"]["frames"]["selection_nbytes"] == evaluator.venv.ring.nbytes * (96 // 32) ** 2
+    assert sum(reward.given) == planned["frames"]["evaluation"]
+    assert planned["frames"]["selection"] == planned["frames"]["evaluation"] * len(planned["snapshots"])
 
 
 @pytest.mark.parametrize("shaping", [False, True])
@@ -123,29 +114,24 @@ def test_frames_in_flight_are_those_of_the_runs_own_simulators(make_config: Make
 
     config = make_config(n_envs=3, chunk_frames=25, reward=RewardConfig(shaping=shaping))
     planned = plan(config)
+    frames = planned["memory"]["frames"]
     reward: Any = Noting()
-    reward.encoder._image_size = planned.encoder.facts.image_size if planned.encoder.facts else 0
+    reward.encoder._image_size = reward.frame_size = planned["shapes"]["frame_size"]
     shaped: Any = PotentialShaping(reward, gamma=0.9) if shaping else reward
     with _environment(config, task_of(config), shaped) as venv:
-        assert planned.frames is not None
-        assert planned.frames.shape == venv.ring.shape
-        assert planned.frames.nbytes == venv.ring.frames.nbytes
+        assert frames["shape"] == list(venv.ring.shape)
+        assert frames["nbytes"] == venv.ring.frames.nbytes
     # 9 vector steps of 3 frames a chunk, twice that and one more: 19 slots.
-    assert planned.frames.nbytes == 19 * 3 * (2 if shaping else 1) * 96 * 96 * 3
-    venv = RenderedVecEnv(task_of(config), 2, image_size=96, n_workers=1)  # two selection episodes
-    assert planned.frames.selection_nbytes == venv.ring.nbytes
-    venv.close()
+    assert frames["nbytes"] == 19 * 3 * (2 if shaping else 1) * 96 * 96 * 3
     # 96 steps are 8 rounds of 4 vector steps of 3 simulators, and episodes of 8 steps begin 1 + 32 / 8 times in each.
-    assert planned.pictures.after_resets == (15 if shaping else 0)
+    assert planned["frames"]["after_resets"] == (15 if shaping else 0)
 
 
-def test_cameras_are_pictures_of_their_own(make_config: Make) -> None:
+def test_each_camera_draws_a_frame_of_its_own(make_config: Make) -> None:
     one, two = plan(make_config()), plan(make_config(), cameras=2)
-    assert two.pictures.total == 2 * one.pictures.total
-    assert one.frames is not None
-    assert two.frames is not None
-    assert two.frames.nbytes == 2 * one.frames.nbytes
-    assert two.frames.selection_nbytes == 2 * one.frames.selection_nbytes
+    assert two["frames"]["total"] == 2 * one["frames"]["total"]
+    for size in ("nbytes", "selection_nbytes"):
+        assert two["memory"]["frames"][size] == 2 * one["memory"]["frames"][size]
 
 
 @pytest.mark.parametrize(
@@ -166,14 +152,14 @@ def test_rows_are_what_the_buffers_keep(observation: gym.Space[Any], action: gym
 
 def test_replay_is_what_the_runs_own_buffer_takes(make_config: Make) -> None:
     config = make_config("sac", n_envs=3, algorithm_settings={"buffer_size": 200})
-    stored = plan(config).stored
+    stored = plan(config)["memory"]["replay"]
     venv = RenderedVecEnv(task_of(config), 3, image_size=32, n_workers=1)
     model: Any = build_algorithm(config.algorithm, venv, seed=0, device="cpu")
     venv.close()
     arrays = [array for array in vars(model.replay_buffer).values() if isinstance(array, np.ndarray)]
-    assert stored.nbytes == sum(array.nbytes for array in arrays)
+    assert stored["nbytes"] == sum(array.nbytes for array in arrays)
     # 198 rows, 66 of each simulator: two positions and a push of 4 bytes, reward, end, time limit, ticket, whether due.
-    assert (stored.rows, stored.row_bytes) == (198, 4 + 4 + 4 + 4 + 4 + 4 + 8 + 1)
+    assert (stored["rows"], stored["row_bytes"]) == (198, 4 + 4 + 4 + 4 + 4 + 4 + 8 + 1)
 
 
 def test_the_papers_learner_by_hand() -> None:
@@ -237,82 +223,94 @@ def test_the_paper_preset_is_the_papers_but_for_the_distance_of_snapshots(task: 
     if config.humanoid is not None:
         config = dataclasses.replace(config, encoder="ViT-bigG-14/laion2b_s39b_b160k")
     rows = compare_with_paper(config, get_task(task).horizon)
-    differ = {one.name: (one.paper, one.here) for one in rows if not one.same}
+    differ = {one["name"]: (one["paper"], one["here"]) for one in rows if not one["same"]}
     # A run has a number of snapshots, not a distance: 46 of 3 M steps and 78 of 10 M are as near as it gets.
     expected = {"cartpole": (64_000, 65_217), "kneeling": (128_000, 128_205)}
     distance = expected.get("kneeling" if config.humanoid is not None else task)
     assert differ == ({} if distance is None else {"snapshot_every": distance})
-    values = {one.name: one.here for one in rows}
+    values = {one["name"]: one["here"] for one in rows}
     assert values["horizon"] == (100 if config.humanoid is not None else 200)
     assert {"steps", "learning_starts", "train_freq", "gradient_steps", "gamma", "tau", "batch_size"} <= set(values)
 
 
 def test_changes_of_the_paper_preset_are_told() -> None:
     changed = dataclasses.replace(preset("lotus", "paper"), n_envs=8, goal="a robot")
-    differ = {one.name for one in compare_with_paper(changed, 50) if not one.same}
+    differ = {one["name"] for one in compare_with_paper(changed, 50) if not one["same"]}
     assert differ == {"goal", "encoder", "horizon", "n_envs", "snapshot_every"}
-    assert compare_with_paper(dataclasses.replace(changed, task="mine"), 50) == ()
+    assert compare_with_paper(dataclasses.replace(changed, task="mine"), 50) == []
 
 
 def test_what_it_does_not_know_it_says(make_config: Make) -> None:
-    planned = plan(make_config(encoder="hf-hub:org/name"))
-    assert planned.encoder.facts is planned.frames is planned.machine.needed is planned.machine.fits is None
-    assert planned.encoder.unknown == "what it is stands in its repository alone"
-    assert planned.simulator.frame_shape == (224, 224, 3)
-    assert planned.stored.nbytes > 0
-    assert json.loads(json.dumps(planned.to_dict()))["memory"]["frames"] is None
+    planned = json.loads(json.dumps(plan(make_config(encoder="hf-hub:org/name"))))
+    assert planned["encoder"]["facts"] is planned["memory"]["frames"] is None
+    assert planned["machine"]["needed"] is planned["machine"]["fits"] is planned["shapes"]["frame_size"] is None
+    assert planned["encoder"]["unknown"] == "what it is stands in its repository alone"
+    assert planned["shapes"]["frame"] == [224, 224, 3]
+    assert planned["memory"]["replay"]["nbytes"] > 0
+
+
+def test_a_form_without_an_encoder_is_planned_without(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = type("Form", (), {"needs_encoder": False, "frame_size": 40})
+    monkeypatch.setattr(plan_module, "get_form", lambda name: form)
+    planned = plan(make_config(encoder="hf-hub:org/name", watch_goal="a wall", watch_baseline="a box"))
+    assert planned["encoder"] is planned["held_out"] is planned["shapes"]["embedding"] is None
+    assert planned["shapes"]["frame"] == [40, 40, 3]
+    assert planned["machine"]["gpu_needed"] == planned["memory"]["learner"]["nbytes"]
+    assert planned["machine"]["fits"] is True
 
 
 def test_a_held_out_encoder_is_counted(make_config: Make) -> None:
     one = plan(make_config())
     both = plan(make_config(watch="held-out", watch_encoder="RN50/openai"))
-    assert both.held_out is not None
-    assert both.pictures.training == 2 * one.pictures.training
-    assert both.pictures.selection == one.pictures.selection
-    assert both.machine.needed is not None
-    assert one.machine.needed is not None
-    assert both.machine.needed - one.machine.needed == 4 * 102_007_137  # RN50 in fp32
+    assert both["held_out"]["name"] == "RN50/openai"
+    assert both["frames"]["training"] == 2 * one["frames"]["training"]
+    assert both["frames"]["selection"] == one["frames"]["selection"]
+    assert both["machine"]["needed"] - one["machine"]["needed"] == 4 * 102_007_137  # RN50 in fp32
 
 
 def test_too_little_memory_is_no_reason_not_to_plan(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     large = plan(make_config(algorithm_settings={"buffer_size": 10**13}))
-    (said,) = large.refusals
+    (said,) = large["refusals"]
     assert said.startswith("buffer_size asks for 10,000,000,000,000 transitions of 37 bytes")
-    assert large.machine.fits is False
-    (said,) = plan(make_config(n_envs=100_000, chunk_frames=10**9)).refusals
+    assert large["machine"]["fits"] is False
+    (said,) = plan(make_config(n_envs=100_000, chunk_frames=10**9))["refusals"]
     assert said.startswith("the frames in flight need ")
-    assert plan(make_config()).machine.fits is True
+    assert plan(make_config())["machine"]["fits"] is True
     monkeypatch.setattr(plan_module.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 10**6})())
-    assert plan(make_config()).machine.fits is False
+    assert plan(make_config())["machine"]["fits"] is False
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    def choose(free: int) -> None:
+        monkeypatch.setattr(plan_module, "resolve_device", lambda device: torch.device("cuda"))
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 2**40))
+
+    return choose
 
 
 def test_weights_pass_through_main_memory_on_their_way_to_a_gpu(
-    make_config: Make, monkeypatch: pytest.MonkeyPatch
+    make_config: Make, on_a_gpu: Callable[[int], None]
 ) -> None:
-    monkeypatch.setattr(plan_module, "resolve_device", lambda device: torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**40, 2**40))
+    on_a_gpu(2**40)
     planned = plan(make_config(encoder="ViT-bigG-14/laion2b_s39b_b160k"))
-    facts = planned.encoder.facts
-    assert facts is not None
-    assert planned.machine.gpu_needed == 2 * facts.parameters + planned.learner.nbytes
-    assert planned.machine.needed == 4 * facts.parameters == 10_158_268_420
+    parameters = planned["encoder"]["facts"]["parameters"]
+    assert planned["machine"]["gpu_needed"] == 2 * parameters + planned["memory"]["learner"]["nbytes"]
+    assert planned["machine"]["needed"] == 4 * parameters == 10_158_268_420
 
 
-def test_a_gpu_holds_encoder_and_learner(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_holds_encoder_and_learner(make_config: Make, on_a_gpu: Callable[[int], None]) -> None:
     long = {"buffer_size": 2_000_000}  # takes more than loading the encoder
-    here = plan(make_config(algorithm_settings=long)).machine
-    monkeypatch.setattr(plan_module, "resolve_device", lambda device: torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 2**31))
+    here = plan(make_config(algorithm_settings=long))["machine"]
+    on_a_gpu(2**30)
     planned = plan(make_config(algorithm_settings=long, dtype="fp16"))
-    facts, there = planned.encoder.facts, planned.machine
-    assert facts is not None
-    assert planned.encoder.precision["cpu"] is None
-    assert here.needed is not None
-    assert there.gpu_needed == 2 * facts.parameters + planned.learner.nbytes
-    assert there.needed == here.needed - 4 * facts.parameters - planned.learner.nbytes
-    assert there.fits
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (10**6, 2**31))
-    assert plan(make_config()).machine.fits is False
+    encoder, there, learner = planned["encoder"], planned["machine"], planned["memory"]["learner"]["nbytes"]
+    assert encoder["precision"]["cpu"] is None
+    assert there["gpu_needed"] == 2 * encoder["facts"]["parameters"] + learner
+    assert there["needed"] == here["needed"] - 4 * encoder["facts"]["parameters"] - learner
+    assert there["fits"]
+    on_a_gpu(10**6)
+    assert plan(make_config())["machine"]["fits"] is False
 
 
 @pytest.mark.parametrize(
@@ -342,7 +340,7 @@ def test_a_task_without_criterion_cannot_be_watched_against_it(make_config: Make
 
 
 def test_a_simulator_is_really_tried(make_config: Make) -> None:
-    planned = plan_training(make_config(), point_task(), plan_rollouts)
+    planned = plan_training(make_config(), point_task())
     tried = probe_simulator(point_task(), 96)
-    assert planned.simulator.frame_shape == tried.frame_shape == (96, 96, 3)
-    assert planned.simulator.observation_space == tried.observation_space
+    assert tuple(planned["shapes"]["frame"]) == tried.frame_shape == (96, 96, 3)
+    assert planned["shapes"]["observation"]["space"] == repr(tried.observation_space)

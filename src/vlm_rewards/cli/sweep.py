@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,31 +14,13 @@ from rich.console import Console
 from vlm_rewards.cli.common import command_line, say
 from vlm_rewards.cli.task_choice import read_choice
 from vlm_rewards.cli.training_run import RunOptions
-from vlm_rewards.errors import InvalidInputError, RunFolderError, VLMRewardsError, check_count
-from vlm_rewards.reporting.sweeps import number, percent, with_interval, write_summary
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.reporting.sweeps import number, percent, sweep, with_interval, write_summary
 from vlm_rewards.tasks.any_env import EnvironmentConfig
 from vlm_rewards.training.config import TrainConfig, update_budget
-from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.sweep import RunStatus, execute, status_of
-from vlm_rewards.training.sweep_plan import (
-    SWEPT,
-    PlannedRun,
-    SweepPlan,
-    SweepRequest,
-    make_plan,
-    read_plan,
-    read_sweep_file,
-    write_plan,
-)
+from vlm_rewards.training.sweep import locked, status_of
+from vlm_rewards.training.sweep_plan import SWEPT, SweepPlan, SweepRequest, make_plan, read_plan, read_sweep_file
 
-_USAGE = """usage: vlm-rewards sweep TASK --out DIR [--alpha X ...] [--seed N ...] [...] [-- ARGUMENTS OF TRAIN]
-       vlm-rewards sweep FILE.py[:TASK] --out DIR [...]
-       vlm-rewards sweep --env-id ID --goal SENTENCE ... --baseline SENTENCE ... --out DIR [...]
-       vlm-rewards sweep --file FILE.json
-       vlm-rewards sweep --out DIR --summary-only
-
-`vlm-rewards sweep --help` lists every setting.
-"""
 _INTERRUPTED = 130
 _Numbers = Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="X ...")]
 _Integers = Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="N ...")]
@@ -66,9 +48,11 @@ class _Arguments:
     seed: _Integers = None
     """Seeds; three are few, one says next to nothing."""
     goal: _Words = None
-    """Sentences: what the state should look like."""
+    """Prompts: what the state should look like."""
     baseline: _Words = None
-    """Sentences: what any state looks like."""
+    """Prompts: what any state looks like."""
+    form: _Words = None
+    """Reward forms."""
     encoder: _Words = None
     """Encoders."""
     algo: _Words = None
@@ -105,26 +89,29 @@ def main(arguments: list[str]) -> int:
     """Plan, check, train what is not done, sum up."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
     typed, train = arguments[:split], arguments[split + 1 :]
-    if not typed:
-        print(_USAGE, end="")
-        return 2
     chosen = tyro.cli(_Arguments, prog="vlm-rewards sweep", args=typed)
-    check_count("jobs", chosen.jobs)
     request = _request(chosen, train)
     if request.out is None:
-        raise InvalidInputError("out must name the sweep's folder: the same command goes on there. Give --out.")
+        raise InvalidInputError(
+            "out must name the sweep's folder: the same command goes on there. Give --out. See sweep --help."
+        )
     console, command, out = Console(), command_line("sweep", arguments), Path(request.out)
-    there = chosen.summary_only and not (request.grid or request.runs)
-    plan = read_plan(out) if there else make_plan(request, out, _configure)
-    statuses = [status_of(plan, run) for run in plan.runs]  # refuses folders that hold other runs
+    if chosen.summary_only and not (request.grid or request.runs):
+        plan = read_plan(out)
+    else:
+        plan = make_plan(request.combinations(), out, lambda settings: _configure(request.arguments(settings)))
     if chosen.dry_run:
-        _print_plan(console, plan, statuses)
-        return 0
-    with _locked(plan):
-        if chosen.summary_only:
+        return _print_plan(console, plan)
+    if chosen.summary_only:
+        with locked(plan):
             return _print_summary(console, plan, write_summary(plan, command))
-        write_plan(plan, command)
-        return _execute(console, plan, chosen.jobs, _resume_options(request.train), command)
+    options, tell = _resume_options(request.train), functools.partial(say, console)
+    try:
+        record = sweep(plan, jobs=chosen.jobs, resume_options=options, command=command, say=tell)
+    except KeyboardInterrupt:
+        say(console, "interrupted; the same command goes on")
+        return _INTERRUPTED
+    return _print_summary(console, plan, record)
 
 
 def _request(chosen: _Arguments, train: Sequence[str]) -> SweepRequest:
@@ -140,14 +127,14 @@ def _request(chosen: _Arguments, train: Sequence[str]) -> SweepRequest:
     return typed if chosen.file is None else read_sweep_file(chosen.file).joined(typed)
 
 
-def _configure(arguments: list[str]) -> TrainConfig:
-    """Arguments of `train` to settings, as `train` reads them."""
+def _configure(arguments: list[str]) -> tuple[TrainConfig, list[str]]:
+    """Arguments of `train` to settings, as `train` reads them; and the arguments."""
     choice = read_choice(arguments)
     start = choice.start()
     if choice.env_id is None:
-        return _parse(_Run(start), f"train {choice.task}", choice.rest).config
+        return _parse(_Run(start), f"train {choice.task}", choice.rest).config, arguments
     default = _EnvironmentRun(start, environment=start.environment)  # pyright: ignore[reportArgumentType]
-    return _parse(default, "train --env-id ID", choice.environment_arguments()).config
+    return _parse(default, "train --env-id ID", choice.environment_arguments()).config, arguments
 
 
 def _parse(default: Any, prog: str, arguments: list[str]) -> Any:
@@ -163,52 +150,9 @@ def _resume_options(train: Sequence[str]) -> list[str]:
     return [*flags, f"--checkpoint-seconds={options.checkpoint_seconds}"]
 
 
-@contextlib.contextmanager
-def _locked(plan: SweepPlan) -> Iterator[None]:
-    try:
-        plan.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInputError(f"out {str(plan.out)!r} cannot be made: {error.strerror or error}.") from None
-    with RunFolder(plan.out).locked():
-        try:
-            yield
-        except OSError as error:
-            if isinstance(error, VLMRewardsError):
-                raise
-            raise RunFolderError(f"the sweep's folder {str(plan.out)!r} can no longer be written: {error}.") from error
-
-
-def _execute(console: Console, plan: SweepPlan, jobs: int, resume_options: Sequence[str], command: str) -> int:
-    def started(run: PlannedRun, before: RunStatus) -> None:
-        say(console, f"{'start' if before.state == 'new' else 'go on':<9} {run.name}")
-
-    def ended(run: PlannedRun, now: RunStatus, seconds: float) -> None:
-        runs = write_summary(plan, command)["runs"]
-        complete = f"[{sum(run['state'] == 'complete' for run in runs)} of {len(runs)} complete]"
-        say(console, f"{now.state:<9} {run.name} ({seconds:.0f} s): {_outcome(plan, run, now)} {complete}")
-
-    write_summary(plan, command)
-    try:
-        execute(plan, jobs=jobs, resume_options=resume_options, started=started, ended=ended)
-    except KeyboardInterrupt:
-        write_summary(plan, command)
-        say(console, "interrupted; the same command goes on")
-        return _INTERRUPTED
-    return _print_summary(console, plan, write_summary(plan, command))
-
-
-def _outcome(plan: SweepPlan, run: PlannedRun, status: RunStatus) -> str:
-    if status.record is None:
-        return f"{status.last_words}; all that it said is in {plan.log(run)}"
-    evaluation = status.record["evaluation"]
-    success = evaluation["success_rate"]
-    text = "" if success is None else f"success {percent(success)} %, "
-    text += f"true return {number(evaluation['true_return'])}"
-    return text if status.last_words is None else f"{text}; without a video, {status.last_words}"
-
-
-def _print_plan(console: Console, plan: SweepPlan, statuses: Sequence[RunStatus]) -> None:
+def _print_plan(console: Console, plan: SweepPlan) -> int:
     warnings: dict[str, None] = {}
+    statuses = [status_of(plan, run) for run in plan.runs]
     for run, status in zip(plan.runs, statuses, strict=True):
         config, budget = run.config, update_budget(run.config)
         amount = f"{config.algorithm_name.upper()}, {config.steps:,} steps, {budget.updates:,} updates"
@@ -221,6 +165,7 @@ def _print_plan(console: Console, plan: SweepPlan, statuses: Sequence[RunStatus]
     if seconds:
         say(console, f"training took {sum(seconds) / len(seconds):.0f} s a run in the {len(seconds)} complete ones")
     say(console, f"{len(plan.runs)} runs, {len(seconds)} of them complete; nothing was started, nothing written")
+    return 0
 
 
 def _print_summary(console: Console, plan: SweepPlan, record: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's vector environment over simulators that render every state, and a trial of one of them."""
+"""Stable-Baselines3's vector environment over simulators that render every state, and a probe of one of them."""
 
 from __future__ import annotations
 
@@ -33,6 +33,23 @@ def falls_due(step: int, render_every: int) -> bool:
         render_every: As `RenderedVecEnv` takes it.
     """
     return step == 1 or step % render_every == 0
+
+
+def count_rendered(steps: int, *, render_every: int, horizon: int) -> int:
+    """States that one simulator renders in so many steps, if its episodes last until the horizon.
+
+    Args:
+        steps: Of the simulator, from the beginning of an episode.
+        render_every: As `RenderedVecEnv` takes it.
+        horizon: Steps of an episode.
+    """
+
+    def due(length: int) -> int:
+        return length // render_every + (render_every > 1 and length > 0)
+
+    episodes, rest = divmod(steps, horizon)
+    last = horizon > 1 and horizon % render_every != 0
+    return episodes * (due(horizon) + last) + due(rest)
 
 
 class RenderedVecEnv(VecEnv):

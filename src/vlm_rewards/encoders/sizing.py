@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class PlannedEncoder:
     embedding_dim: int
     """Length of an embedding."""
     context_length: int
-    """Tokens of a sentence that it reads."""
+    """Tokens of a prompt that it reads."""
     origin: str | None
     """Where its weights will be fetched from; None where they are on this machine, or yet to be trained."""
 
@@ -93,10 +93,7 @@ class PlannedEncoder:
 
 
 def plan_encoder(name: str) -> PlannedEncoder:
-    """Check a model's name and describe the model, without its weights and without memory for them.
-
-    The architecture is built on torch's meta device, where tensors have shapes
-    and no content.
+    """Check a model's name and describe the model, built on torch's meta device: tensors have shapes and no content.
 
     Args:
         name: As `load_encoder` takes it.
@@ -117,16 +114,38 @@ def plan_encoder(name: str) -> PlannedEncoder:
     # What an architecture fails with, such as a tower of transformers that is not here, is of no one type.
     except Exception as error:
         raise VLMRewardsError(f"encoder {name!r} cannot be planned: {type(error).__name__}: {error}") from error
-    preprocessing = Preprocessing.from_config(open_clip.get_model_preprocess_cfg(model))
-    text = source.config.get("text_cfg", {})
+    entry = source.pretrained_config
+    origin = str(entry.get("hf_hub") or entry.get("url") or "the hub").rstrip("/")
+    preprocess = open_clip.get_model_preprocess_cfg(model)
+    return _describe(name, model, source.config, preprocess, None if weights_on_disk(source) else origin)
+
+
+def plan_size(size: str) -> PlannedEncoder:
+    """Describe one of the architectures that are trained from scratch.
+
+    Args:
+        size: One of `vlm_rewards.encoders.trainable.SIZES`.
+
+    Raises:
+        UnknownNameError: There is no such size.
+    """
+    with torch.device("meta"):
+        built = build_tiny(size=size)
+    return _describe(size, built.model, built.model_config, built.preprocess_config, None)
+
+
+def _describe(
+    name: str, model: Any, config: Mapping[str, Any], preprocess: Mapping[str, Any], origin: str | None
+) -> PlannedEncoder:
+    preprocessing = Preprocessing.from_config(preprocess)
     return PlannedEncoder(
         name,
         count_parameters(model),
         count_parameters(model.get_submodule("visual")),
         max(preprocessing.height, preprocessing.width),
-        int(source.config["embed_dim"]),
-        int(text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)),
-        None if weights_on_disk(source) else _origin(source),
+        int(config["embed_dim"]),
+        int(config.get("text_cfg", {}).get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)),
+        origin,
     )
 
 
@@ -144,12 +163,12 @@ def why_unplannable(source: Source) -> str | None:
     return f"what its text tower {tower!r} is stands in a repository of its own" if tower else None
 
 
-def check_sentences(name: str, sentences: Sequence[str]) -> None:
-    """Check that a model can read sentences, by its tokenizer; one that may have to be fetched is not asked.
+def check_prompt_lengths(name: str, prompts: Sequence[str]) -> None:
+    """Check that a model can read prompts, by its tokenizer; one that may have to be fetched is not asked.
 
     Args:
         name: As `load_encoder` takes it.
-        sentences: What it will read.
+        prompts: What it will read.
 
     Raises:
         InvalidInputError: One is too long.
@@ -158,28 +177,5 @@ def check_sentences(name: str, sentences: Sequence[str]) -> None:
     if not is_openclip(name):
         return  # it reads them once it is loaded
     source = parse_source(name)
-    known = source.kind != "hub" and (source.is_local or not source.config["text_cfg"].get("hf_tokenizer_name"))
-    if known:
-        PromptTokenizer(build_tokenizer(source))(list(sentences))
-
-
-def plan_size(size: str) -> PlannedEncoder:
-    """Describe one of the architectures that are trained from scratch.
-
-    Args:
-        size: One of `vlm_rewards.encoders.trainable.SIZES`.
-
-    Raises:
-        UnknownNameError: There is no such size.
-    """
-    with torch.device("meta"):
-        built = build_tiny(size=size)
-    config, model = built.model_config, built.model
-    counts = count_parameters(model), count_parameters(model.visual)
-    size_and_length = built.preprocessing.height, config["embed_dim"]
-    return PlannedEncoder(size, *counts, *size_and_length, config["text_cfg"]["context_length"], None)
-
-
-def _origin(source: Source) -> str:
-    entry = source.pretrained_config
-    return str(entry.get("hf_hub") or entry.get("url") or "the hub").rstrip("/")
+    if source.kind != "hub" and (source.is_local or not source.config["text_cfg"].get("hf_tokenizer_name")):
+        PromptTokenizer(build_tokenizer(source))(list(prompts))

@@ -10,9 +10,9 @@ from typing import Any, cast
 import gymnasium as gym
 import numpy as np
 
-from vlm_rewards.collection.episodes import EpisodeLedger, EpisodeSummary, FrameCount
+from vlm_rewards.collection.episodes import EpisodeLedger, EpisodeSummary
 from vlm_rewards.collection.labeller import Labeller, chunk_length
-from vlm_rewards.collection.vec_env import RenderedVecEnv, default_slots
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 from vlm_rewards.evaluation.statistics import wilson_interval
 from vlm_rewards.rewards.base import AnyReward
@@ -195,19 +195,6 @@ class PolicyEvaluator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def plan_rollouts(episodes: int, horizon: int) -> FrameCount:
-    """What `PolicyEvaluator` does in as many simulators as it is given here: at most `SIMULATORS`, one an episode.
-
-    Args:
-        episodes: How many are counted.
-        horizon: Steps of each; where episodes end before time, simulators go on until the last has had its share.
-    """
-    simulators = min(episodes, SIMULATORS)
-    slots = default_slots(simulators)
-    chunk_steps = chunk_length(_CHUNK_FRAMES, simulators, slots)
-    return FrameCount(simulators, slots, chunk_steps, vector_steps=-(-episodes // simulators) * horizon)
 
 
 def rollout_frames(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vlm_rewards.errors import check_count
 from vlm_rewards.evaluation.statistics import (
     interquartile_mean,
     probability_of_improvement,
@@ -16,15 +17,15 @@ from vlm_rewards.files import write_atomically, write_json
 from vlm_rewards.provenance import provenance
 from vlm_rewards.reporting.figures.sweeps import plot_sweep
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.sweep import RunStatus, status_of
-from vlm_rewards.training.sweep_plan import PlannedRun, SweepPlan
+from vlm_rewards.training.sweep import RunStatus, execute, locked, status_of
+from vlm_rewards.training.sweep_plan import PlannedRun, SweepPlan, write_plan
 
 SCORES = ("success_rate", "true_return", "vlm_return")
 """Of a run: means over the episodes of its final evaluation, for its best snapshot by VLM return."""
 _RESAMPLES = 10_000
 
 
-def write_summary(plan: SweepPlan, command: str) -> dict[str, Any]:
+def write_summary(plan: SweepPlan, command: str | None) -> dict[str, Any]:
     """Write ``summary.json``, ``summary.md`` and ``summary.png`` into the sweep's folder, each whole or not at all.
 
     Args:
@@ -41,6 +42,63 @@ def write_summary(plan: SweepPlan, command: str) -> dict[str, Any]:
     plot_sweep(record, unfinished)
     unfinished.replace(plan.out / "summary.png")
     return record
+
+
+def sweep(
+    plan: SweepPlan,
+    *,
+    jobs: int = 1,
+    resume_options: Sequence[str] = (),
+    command: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Train all runs of a plan that are not complete, each in a process of its own, and sum up after each.
+
+    Args:
+        plan: The sweep; its folder is made. The same plan goes on with a sweep that was stopped.
+        jobs: Runs at a time.
+        resume_options: Arguments of ``train --resume`` for runs that are started from their folders.
+        command: As it was typed, for the record.
+        say: Told, in a line each, which runs are started and how they ended.
+
+    Returns:
+        The record of the summary; see `summarise`. A run that failed stops no other.
+
+    Raises:
+        InvalidInputError: The folder cannot be made, is in use by another process, or holds other runs.
+        RunFolderError: The folder can no longer be written.
+        KeyboardInterrupt: Ctrl-C. The runs have ended, with checkpoints, and the summary is written.
+    """
+    check_count("jobs", jobs)
+    for run in plan.runs:
+        status_of(plan, run)  # refuses folders that hold other runs
+
+    def started(run: PlannedRun, before: RunStatus) -> None:
+        say(f"{'start' if before.state == 'new' else 'go on':<9} {run.name}")
+
+    def ended(run: PlannedRun, now: RunStatus, seconds: float) -> None:
+        runs = write_summary(plan, command)["runs"]
+        complete = f"[{sum(one['state'] == 'complete' for one in runs)} of {len(runs)} complete]"
+        say(f"{now.state:<9} {run.name} ({seconds:.0f} s): {_outcome(plan, run, now)} {complete}")
+
+    with locked(plan):
+        write_plan(plan, command)
+        write_summary(plan, command)
+        try:
+            execute(plan, jobs=jobs, resume_options=resume_options, started=started, ended=ended)
+        finally:
+            record = write_summary(plan, command)
+    return record
+
+
+def _outcome(plan: SweepPlan, run: PlannedRun, status: RunStatus) -> str:
+    if status.record is None:
+        return f"{status.last_words}; all that it said is in {plan.log(run)}"
+    evaluation = status.record["evaluation"]
+    success = evaluation["success_rate"]
+    text = "" if success is None else f"success {percent(success)} %, "
+    text += f"true return {number(evaluation['true_return'])}"
+    return text if status.last_words is None else f"{text}; without a video, {status.last_words}"
 
 
 def summarise(plan: SweepPlan, command: str | None = None) -> dict[str, Any]:
@@ -93,6 +151,7 @@ def _setting(config: TrainConfig) -> dict[str, Any]:
         "goal": config.goal,
         "baseline": config.baseline,
         "alpha": config.alpha,
+        "form": config.reward.form,
         "encoder": config.encoder,
         "algorithm": config.algorithm_name,
     }

@@ -1,12 +1,18 @@
-"""What a run will do and take, found out before it starts: no weights, no training, nothing written."""
+"""What a run will do and take, found out before it starts: no weights, no training, nothing written.
+
+The encoder's architecture is built without weights, one simulator and the learner's networks are built for real; the
+plan is their sizes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,256 +20,84 @@ import gymnasium as gym
 import numpy as np
 import psutil
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv
 
-from vlm_rewards.collection.episodes import FrameCount
-from vlm_rewards.collection.labeller import chunk_length
 from vlm_rewards.collection.replay_buffer import bytes_of, check_memory, replay_row, rollout_row
 from vlm_rewards.collection.ring import free_bytes, ring_folder, ring_shape
-from vlm_rewards.collection.vec_env import SimulatorProbe, probe_simulator
+from vlm_rewards.collection.vec_env import SimulatorProbe, count_rendered, default_slots, probe_simulator
 from vlm_rewards.encoders.loading import check_encoder_name, is_openclip
 from vlm_rewards.encoders.openclip import resolve_batch_size, resolve_device, resolve_dtype
-from vlm_rewards.encoders.sizing import PlannedEncoder, check_sentences, plan_encoder, why_unplannable
+from vlm_rewards.encoders.sizing import PlannedEncoder, check_prompt_lengths, plan_encoder, why_unplannable
 from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.evaluation.rollouts import SIMULATORS
 from vlm_rewards.rewards.goal_pictures import check_files
+from vlm_rewards.rewards.registry import get_form
 from vlm_rewards.tasks.task import Task
-from vlm_rewards.training.algorithms import PPOConfig, check_action_space, rollout_rows
-from vlm_rewards.training.config import TrainConfig, UpdateBudget, update_budget
-from vlm_rewards.training.learner_size import LearnerSize, plan_learner
-from vlm_rewards.training.paper import PaperSetting, compare_with_paper
+from vlm_rewards.training.algorithms import AlgorithmConfig, PPOConfig, build_algorithm, rollout_rows
+from vlm_rewards.training.config import TrainConfig, update_budget
+from vlm_rewards.training.learner_state import learner_state, policy_arrays
+from vlm_rewards.training.paper import compare_with_paper
 from vlm_rewards.training.run_folder import planned_snapshots
 from vlm_rewards.training.runner import ring_slots
 from vlm_rewards.training.watch import watched_against
 
-ASSUMED_SIZE = 224
-"""Side in pixels of the frames that simulators are tried with where the encoder's is not known."""
+_ASSUMED_SIZE = 224  # side in pixels of the frames that a simulator is tried with where the reward's is not known
 _KINDS = ("cuda", "cpu")
 
-PlanRollouts = Callable[[int, int], FrameCount]
-"""Episodes and steps of each to what evaluating them takes. It is handed in, as the evaluation itself is."""
-
 
 @dataclass(frozen=True)
-class Precision:
-    """How an encoder would compute on a kind of device."""
+class LearnerSize:
+    """Numbers and bytes of a learner, its replay buffer or rollouts apart."""
 
-    dtype: str
-    """``"fp32"``, ``"bf16"`` or ``"fp16"``."""
-    batch_size: int
-    """Frames that pass through it at once, at most."""
-    weight_bytes: int | None
-    """Memory of its weights; activations come on top. None where its size is not known."""
-
-
-@dataclass(frozen=True)
-class EncoderPlan:
-    """An encoder that a run will load."""
-
-    name: str
-    """As `load_encoder` takes it."""
-    architecture: str
-    """What open_clip calls it; a folder for one that has no name there."""
-    tag: str | None
-    """open_clip's name of its weights, where it has one."""
-    facts: PlannedEncoder | None
-    """Its sizes and where its weights come from; None where they cannot be known without the network."""
-    unknown: str | None
-    """Why they cannot."""
-    precision: dict[str, Precision | None]
-    """By kind of device, ``"cuda"`` and ``"cpu"``; None where the settings' dtype is not to be had there."""
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Frames that a run embeds."""
-
-    training: int
-    """One for each state that is rendered and camera; twice as many where a held-out reward has an encoder of its
-    own. Where not every state is and episodes may end before time, about."""
-    after_resets: int
-    """Of the states that episodes begin in, which shaping needs; at least, where episodes may end before time."""
-    selection: int
-    """To choose the best snapshot."""
-    evaluation: int
-    """For the final evaluation."""
-    chunks: int
-    """Times that the encoder is called in training, selection and evaluation."""
-    batches: dict[str, int]
-    """Batches that pass through it, by kind of device, ``"cuda"`` and ``"cpu"``; without those after resets."""
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.training + self.after_resets + self.selection + self.evaluation
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Memory for frames in flight: what the simulators write and the encoder reads."""
-
-    shape: tuple[int, ...]
-    """Of the ring: slots, simulators, height, width, 3, all uint8; each camera adds a frame to the height, and
-    frames after resets double the simulators."""
+    networks: dict[str, int]
+    """Numbers of each network, targets and batch statistics included, by Stable-Baselines3's name: ``"critic"`` is all
+    critics."""
+    parameters: int
+    """Their sum."""
     nbytes: int
-    """Bytes of it."""
-    selection_nbytes: int
-    """Bytes of the ring of the simulators in which snapshots are compared, which are there all the time."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Transitions that the learner keeps: its replay buffer, or PPO's rollout."""
-
-    kind: str
-    """``"replay"`` or ``"rollout"``."""
-    rows: int
-    """Transitions."""
-    row: dict[str, np.dtype[Any]]
-    """What one holds, by the name of the buffer's array."""
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one."""
-        return bytes_of(self.row)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all. A replay buffer takes them as it fills."""
-        return self.rows * self.row_bytes
-
-
-@dataclass(frozen=True)
-class Machine:
-    """This machine, and what of the plan it has room for."""
-
-    device: str
-    """Where encoder and learner would run here."""
-    available: int
-    """Bytes of memory that are free now."""
-    needed: int | None
-    """Bytes of it that the run takes at least, loading its encoders included; None where they cannot be known."""
-    gpu_available: int | None
-    """Bytes of the GPU's memory that are free now; None without one."""
-    gpu_needed: int | None
-    """Bytes that encoder and learner take on a GPU; activations come on top."""
-    ring_folder: Path | None
-    """Where the frames in flight would lie; None where there is no room, or they are not known."""
-    ring_free: int | None
-    """Bytes that are free there."""
-    workers: int
-    """Processes that host simulators, those in which snapshots are compared included."""
-
-    @property
-    def fits(self) -> bool | None:
-        """Whether there is room for the run, in so far as it can be known; None where it cannot be."""
-        if self.needed is None:
-            return None
-        gpu = self.gpu_available is None or (self.gpu_needed or 0) <= self.gpu_available
-        return self.needed <= self.available and gpu
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """What a run will do and take."""
-
-    config: TrainConfig
-    """Its settings."""
-    horizon: int
-    """Steps of an episode."""
-    cameras: int
-    """Frames of each state."""
-    encoder: EncoderPlan
-    """What scores the frames."""
-    held_out: EncoderPlan | None
-    """The encoder of the held-out reward, where that has its own."""
-    simulator: SimulatorProbe
-    """One that was tried, with frames of the encoder's size."""
-    budget: UpdateBudget
-    """Rollouts and updates."""
-    vector_steps: int
-    """Steps of all simulators together between two rounds of updates."""
-    snapshots: tuple[int, ...]
-    """Environment steps after which policies are saved and compared."""
-    watched: str | None
-    """What the reward is watched against."""
-    pictures: Pictures
-    """What is embedded."""
-    frames: Frames | None
-    """Memory for frames in flight; None where the encoder's frame size is not known."""
-    stored: Stored
-    """Memory for transitions."""
-    learner: LearnerSize
-    """Memory for networks and optimisers."""
-    machine: Machine
-    """Whether it fits here."""
-    paper: tuple[PaperSetting, ...]
-    """The paper's settings beside these, where the preset is the paper's."""
-    refusals: tuple[str, ...]
-    """Why training would end on this machine before it began, though the plan itself is sound: too little memory."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able plan; every size is in bytes."""
-        encoders = {name: _encoder_dict(getattr(self, name)) for name in ("encoder", "held_out")}
-        spaces = {
-            name: {"space": repr(space), "shape": list(space.shape or ()), "dtype": str(space.dtype)}
-            for name, space in (
-                ("observation", self.simulator.observation_space),
-                ("action", self.simulator.action_space),
-            )
-        }
-        row = {name: {"shape": list(kind.shape), "dtype": str(kind.base)} for name, kind in self.stored.row.items()}
-        size = None if self.encoder.facts is None else self.encoder.facts.embedding_dim
-        return {
-            "config": self.config.to_dict(),
-            **encoders,
-            "shapes": {
-                **spaces,
-                "picture": list(self.simulator.frame_shape),
-                "embedding": None if size is None else [size],
-                "row": row,
-            },
-            "horizon": self.horizon,
-            "cameras": self.cameras,
-            "updates": {**dataclasses.asdict(self.budget), "vector_steps_in_a_round": self.vector_steps},
-            "snapshots": list(self.snapshots),
-            "watched_against": self.watched,
-            "pictures": {**dataclasses.asdict(self.pictures), "total": self.pictures.total},
-            "memory": {
-                "frames": None if self.frames is None else dataclasses.asdict(self.frames),
-                self.stored.kind: {
-                    "rows": self.stored.rows,
-                    "row_bytes": self.stored.row_bytes,
-                    "nbytes": self.stored.nbytes,
-                },
-                "learner": dataclasses.asdict(self.learner),
-                "worker": self.simulator.worker_bytes,
-            },
-            "machine": {
-                **dataclasses.asdict(self.machine),
-                "ring_folder": None if self.machine.ring_folder is None else str(self.machine.ring_folder),
-                "fits": self.machine.fits,
-            },
-            "paper": [{**dataclasses.asdict(one), "same": one.same} for one in self.paper],
-            "refusals": list(self.refusals),
-        }
+    """Bytes of these and of Adam's two moments of each number that is trained; gradients come on top."""
 
 
 def plan_training(
-    config: TrainConfig,
-    task: Task,
-    plan_rollouts: PlanRollouts,
-    try_one: Callable[[Task, int], SimulatorProbe] = probe_simulator,
-) -> TrainingPlan:
+    config: TrainConfig, task: Task, probe: Callable[[Task, int], SimulatorProbe] = probe_simulator
+) -> dict[str, Any]:
     """Check a run's settings as training does before it starts, and work out what the run will do and take.
 
     Args:
         config: The settings.
         task: Their task.
-        plan_rollouts: What an evaluation takes.
-        try_one: Tries a simulator with frames of the given size.
+        probe: Tries a simulator with frames of the given size.
 
     Returns:
-        The plan. Whether it fits this machine stands in it, and is no reason to raise.
+        A JSON-able record. Sizes are in bytes; None is what cannot be known without the network, or is not there.
+
+        ``encoder`` and ``held_out`` (the encoder of a held-out reward that has its own): ``name``, ``architecture``,
+        ``tag``, ``facts`` (`PlannedEncoder`), ``unknown`` (why there are none), and by kind of device, ``"cuda"`` and
+        ``"cpu"``, the ``precision``: ``dtype``, ``batch_size``, ``weight_bytes``; None where the dtype is not to be
+        had there. No ``encoder`` where the reward form needs none.
+
+        ``shapes``: ``observation``, ``action``, ``frame`` (as a simulator drew it), ``frame_size`` (that the reward
+        wants), ``embedding``, and the ``row`` of a transition.
+
+        ``updates``: `UpdateBudget`, and ``vector_steps_in_a_round``. ``snapshots``: environment steps after which
+        policies are saved and compared. ``watched_against``: see `watched_against`.
+
+        ``frames`` to be scored, for ``training`` (twice as many where a held-out reward has an encoder of its own),
+        ``after_resets`` (for shaping), ``selection`` of the best snapshot, final ``evaluation``, and in ``total``. If
+        episodes may end before time, the first is not exact with ``label_every``, and the second is the least.
+
+        ``memory``: ``frames`` in flight (``shape`` of the ring, ``nbytes``, and ``selection_nbytes`` for comparing
+        snapshots), ``replay`` or ``rollout`` (``rows``, ``row_bytes``, ``nbytes``), ``learner`` (`LearnerSize`), and
+        one ``worker``. Activations and gradients come on top.
+
+        ``machine``: ``device``, memory ``available`` and ``needed`` at least, ``gpu_available`` and ``gpu_needed``,
+        ``ring_folder`` for the frames in flight, ``ring_free`` there, ``workers`` (processes with simulators), and
+        whether all ``fits`` as far as that can be known.
+
+        ``paper``: the paper's settings and the run's, where the preset is the paper's. ``refusals``: why training
+        would end on this machine before it began, though the plan is sound: too little memory. They are not raised.
 
     Raises:
         InvalidInputError: Training would refuse the settings, the encoder's name or the simulator.
@@ -273,169 +107,236 @@ def plan_training(
     resolve_dtype(config.dtype, device)
     watched = watched_against(config, task)
     check_files(config.reward.files)
-    encoder = _plan_encoder(config.encoder, config.dtype)
-    check_sentences(config.encoder, (config.goal, config.baseline, *config.reward.others))
-    own = watched == "held-out" and config.watch_encoder not in (None, config.encoder)
-    held_out = _plan_encoder(str(config.watch_encoder), config.dtype) if own else None
-    if watched == "held-out":
-        other = config.watch_encoder or config.encoder
-        check_sentences(other, (config.watch_goal or config.goal, config.watch_baseline or config.baseline))
-    simulator = try_one(task, ASSUMED_SIZE if encoder.facts is None else encoder.facts.image_size)
-    check_action_space(config.algorithm, simulator.action_space)
-    learner = plan_learner(config.algorithm, simulator.observation_space, simulator.action_space)
+    encoder, held_out = _plan_encoders(config, watched)
+    size = _frame_size(config, encoder)
+    simulator = probe(task, _ASSUMED_SIZE if size is None else size)
+    spaces = simulator.observation_space, simulator.action_space
+    row = (rollout_row if isinstance(config.algorithm, PPOConfig) else replay_row)(*spaces)
     budget, snapshots = update_budget(config), planned_snapshots(config)
-    flow = _training_flow(config, budget, task.horizon)
-    selection, evaluation = (
-        plan_rollouts(episodes, task.horizon) for episodes in (config.selection_episodes, config.evaluation_episodes)
-    )
-    selection = dataclasses.replace(selection, times=len(snapshots))
-    frames = None
-    if encoder.facts is not None:
-        size = encoder.facts.image_size
-        shape = ring_shape(flow.slots, flow.simulators, size, cameras=task.cameras, resets=config.reward.shaping)
-        other = ring_shape(selection.slots, selection.simulators, size, cameras=task.cameras)
-        frames = Frames(shape, math.prod(shape), math.prod(other))
-    stored = _stored(config, simulator.observation_space, simulator.action_space)
-    folder, refusals = _refusals(config, frames, stored)
-    most = os.cpu_count() or 1 if config.n_workers is None else config.n_workers
-    workers = min(most, flow.simulators) + min(most, selection.simulators)
-    encoders = [encoder] if held_out is None else [encoder, held_out]
-    weights = {kind: _sum([one.precision[kind] for one in encoders]) for kind in _KINDS}
-    # Weights are read in fp32, in main memory, one encoder after the other, before anything else is there.
-    loading = max(0 if one.facts is None else one.facts.memory_bytes("fp32") for one in encoders)
-    running = _running(device.type, weights, frames, stored, learner, workers * simulator.worker_bytes)
-    return TrainingPlan(
-        config=config,
-        horizon=task.horizon,
-        cameras=task.cameras,
-        encoder=encoder,
-        held_out=held_out,
-        simulator=simulator,
-        budget=budget,
-        vector_steps=flow.vector_steps,
-        snapshots=tuple(snapshots),
-        watched=watched,
-        pictures=_pictures(config, task, flow, selection, evaluation, twice=held_out is not None),
-        frames=frames,
-        stored=stored,
-        learner=learner,
-        machine=Machine(
-            device=device.type,
-            available=psutil.virtual_memory().available,
-            needed=None if running is None else max(running, loading),
-            gpu_available=torch.cuda.mem_get_info()[0] if device.type == "cuda" else None,
-            gpu_needed=None if weights["cuda"] is None else weights["cuda"] + learner.nbytes,
-            ring_folder=folder,
-            ring_free=None if folder is None else free_bytes(folder),
-            workers=workers,
-        ),
-        paper=compare_with_paper(config, task.horizon) if config.preset == "paper" else (),
-        refusals=refusals,
-    )
+    memory = {
+        "frames": None if size is None else _frames_in_flight(config, task, size),
+        **_stored(config, bytes_of(row)),
+        "learner": dataclasses.asdict(plan_learner(config.algorithm, *spaces)),
+        "worker": simulator.worker_bytes,
+    }
+    encoders = [one for one in (encoder, held_out) if one is not None]
+    facts = encoder and encoder["facts"]
+    folder, refusals = _check_room(config, memory)
+    return {
+        "config": config.to_dict(),
+        "encoder": encoder,
+        "held_out": held_out,
+        "shapes": {
+            "observation": _space(simulator.observation_space),
+            "action": _space(simulator.action_space),
+            "frame": list(simulator.frame_shape),
+            "frame_size": size,
+            "embedding": facts and [facts["embedding_dim"]],
+            "row": {name: {"shape": list(kind.shape), "dtype": str(kind.base)} for name, kind in row.items()},
+        },
+        "horizon": task.horizon,
+        "cameras": task.cameras,
+        "updates": {
+            **dataclasses.asdict(budget),
+            "vector_steps_in_a_round": rollout_rows(config.algorithm, config.n_envs) // config.n_envs,
+        },
+        "snapshots": snapshots,
+        "watched_against": watched,
+        "frames": _count_frames(config, task, budget.rounds, len(snapshots), passes=max(len(encoders), 1)),
+        "memory": memory,
+        "machine": _machine(config, device, encoders, memory, folder),
+        "paper": compare_with_paper(config, task.horizon) if config.preset == "paper" else [],
+        "refusals": refusals,
+    }
 
 
-def _encoder_dict(encoder: EncoderPlan | None) -> dict[str, Any] | None:
-    return None if encoder is None else dataclasses.asdict(encoder)
+def plan_learner(
+    algorithm: AlgorithmConfig, observation_space: gym.Space[Any], action_space: gym.Space[Any]
+) -> LearnerSize:
+    """Build a learner on the CPU, without memory for transitions, and count its networks.
+
+    Args:
+        algorithm: The settings.
+        observation_space: Box or Discrete.
+        action_space: Box or Discrete.
+
+    Raises:
+        InvalidInputError: It cannot act in the action space, or a setting does not fit the observation space.
+        MissingExtraError: Its library is not installed.
+    """
+    if isinstance(algorithm, PPOConfig):
+        algorithm = dataclasses.replace(algorithm, n_steps=2, batch_size=2)  # no rollout will be kept
+    venv = DummyVecEnv([lambda: _Spaces(observation_space, action_space)])
+    return learner_size(build_algorithm(algorithm, venv, seed=0, device="cpu", for_inference=True))
 
 
-def _plan_encoder(name: str, dtype: str) -> EncoderPlan:
+def learner_size(model: BaseAlgorithm) -> LearnerSize:
+    """Count the numbers of a learner, whether it has learned already or not."""
+    networks: dict[str, int] = {}
+    for name, array in policy_arrays(model).items():
+        network = re.split(r"\W", name)[0]
+        networks[network] = networks.get(network, 0) + array.size
+    state = learner_state(model)["parameters"]
+    # Torch makes the moments at the first update, JAX at once.
+    optimisers = state.pop("optimisers", {})
+    trained = [one for name in optimisers for group in attrgetter(name)(model).param_groups for one in group["params"]]
+    moments = sum(2 * one.numel() * one.element_size() for one in trained)
+    return LearnerSize(networks, sum(networks.values()), moments + sum(array.nbytes for array in _arrays(state)))
+
+
+def _arrays(tree: Any) -> Iterator[np.ndarray]:
+    if isinstance(tree, np.ndarray):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for part in tree.values():
+            yield from _arrays(part)
+
+
+class _Spaces(gym.Env[Any, Any]):
+    """Nothing but spaces."""
+
+    def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+
+
+def _space(space: gym.Space[Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {"space": repr(space), "shape": list(space.shape or ()), "dtype": str(space.dtype)}
+    if isinstance(space, gym.spaces.Box) and np.isfinite([space.low, space.high]).all():
+        facts |= {"low": float(np.min(space.low)), "high": float(np.max(space.high))}
+    return facts
+
+
+def _plan_encoders(config: TrainConfig, watched: str | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The encoder, and that of a held-out reward where that has its own; what they will read is checked."""
+    if not getattr(get_form(config.reward.form), "needs_encoder", True):
+        return None, None
+    encoder, held_out = _plan_encoder(config.encoder, config.dtype), None
+    check_prompt_lengths(config.encoder, (config.goal, config.baseline, *config.reward.others))
+    if watched == "held-out":
+        name = config.watch_encoder or config.encoder
+        held_out = _plan_encoder(name, config.dtype) if name != config.encoder else None
+        check_prompt_lengths(name, (config.watch_goal or config.goal, config.watch_baseline or config.baseline))
+    return encoder, held_out
+
+
+def _plan_encoder(name: str, dtype: str) -> dict[str, Any]:
     check_encoder_name(name)
     source = parse_source(name) if is_openclip(name) else None
     unknown = why_unplannable(source) if source else "what it is, is known once it is loaded"
     facts = plan_encoder(name) if unknown is None else None
-    precision = {kind: _precision(facts, dtype, torch.device(kind)) for kind in _KINDS}
-    return EncoderPlan(
-        name, source.model if source else name, source.tag if source else None, facts, unknown, precision
-    )
+    return {
+        "name": name,
+        "architecture": source.model if source else name,
+        "tag": source.tag if source else None,
+        "facts": None if facts is None else dataclasses.asdict(facts),
+        "unknown": unknown,
+        "precision": {kind: _precision(facts, dtype, torch.device(kind)) for kind in _KINDS},
+    }
 
 
-def _precision(facts: PlannedEncoder | None, dtype: str, device: torch.device) -> Precision | None:
+def _precision(facts: PlannedEncoder | None, dtype: str, device: torch.device) -> dict[str, Any] | None:
     try:
         chosen = resolve_dtype(dtype, device)
     except InvalidInputError:
         return None
     weights = None if facts is None else facts.memory_bytes(chosen)
-    return Precision(chosen, resolve_batch_size(None, device), weights)
+    return {"dtype": chosen, "batch_size": resolve_batch_size(None, device), "weight_bytes": weights}
 
 
-def _training_flow(config: TrainConfig, budget: UpdateBudget, horizon: int) -> FrameCount:
-    slots = ring_slots(config.chunk_frames, config.n_envs)
-    return FrameCount(
-        config.n_envs,
-        slots,
-        chunk_length(config.chunk_frames, config.n_envs, slots),
-        vector_steps=rollout_rows(config.algorithm, config.n_envs) // config.n_envs,
-        times=budget.rounds,
-        every=config.label_every,
-        horizon=horizon,
-    )
+def _frame_size(config: TrainConfig, encoder: dict[str, Any] | None) -> int | None:
+    """Side in pixels of the frames that the reward wants, where it can be known."""
+    if encoder is None:
+        return getattr(get_form(config.reward.form), "frame_size", None)
+    return encoder["facts"] and encoder["facts"]["image_size"]
 
 
-def _pictures(
-    config: TrainConfig, task: Task, flow: FrameCount, selection: FrameCount, evaluation: FrameCount, *, twice: bool
-) -> Pictures:
-    encoders = 2 if twice else 1  # a held-out reward is no part of selection and evaluation
-    flows = [(flow, encoders), (selection, 1), (evaluation, 1)]
-    begun = config.n_envs * (1 + flow.vector_steps * flow.times // task.horizon) if config.reward.shaping else 0
-    return Pictures(
-        training=flow.states * task.cameras * encoders,
-        after_resets=begun * task.cameras,
-        selection=selection.states * task.cameras,
-        evaluation=evaluation.states * task.cameras,
-        chunks=sum(one.chunks * count for one, count in flows),
-        batches={
-            kind: sum(
-                one.passes(resolve_batch_size(None, torch.device(kind)), task.cameras) * count for one, count in flows
-            )
-            for kind in _KINDS
-        },
-    )
+def _count_frames(config: TrainConfig, task: Task, rounds: int, snapshots: int, *, passes: int) -> dict[str, int]:
+    """Frames to be scored; those of training by so many encoders, as a held-out reward is no part of evaluations."""
+
+    def evaluation(episodes: int) -> int:
+        simulators = min(episodes, SIMULATORS)  # all go on until the last one has had its share of the episodes
+        return simulators * -(-episodes // simulators) * task.horizon
+
+    steps = rounds * rollout_rows(config.algorithm, config.n_envs) // config.n_envs
+    rendered = count_rendered(steps, render_every=config.label_every, horizon=task.horizon)
+    states = {
+        "training": config.n_envs * rendered * passes,
+        "after_resets": config.n_envs * (1 + steps // task.horizon) if config.reward.shaping else 0,
+        "selection": evaluation(config.selection_episodes) * snapshots,
+        "evaluation": evaluation(config.evaluation_episodes),
+    }
+    frames = {name: count * task.cameras for name, count in states.items()}
+    return {**frames, "total": sum(frames.values())}
 
 
-def _stored(config: TrainConfig, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> Stored:
-    if isinstance(config.algorithm, PPOConfig):
-        rows = rollout_rows(config.algorithm, config.n_envs)
-        return Stored("rollout", rows, rollout_row(observation_space, action_space))
-    # Stable-Baselines3 keeps as many transitions of each simulator.
-    rows = max(config.algorithm.buffer_size // config.n_envs, 1) * config.n_envs
-    return Stored("replay", rows, replay_row(observation_space, action_space))
+def _frames_in_flight(config: TrainConfig, task: Task, size: int) -> dict[str, Any]:
+    slots, simulators = ring_slots(config.chunk_frames, config.n_envs), min(config.selection_episodes, SIMULATORS)
+    shape = ring_shape(slots, config.n_envs, size, cameras=task.cameras, resets=config.reward.shaping)
+    selection = ring_shape(default_slots(simulators), simulators, size, cameras=task.cameras)
+    return {"shape": list(shape), "nbytes": math.prod(shape), "selection_nbytes": math.prod(selection)}
 
 
-def _refusals(config: TrainConfig, frames: Frames | None, stored: Stored) -> tuple[Path | None, tuple[str, ...]]:
+def _stored(config: TrainConfig, row_bytes: int) -> dict[str, Any]:
+    kind, rows = "rollout", rollout_rows(config.algorithm, config.n_envs)
+    if not isinstance(config.algorithm, PPOConfig):
+        # Stable-Baselines3 keeps as many transitions of each simulator.
+        kind, rows = "replay", max(config.algorithm.buffer_size // config.n_envs, 1) * config.n_envs
+    return {kind: {"rows": rows, "row_bytes": row_bytes, "nbytes": rows * row_bytes}}
+
+
+def _machine(
+    config: TrainConfig,
+    device: torch.device,
+    encoders: list[dict[str, Any]],
+    memory: dict[str, Any],
+    folder: Path | None,
+) -> dict[str, Any]:
+    most = os.cpu_count() or 1 if config.n_workers is None else config.n_workers
+    workers = min(most, config.n_envs) + min(most, config.selection_episodes, SIMULATORS)
+    weights = {kind: _weights(encoders, kind) for kind in _KINDS}
+    learner, frames = memory["learner"]["nbytes"], memory["frames"]
+    needed = None
+    used = weights["cpu" if device.type == "cpu" else "cuda"]  # mps computes in a GPU's dtype
+    if frames is not None and used is not None:
+        on_host = 0 if device.type == "cuda" else used + learner  # mps has the machine's own memory
+        stored = (memory.get("replay") or memory["rollout"])["nbytes"]
+        running = frames["nbytes"] + frames["selection_nbytes"] + stored + on_host + workers * memory["worker"]
+        # Weights are read in fp32, in main memory, one encoder after the other, before anything else is there.
+        needed = max([running, *(4 * one["facts"]["parameters"] for one in encoders)])
+    gpu_needed = None if weights["cuda"] is None else weights["cuda"] + learner
+    gpu_available = torch.cuda.mem_get_info()[0] if device.type == "cuda" else None
+    available = psutil.virtual_memory().available
+    room = gpu_available is None or (gpu_needed or 0) <= gpu_available
+    return {
+        "device": device.type,
+        "available": available,
+        "needed": needed,
+        "gpu_available": gpu_available,
+        "gpu_needed": gpu_needed,
+        "ring_folder": None if folder is None else str(folder),
+        "ring_free": None if folder is None else free_bytes(folder),
+        "workers": workers,
+        "fits": None if needed is None else needed <= available and room,
+    }
+
+
+def _weights(encoders: list[dict[str, Any]], kind: str) -> int | None:
+    sizes = [(one["precision"][kind] or {}).get("weight_bytes") for one in encoders]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def _check_room(config: TrainConfig, memory: dict[str, Any]) -> tuple[Path | None, list[str]]:
     """Where the frames in flight would lie, and what training would say of memory before it starts."""
+    asks, frames, stored = config.algorithm, memory["frames"], memory.get("replay") or memory["rollout"]
+    field, rows = ("n_steps", stored["rows"]) if isinstance(asks, PPOConfig) else ("buffer_size", asks.buffer_size)
     folder: Path | None = None
     said: list[str] = []
     try:
-        if frames is not None:
-            folder = ring_folder(frames.nbytes)
+        folder = None if frames is None else ring_folder(frames["nbytes"])
     except InvalidInputError as error:
         said.append(str(error))
-    asks = config.algorithm
-    field, rows = ("n_steps", stored.rows) if isinstance(asks, PPOConfig) else ("buffer_size", asks.buffer_size)
     try:
-        check_memory(field, rows, stored.row_bytes)
+        check_memory(field, rows, stored["row_bytes"])
     except InvalidInputError as error:
         said.append(str(error))
-    return folder, tuple(said)
-
-
-def _running(
-    device: str,
-    weights: dict[str, int | None],
-    frames: Frames | None,
-    stored: Stored,
-    learner: LearnerSize,
-    workers: int,
-) -> int | None:
-    """Bytes of main memory."""
-    encoders = weights["cpu" if device == "cpu" else "cuda"]
-    if frames is None or encoders is None:
-        return None
-    own = 0 if device == "cuda" else encoders + learner.nbytes  # mps has the machine's own memory
-    return frames.nbytes + frames.selection_nbytes + stored.nbytes + own + workers
-
-
-def _sum(precisions: list[Precision | None]) -> int | None:
-    sizes = [None if one is None else one.weight_bytes for one in precisions]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
+    return folder, said

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
 from vlm_rewards.files import read_json, write_json
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.sweep_plan import PlannedRun, SweepPlan
@@ -22,6 +23,19 @@ State = Literal["complete", "failed", "stopped", "new"]
 """``complete`` is trained and evaluated; ``stopped`` has begun and can go on; ``failed`` ended by itself before."""
 
 _LONGEST_WORDS = 300
+_LOOK_SECONDS = 0.1
+_PATIENCE_SECONDS = 6.0  # `train` ends within five of Ctrl-C
+
+LAUNCH = """
+import ctypes, os, signal, sys
+parent, command = int(sys.argv[1]), sys.argv[2:]
+if sys.platform.startswith("linux"):
+    ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG of linux/prctl.h
+if os.getppid() != parent:  # it has died already
+    sys.exit(1)
+os.execv(command[0], command)
+"""
+"""Program that becomes the command in its arguments, after the id of its parent, and dies with that parent (Linux)."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +82,10 @@ def note_failure(plan: SweepPlan, run: PlannedRun, exit_code: int, ended: str) -
 
 
 def _evaluated(folder: RunFolder) -> dict[str, Any] | None:
-    try:
+    with contextlib.suppress(CheckpointError):  # not there yet; `train` decides the same way
         record = read_json(folder.record)
-    except CheckpointError:  # not there yet; `train` decides the same way
-        return None
-    return record if "evaluation" in record else None
-
-
-_LOOK_SECONDS = 0.1
-_PATIENCE_SECONDS = 6.0  # `train` ends within five of Ctrl-C
+        return record if "evaluation" in record else None
+    return None
 
 
 @dataclass(frozen=True)
@@ -128,13 +137,38 @@ def execute(
         _stop(running)
 
 
+@contextlib.contextmanager
+def locked(plan: SweepPlan) -> Iterator[None]:
+    """Make a sweep's folder, and keep other processes out of it.
+
+    Raises:
+        InvalidInputError: It cannot be made, or another process writes there.
+        RunFolderError: It can no longer be written.
+    """
+    try:
+        plan.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"out {str(plan.out)!r} cannot be made: {error.strerror or error}.") from None
+    with RunFolder(plan.out).locked():
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, VLMRewardsError):
+                raise
+            raise RunFolderError(f"the sweep's folder {str(plan.out)!r} can no longer be written: {error}.") from error
+
+
 def _start(plan: SweepPlan, run: PlannedRun, resume_options: Sequence[str]) -> _Job:
     plan.failure(run).unlink(missing_ok=True)
     folder = plan.folder(run)
-    if (folder / "config.json").is_file():
-        arguments = ["--resume", str(folder), *resume_options]
-    else:
+    begun = (folder / "config.json").is_file()
+    if not begun:
         (folder / ".config.json.tmp").unlink(missing_ok=True)  # of a run killed as it began
+        if not run.arguments:
+            RunFolder.create(folder, run.config, overwrite=False)
+    # A run without a checkpoint begins, as well, by being resumed.
+    arguments = ["--resume", str(folder), *resume_options]
+    if run.arguments and not begun:
         arguments = [*run.arguments, "--run-dir", str(folder)]
     train = [sys.executable, "-P", "-m", "vlm_rewards.cli", "train", *arguments]
     with plan.log(run).open("ab") as log:
@@ -142,7 +176,7 @@ def _start(plan: SweepPlan, run: PlannedRun, resume_options: Sequence[str]) -> _
         log.flush()
         process = subprocess.Popen(
             # -P: the current folder comes first only where it does so for the parent too
-            [sys.executable, "-P", "-m", "vlm_rewards.training.sweep_plan", str(os.getpid()), *train],
+            [sys.executable, "-P", "-c", LAUNCH, str(os.getpid()), *train],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -164,9 +198,9 @@ def _judge(plan: SweepPlan, job: _Job) -> RunStatus:
 
 
 def _ending(code: int) -> str:
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return "interrupted" if code == 130 else f"exit code {code}"
+    return (
+        f"killed by {signal.Signals(-code).name}" if code < 0 else {130: "interrupted"}.get(code, f"exit code {code}")
+    )
 
 
 def _stop(jobs: Sequence[_Job]) -> None:

@@ -1,18 +1,14 @@
-"""The runs of a sweep: a grid, a list, or both, typed or in a file."""
+"""The runs of a sweep: a grid, a list, or both, and the folder that stays with them."""
 
 from __future__ import annotations
 
 import csv
-import ctypes
 import dataclasses
 import hashlib
 import itertools
 import json
 import math
-import os
 import re
-import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,26 +20,17 @@ from vlm_rewards.files import read_json, write_json
 from vlm_rewards.provenance import provenance
 from vlm_rewards.training.config import TrainConfig
 
-_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
-
-
-def main() -> None:
-    """Entry point of the process: the parent's id and the command as arguments."""
-    parent, command = int(sys.argv[1]), sys.argv[2:]
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:  # it has died already
-        sys.exit(1)
-    os.execv(command[0], command)
-
-
-if __name__ == "__main__":
-    main()
-
-
 Value = str | float | int
 
-SWEPT: dict[str, type[Any]] = {"goal": str, "baseline": str, "alpha": float, "encoder": str, "algo": str, "seed": int}
+SWEPT: dict[str, type[Any]] = {
+    "goal": str,
+    "baseline": str,
+    "alpha": float,
+    "form": str,
+    "encoder": str,
+    "algo": str,
+    "seed": int,
+}
 """The settings that may differ from run to run, in the order of names and tables, and their kinds."""
 RESERVED = (*SWEPT, "preset", "env-id", "run-dir", "resume", "overwrite")
 """Flags of ``train`` that are the sweep's to decide."""
@@ -52,7 +39,7 @@ _KINDS = {str: "a string", float: "a finite number", int: "an int"}
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """A sweep as it was asked for. Values of other kinds, as a file may hold them, are refused in words."""
+    """A sweep as it was asked for, typed or in a file, whose values may be of any kind: those of others are refused."""
 
     task: Any = None
     """Name of a task, ``FILE.py`` or ``FILE.py:TASK``."""
@@ -62,11 +49,11 @@ class SweepRequest:
     """Name of a preset."""
     out: Any = None
     """The sweep's folder."""
-    grid: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    grid: Any = field(default_factory=dict[str, Any])
     """Values of the settings that are crossed, a list for each."""
-    runs: Sequence[Any] = ()
+    runs: Any = ()
     """Settings of single runs, each of which is crossed with the grid."""
-    train: Sequence[Any] = ()
+    train: Any = ()
     """Arguments that every run of ``train`` is given, strings."""
 
     def __post_init__(self) -> None:
@@ -74,6 +61,10 @@ class SweepRequest:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value):
                 raise InvalidInputError(f"{name} must be a string that is not empty, got {value!r}.")
+        for name, kind, what in (("grid", Mapping, "an object"), ("runs", list, "a list"), ("train", list, "a list")):
+            value = getattr(self, name)
+            if not isinstance(list(value) if isinstance(value, tuple) else value, kind):
+                raise InvalidInputError(f"{name} must be {what}, got {value!r}.")
         object.__setattr__(self, "grid", {key: _values(key, values) for key, values in self.grid.items()})
         object.__setattr__(self, "runs", tuple(_run(f"runs[{n}]", run) for n, run in enumerate(self.runs)))
         for number, run in enumerate(self.runs):
@@ -95,21 +86,34 @@ class SweepRequest:
         mixed = [{**run, **point} for run in self.runs or ({},) for point in points]
         return [{name: run[name] for name in SWEPT if name in run} for run in mixed]
 
+    def arguments(self, settings: Mapping[str, Value]) -> list[str]:
+        """Arguments of ``train`` for a run with some settings, all but the folder.
+
+        Raises:
+            InvalidInputError: There is no task, or an environment as well.
+        """
+        if (self.task is None) == (self.env_id is None):
+            raise InvalidInputError(f"give a task or --env-id, one of them: got {self.task!r} and {self.env_id!r}.")
+        about = [self.task if self.env_id is None else f"--env-id={self.env_id}"]
+        about += [] if self.preset is None else [f"--preset={self.preset}"]
+        return [*about, *(f"--{key}={value}" for key, value in settings.items()), *self.train]
+
     def joined(self, other: SweepRequest) -> SweepRequest:
         """Put together what a file says and what was typed.
 
         Raises:
             InvalidInputError: Both say the same thing.
         """
-        together: dict[str, Any] = {"grid": {**self.grid, **other.grid}}
-        for key in sorted(set(self.grid) & set(other.grid)):
-            raise InvalidInputError(f"{key} must be given once: it is in the file and on the command line.")
-        for name in ("task", "env_id", "preset", "out", "runs", "train"):
-            ours, theirs = getattr(self, name), getattr(other, name)
-            if ours and theirs:
+        ours, theirs = ({**vars(one), **one.grid} for one in (self, other))
+        del ours["grid"], theirs["grid"]
+        for name in ours:
+            if ours[name] and theirs.get(name):
                 raise InvalidInputError(f"{name} must be given once: it is in the file and on the command line.")
-            together[name] = ours or theirs
-        return SweepRequest(**together)
+        plain = {name: ours[name] or theirs[name] for name in _FIELDS if name != "grid"}
+        return SweepRequest(grid={**self.grid, **other.grid}, **plain)
+
+
+_FIELDS = [known.name for known in dataclasses.fields(SweepRequest)]
 
 
 def read_sweep_file(path: Path) -> SweepRequest:
@@ -126,25 +130,19 @@ def read_sweep_file(path: Path) -> SweepRequest:
         raise InvalidInputError(f"file must end in .json or .csv, got {str(path)!r}.")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".csv":
-            return SweepRequest(runs=_rows(text))
-        said = json.loads(text)
+        said: Any = {"runs": _rows(text)} if path.suffix == ".csv" else json.loads(text)
+        if not isinstance(said, dict):
+            raise InvalidInputError(f"the file must hold an object, got {type(said).__name__}.")
+        for key in said:
+            if key not in _FIELDS:
+                raise unknown_name(f"field of {path.name}:", key, _FIELDS)
+        return SweepRequest(**said)
     except OSError as error:
         raise InvalidInputError(f"file {str(path)!r} cannot be read: {error.strerror or error}.") from None
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{str(path)!r}: {error}") from None
     except (ValueError, csv.Error) as error:
-        if isinstance(error, InvalidInputError):
-            raise InvalidInputError(f"{str(path)!r}: {error}") from None
-        raise InvalidInputError(f"file {str(path)!r} must hold JSON: {error}.") from None
-    if not isinstance(said, dict):
-        raise InvalidInputError(f"file {str(path)!r} must hold an object, got {type(said).__name__}.")
-    for name, kind, what in (("grid", dict, "an object"), ("runs", list, "a list"), ("train", list, "a list")):
-        if not isinstance(said.get(name, kind()), kind):
-            raise InvalidInputError(f"{str(path)!r}: {name} must be {what}, got {said[name]!r}.")
-    fields = [known.name for known in dataclasses.fields(SweepRequest)]
-    for key in said:
-        if key not in fields:
-            raise unknown_name(f"field of {path.name}:", key, fields)
-    return SweepRequest(**said)
+        raise InvalidInputError(f"file {str(path)!r} must hold {path.suffix[1:].upper()}: {error}.") from None
 
 
 def _rows(text: str) -> list[dict[str, Value]]:
@@ -182,16 +180,13 @@ def _values(key: str, values: object) -> tuple[Value, ...]:
     return checked
 
 
-def _value(field_name: str, key: str, value: object) -> Value:
+def _value(field_name: str, key: str, value: Any) -> Value:
     if key not in SWEPT:
         raise unknown_name("setting", key, SWEPT)
     kind = SWEPT[key]
-    if isinstance(value, str) and kind is str:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and kind is not str:
+    taken = {str: str, float: (int, float), int: int}[kind]
+    if isinstance(value, taken) and not isinstance(value, bool) and (kind is not float or math.isfinite(value)):
         return kind(value)
-    if isinstance(value, float) and kind is float and math.isfinite(value):
-        return value
     raise InvalidInputError(f"{field_name} must be {_KINDS[kind]}, got {value!r}.")
 
 
@@ -216,7 +211,7 @@ class PlannedRun:
     name: str
     """Of its folder, inside the sweep's."""
     arguments: tuple[str, ...]
-    """Of ``train``, all but the folder."""
+    """Of ``train``, all but the folder; none for a run that is started from its folder."""
     config: TrainConfig
     """What they amount to."""
 
@@ -243,13 +238,18 @@ class SweepPlan:
         return self.out / "logs" / f"{run.name}.failed.json"
 
 
-def make_plan(request: SweepRequest, out: Path, configure: Callable[[list[str]], TrainConfig]) -> SweepPlan:
+def make_plan(
+    cells: Sequence[Mapping[str, Value]],
+    out: Path,
+    configure: Callable[[Mapping[str, Value]], tuple[TrainConfig, Sequence[str]]],
+) -> SweepPlan:
     """Plan a sweep; nothing is written.
 
     Args:
-        request: What was asked for.
+        cells: What is set for each run, as `SweepRequest.combinations` gives it.
         out: The sweep's folder. Runs that it knows already keep their names.
-        configure: Arguments of ``train`` to settings, as ``train`` itself reads them.
+        configure: What is set for a run to all of its settings, and the arguments by which ``train`` would be told of
+            them: none where they do not come from a command line.
 
     Returns:
         The plan. Every configuration has been built, and every encoder's name understood.
@@ -258,15 +258,12 @@ def make_plan(request: SweepRequest, out: Path, configure: Callable[[list[str]],
         InvalidInputError: A run is not possible, two are the same, or the folder holds another sweep or something else.
         WeightsNotFoundError: An encoder's file or folder does not exist.
     """
-    if (request.task is None) == (request.env_id is None):
-        raise InvalidInputError(f"give a task or --env-id, one of them: got {request.task!r} and {request.env_id!r}.")
     known = _read_known(out)
     names = {_identity(run.config): run.name for run in known}
     taken = {run.name for run in known}
     planned: dict[str, PlannedRun] = {}
-    for settings in request.combinations():
-        arguments = _arguments(request, settings)
-        config = configure(arguments)
+    for settings in cells:
+        config, arguments = configure(settings)
         check_encoder_name(config.encoder)
         identity, usual = _identity(config), run_name(settings)
         if identity in planned:
@@ -292,7 +289,7 @@ def read_plan(out: Path) -> SweepPlan:
     return SweepPlan(out, tuple(known))
 
 
-def write_plan(plan: SweepPlan, command: str) -> None:
+def write_plan(plan: SweepPlan, command: str | None) -> None:
     """Write the plan into the sweep's folder, which exists.
 
     Raises:
@@ -306,7 +303,7 @@ def write_plan(plan: SweepPlan, command: str) -> None:
 def run_name(settings: Mapping[str, Value]) -> str:
     """A readable name for a folder, such as ``alpha-0.5,seed-0``.
 
-    Sentences and paths are cut short, with six digits of a digest behind them.
+    Prompts and paths are cut short, with six digits of a digest behind them.
     """
     return ",".join(f"{key}-{_word(value)}" for key, value in settings.items())
 
@@ -323,13 +320,6 @@ def _word(value: Value) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
-
-
-def _arguments(request: SweepRequest, settings: Mapping[str, Value]) -> list[str]:
-    about = [str(request.task)] if request.env_id is None else [f"--env-id={request.env_id}"]
-    if request.preset is not None:
-        about.append(f"--preset={request.preset}")
-    return [*about, *(f"--{key}={value}" for key, value in settings.items()), *request.train]
 
 
 def _identity(config: TrainConfig) -> str:
