@@ -8,6 +8,7 @@ from .collection.wrapper import FrameInInfo as FrameInInfo
 from .collection.wrapper import VLMRewardWrapper as VLMRewardWrapper
 from .encoders.base import ImageTextEncoder as ImageTextEncoder
 from .encoders.loading import load_encoder as load_encoder
+from .reporting.page import report as report
 from .rewards.cameras import CameraReward as CameraReward
 from .rewards.contrast import ContrastReward as ContrastReward
 from .rewards.demonstration import DemonstrationReward as DemonstrationReward

@@ -15,8 +15,9 @@ from vlm_rewards.cli.common import command_line, say
 from vlm_rewards.cli.task_choice import read_choice
 from vlm_rewards.cli.training_run import RunOptions
 from vlm_rewards.errors import InvalidInputError, RunFolderError, VLMRewardsError, check_count
-from vlm_rewards.reporting.sweeps import number, percent, with_interval, write_summary
+from vlm_rewards.reporting.sweeps import write_summary
 from vlm_rewards.tasks.any_env import EnvironmentConfig
+from vlm_rewards.templates import number, percent, with_interval
 from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.sweep import RunStatus, execute, status_of
