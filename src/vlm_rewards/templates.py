@@ -23,7 +23,7 @@ def render(name: str, /, **values: Any) -> str:
     Returns:
         The page. In Markdown, empty lines in a row are one.
     """
-    text = _environment(name.endswith(".html.j2")).get_template(name).render(values)
+    text = environment(name.endswith(".html.j2")).get_template(name).render(values)
     return text if name.endswith(".html.j2") else re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
 
 
@@ -51,7 +51,8 @@ def markdown_console(commands: list[str]) -> Markup:
 
 
 @functools.lru_cache
-def _environment(as_html: bool) -> Environment:
+def environment(as_html: bool) -> Environment:
+    """What templates are read in: every value is escaped, as HTML or as Markdown, and must be there."""
     environment = Environment(
         loader=FunctionLoader(_source),
         autoescape=True,  # for Markdown, too: what `finalize` has escaped is marked as done
