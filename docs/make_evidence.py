@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_rewards.reporting.gathering import gather
-from vlm_rewards.reporting.page import has_markers, placed
+from vlm_rewards.reporting.page import placed
 from vlm_rewards.tasks.captions import PARAPHRASES
 from vlm_rewards.templates import environment
 
@@ -53,8 +53,9 @@ def pages() -> dict[Path, str]:
     for path in [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]:
         text = path.read_text(encoding="utf-8")
         filled = _PLACE.sub(lambda place: place[1] + _laid_out(said[place[2]]) + place[4], text)
-        filled = placed(filled, gather([DOCS / "records"])) if has_markers(filled) else filled
-        if _PLACE.search(text) or has_markers(text):
+        if path.name == "results.md":
+            found[path] = placed(filled, gather([DOCS / "records"]))
+        elif _PLACE.search(text):
             found[path] = filled
     return found
 
