@@ -14,7 +14,7 @@ import pytest
 import vlm_rewards
 
 ROOT = Path(vlm_rewards.__file__).parent
-GROUND = {"errors", "arrays", "files", "media", "provenance", "registry", "seeding"}
+GROUND = {"errors", "arrays", "files", "media", "provenance", "registry", "seeding", "templates"}
 LAYERS = [
     {"ground"},
     {"tasks"},

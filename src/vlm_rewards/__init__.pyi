@@ -10,6 +10,7 @@ from .collection.wrapper import VLMRewardWrapper as VLMRewardWrapper
 from .encoders.base import ImageTextEncoder as ImageTextEncoder
 from .encoders.loading import load_encoder as load_encoder
 from .encoders.loading import register_encoder as register_encoder
+from .reporting.page import report as report
 from .rewards.base import EmbeddingReward as EmbeddingReward
 from .rewards.base import FrameReward as FrameReward
 from .rewards.base import as_frame_reward as as_frame_reward

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import os
 import zipfile
 from collections.abc import Mapping
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlm_rewards.errors import CheckpointError
 
@@ -43,6 +46,30 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{str(path)!r} must hold a JSON object, got {type(value).__name__}.")
     return value
+
+
+def read_columns(path: Path | None) -> dict[str, NDArray[np.float64]]:
+    """Read a CSV file of numbers, one array a column.
+
+    Args:
+        path: The file; None, or one that is not there, has no columns.
+
+    Returns:
+        The columns, float64 ``[rows]``; an empty cell, or one cut off where a run was killed, is NaN.
+    """
+    if path is None or not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+        return {name: np.array([_number(row[name]) for row in rows], float) for name in reader.fieldnames or ()}
+
+
+def _number(cell: str | None) -> float:
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return math.nan
 
 
 def sync_file(path: Path) -> None:

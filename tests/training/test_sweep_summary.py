@@ -65,7 +65,7 @@ def test_the_page_says_what_is_missing_and_what_not_to_compare(plan: SweepPlan) 
     assert "**With fewer than 3 seeds an interval says little** (the smallest row here has 2)" in page
     assert "VLM returns of different alphas, prompts or encoders are different units: not to be compared" in page
     assert "bundled (in-domain, not zero-shot; weights 0123456789ab)" in page
-    failed = "| alpha-1,seed-2 | failed | - | - | - | - | exit code 1: error: a disk \\| is full |"
+    failed = "| alpha-1,seed-2 | failed | - | - | - | - | exit code 1: error: a disk &#124; is full |"
     assert failed in lines
     assert sum(line.startswith("| alpha-") for line in lines) == 10
 
@@ -96,7 +96,7 @@ def test_one_seed_has_no_interval_and_none_has_no_number(planned: Planned, finis
     one, none = record["settings"]
     assert (one["success_rate"]["iqm"], one["success_rate"]["iqm_interval_95"]) == (0.25, None)
     assert (none["success_rate"]["iqm"], none["improvement"]) == (None, None)
-    row = "| “a $5 \\| pole” | 1 of 1 | 0 | 25.0 % | 25.0 % (one seed) | 100.0 | 100.0 (one seed) | - | 50.00 |"
+    row = "| “a &#36;5 &#124; pole” | 1 of 1 | 0 | 25.0 % | 25.0 % (one seed) | 100.0 | 100.0 (one seed) | - | 50.00 |"
     assert row in summary_page(record)
 
 

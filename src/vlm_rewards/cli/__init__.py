@@ -20,12 +20,11 @@ _VERBS = {
     "dataset": "write states to judge rewards on, with frames, simulator states and labels",
     "landscape": "draw a reward over a dimension of the state",
     "scaling": "judge encoders of several sizes, trained for it or pretrained",
-    "figures": "draw the figures of records again",
     "sweep": "train a grid of prompts, alphas, encoders, algorithms and seeds",
     "relabel": "write VLM rewards into a recorded data set",
     "finetune": "train an encoder on captioned frames of simulators",
     "list": "list tasks, encoders, rewards, algorithms and cached embeddings, which it can forget",
-    "report": "turn runs into one page: tables, curves, videos, settings, commands",
+    "report": "turn runs and records into one page: tables, figures, videos, settings, commands",
 }
 
 BAD_INPUT = 2

@@ -28,7 +28,7 @@ from vlm_rewards.evaluation.states import StateSet
 from vlm_rewards.files import write_json
 from vlm_rewards.media import montage, write_png
 from vlm_rewards.provenance import provenance
-from vlm_rewards.reporting.judgements import draw_figures
+from vlm_rewards.reporting.figures.records import draw_figures
 from vlm_rewards.rewards.goal_baseline import check_alpha
 from vlm_rewards.tasks.task import Task
 

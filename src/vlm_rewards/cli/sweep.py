@@ -15,8 +15,9 @@ from vlm_rewards.cli.common import command_line, say
 from vlm_rewards.cli.task_choice import read_choice
 from vlm_rewards.cli.training_run import RunOptions
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.reporting.sweeps import number, percent, sweep, with_interval, write_summary
+from vlm_rewards.reporting.sweeps import sweep, write_summary
 from vlm_rewards.tasks.any_env import EnvironmentConfig
+from vlm_rewards.templates import number, percent, with_interval
 from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.sweep import locked, status_of
 from vlm_rewards.training.sweep_plan import SWEPT, SweepPlan, SweepRequest, make_plan, read_plan, read_sweep_file

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from vlm_rewards.errors import check_count
-from vlm_rewards.evaluation.statistics import (
-    interquartile_mean,
-    probability_of_improvement,
-    stratified_bootstrap_interval,
-)
+from vlm_rewards.evaluation.statistics import probability_of_improvement
 from vlm_rewards.files import write_atomically, write_json
 from vlm_rewards.provenance import provenance
 from vlm_rewards.reporting.figures.sweeps import plot_sweep
+from vlm_rewards.reporting.settings import RESAMPLES, aggregate
+from vlm_rewards.templates import render
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.sweep import RunStatus, execute, locked, status_of
 from vlm_rewards.training.sweep_plan import PlannedRun, SweepPlan, write_plan
 
 SCORES = ("success_rate", "true_return", "vlm_return")
 """Of a run: means over the episodes of its final evaluation, for its best snapshot by VLM return."""
-_RESAMPLES = 10_000
 
 
 def write_summary(plan: SweepPlan, command: str | None) -> dict[str, Any]:
@@ -139,7 +134,7 @@ def summarise(plan: SweepPlan, command: str | None = None) -> dict[str, Any]:
         "encoders": _encoders(records),
         "commits": sorted({str(record.get("commit")) for record in records}),
         "confidence": 0.95,
-        "resamples": _RESAMPLES,
+        "resamples": RESAMPLES,
         "settings": rows,
         "runs": [_run(run, status) for run, status in runs],
         **provenance(),
@@ -172,7 +167,7 @@ def _row(group: Sequence[tuple[PlannedRun, RunStatus]], varied: Sequence[str]) -
         "label": _label(setting, varied),
         "setting": setting,
         "seeds": {"planned": [run.config.seed for run, _ in group], **seeds},
-        **{score: _aggregate(_values(group, score)) for score in SCORES},
+        **{score: aggregate(_values(group, score)) for score in SCORES},
     }
 
 
@@ -193,20 +188,10 @@ def _values(group: Sequence[tuple[PlannedRun, RunStatus]], score: str) -> list[f
     return [float(value) for value in found if value is not None]
 
 
-def _aggregate(seeds: list[float]) -> dict[str, Any]:
-    summary: dict[str, Any] = {"seeds": seeds}
-    for name, statistic in (("mean", np.mean), ("iqm", interquartile_mean)):
-        summary[name] = float(statistic(seeds)) if seeds else None
-        enough = len(seeds) > 1
-        interval = stratified_bootstrap_interval([seeds], statistic, resamples=_RESAMPLES) if enough else None
-        summary[f"{name}_interval_95"] = None if interval is None else list(interval)
-    return summary
-
-
 def _improvement(seeds: list[float], first: list[float]) -> dict[str, Any] | None:
     if min(len(seeds), len(first)) < 2:
         return None
-    estimate = probability_of_improvement(seeds, first, resamples=_RESAMPLES)
+    estimate = probability_of_improvement(seeds, first, resamples=RESAMPLES)
     return {"probability": estimate.value, "interval_95": [estimate.low, estimate.high]}
 
 
@@ -228,153 +213,13 @@ def _encoders(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-_FEW_SEEDS = 3
-_SEEDS_OF_A_TRIMMED_MEAN = 4
-
-
 def summary_page(record: dict[str, Any]) -> str:
     """Format a sweep's record as Markdown: a row a setting, then a row a run; nothing is left out.
 
     Args:
         record: What `vlm_rewards.reporting.sweeps.summarise` returns.
     """
-    rows, runs = record["settings"], record["runs"]
-    counts = {state: sum(run["state"] == state for run in runs) for state in ("complete", "failed")}
-    missing = len(runs) - sum(counts.values())
-    parts = [
-        f"# Sweep of {record['task']}",
-        f"{len(runs)} runs: {counts['complete']} complete, {counts['failed']} failed, {missing} missing.",
-        _settings_table(record),
-        "\n".join(f"* {note}" for note in _notes(record, rows)),
-        "![Each setting: interquartile mean, interval, and every seed](summary.png)",
-        "## Every run",
-        _runs_table(runs),
-        f"```console\n$ {record['command']}\n```" if record.get("command") else "",
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def percent(value: float) -> str:
-    """A share as a percentage."""
-    return f"{100 * value:.1f}"
-
-
-def number(value: float) -> str:
-    """A return."""
-    return f"{value:.1f}"
-
-
-def with_interval(score: dict[str, Any], name: str, form: Callable[[float], str], unit: str = "") -> str:
-    """A mean or IQM with its interval, as ``66.7 % (33.3 to 100.0 %)``."""
-    if score[name] is None:
-        return "-"
-    interval = score[f"{name}_interval_95"]
-    ends = "(one seed)" if interval is None else f"({form(interval[0])} to {form(interval[1])}{unit})"
-    return f"{form(score[name])}{unit} {ends}"
-
-
-def _settings_table(record: dict[str, Any]) -> str:
-    judged, rows = record["score"] == "success_rate", record["settings"]
-    columns = ["setting", "seeds", "failed or missing"]
-    columns += ["success: mean", "success: IQM (95 % interval)"] if judged else []
-    columns += ["true return: mean", "true return: IQM (95 % interval)"]
-    columns += ["better than the first row"] if len(rows) > 1 else []
-    return _table([*columns, "VLM return: mean †"], [_cells(row, judged, len(rows) > 1) for row in rows])
-
-
-def _cells(row: dict[str, Any], judged: bool, compared: bool) -> list[str]:
-    seeds, success, true, vlm = row["seeds"], row["success_rate"], row["true_return"], row["vlm_return"]
-    cells = [row["label"], f"{len(seeds['done'])} of {len(seeds['planned'])}", _absent(seeds)]
-    if judged:
-        mean = "-" if success["mean"] is None else f"{percent(success['mean'])} %"
-        cells += [mean, with_interval(success, "iqm", percent, " %")]
-    mean = "-" if true["mean"] is None else number(true["mean"])
-    cells += [mean, with_interval(true, "iqm", number)]
-    if compared:
-        better = row["improvement"]
-        cells.append("-" if better is None else _share(better["probability"], better["interval_95"]))
-    return [*cells, "-" if vlm["mean"] is None else f"{vlm['mean']:.2f}"]
-
-
-def _share(value: float, interval: Sequence[float]) -> str:
-    return f"{percent(value)} % ({percent(interval[0])} to {percent(interval[1])} %)"
-
-
-def _absent(seeds: dict[str, Any]) -> str:
-    parts = [
-        f"{len(seeds[state])} {state} (seed {', '.join(map(str, seeds[state]))})"
-        for state in ("failed", "missing")
-        if seeds[state]
-    ]
-    return "; ".join(parts) or "0"
-
-
-def _notes(record: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
-    notes = []
-    fewest = min(len(row["seeds"]["done"]) for row in rows)
-    if fewest < _FEW_SEEDS:
-        notes.append(
-            f"**With fewer than {_FEW_SEEDS} seeds an interval says little** (the smallest row here has {fewest}): one "
-            "or two values show next to nothing of how far other seeds would lie apart."
-        )
-    if fewest < _SEEDS_OF_A_TRIMMED_MEAN:
-        notes.append(f"IQM is the mean of the middle half; of fewer than {_SEEDS_OF_A_TRIMMED_MEAN} seeds, of all.")
-    else:
-        notes.append("IQM is the mean of the middle half of the seeds.")
-    notes += [
-        "A seed's score is the final evaluation of its best snapshot by VLM return, over other episodes than those "
-        "that chose the snapshot. All seeds that are done count; none is picked.",
-        f"Intervals: percentile bootstrap over seeds, {record['resamples']:,} resamples. They say how the number would "
-        "vary with other seeds. Seeds that failed or are missing are not in them: where failing has to do with the "
-        "setting, the row is too good.",
-    ]
-    if len(rows) > 1:
-        notes.append(
-            "Better than the first row: probability that a run of this row scores higher than one of the first, by "
-            f"{'success' if record['score'] == 'success_rate' else 'true return'}, ties counting half."
-        )
-    notes.append("† VLM returns of different alphas, prompts or encoders are different units: not to be compared.")
-    notes.append(
-        f"An episode succeeds when: {record['criterion']}."
-        if record["criterion"]
-        else "The task has no criterion of success, or no run is done."
-    )
-    if record["encoders"]:
-        encoders = "; ".join(map(_encoder, record["encoders"]))
-        notes.append(f"Encoder: {encoders}. Commit: {', '.join(f'`{commit}`' for commit in record['commits'])}.")
-    notes.append("To compare with policies that learned nothing on this task: `vlm-rewards baselines`.")
-    return notes
-
-
-def _encoder(encoder: dict[str, Any]) -> str:
-    kind = "in-domain, not zero-shot" if encoder["in_domain"] else "as named"
-    return f"{encoder['name']} ({kind}; weights {str(encoder['weights_sha256'])[:12]})"
-
-
-def _runs_table(runs: Sequence[dict[str, Any]]) -> str:
-    rows = []
-    for run in runs:
-        success, true, vlm, seconds = (
-            run[key] for key in ("success_rate", "true_return", "vlm_return", "training_seconds")
-        )
-        rows.append(
-            [
-                run["name"],
-                run["state"],
-                "-" if success is None else f"{percent(success)} %",
-                "-" if true is None else number(true),
-                "-" if vlm is None else f"{vlm:.2f}",
-                "-" if seconds is None else f"{seconds:.0f}",
-                run["last_words"] or "",
-            ]
-        )
-    return _table(["run", "state", "success", "true return", "VLM return †", "training [s]", "last words"], rows)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    states = [run["state"] for run in record["runs"]]
+    complete, failed = states.count("complete"), states.count("failed")
+    counts = {"complete": complete, "failed": failed, "missing": len(states) - complete - failed}
+    return render("reporting/templates/sweep.md.j2", record=record, **counts)

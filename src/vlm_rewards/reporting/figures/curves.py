@@ -1,34 +1,59 @@
-"""What happened over time: how a run learned, how a video scores."""
+"""What happened over time: how one or several runs learned, how a video scores."""
 
 from __future__ import annotations
 
-import csv
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
-from vlm_rewards.reporting.figures.style import BLUE, GREY, UNSEEN, VERMILION, finish_panel, new_figure, save, wrap
+from vlm_rewards.files import read_columns
+from vlm_rewards.reporting.figures.style import (
+    BLUE,
+    GREY,
+    LINES,
+    SERIES,
+    UNSEEN,
+    VERMILION,
+    finish_panel,
+    legend_below,
+    new_figure,
+    save,
+    wrap,
+)
+
+Columns = Mapping[str, NDArray[np.float64]]
+
+_PANELS = (  # what is drawn, its column in metrics.csv and in snapshots.csv, the axis
+    ("vlm_return", "vlm_return_mean", "vlm_return", "VLM return per episode"),
+    ("success_rate", "success_rate", "success_rate", "episodes that succeed"),
+    ("true_return", "true_return_mean", "true_return", "environment's\nown return"),
+)
+_SEEN, _NEVER_SEEN = "What the learner maximises", "What the learner never saw, used to judge it only"
 
 
 @dataclass(frozen=True)
-class _Table:
-    """A CSV file of numbers, one array a column; what is not there is NaN."""
+class RunCurve:
+    """How a run went."""
 
-    columns: dict[str, NDArray[np.float64]]
-    rows: int
-
-    def __getitem__(self, name: str) -> NDArray[np.float64]:
-        return self.columns.get(name, np.full(self.rows, np.nan))
-
-    def has(self, name: str) -> bool:
-        return bool(np.isfinite(self[name]).any())
+    label: str
+    """Its name in the legend."""
+    colour: int
+    """Number of its colour, such as its seed's place among the seeds."""
+    line: int
+    """Number of its line, such as its setting's."""
+    metrics: Columns
+    """Columns of ``metrics.csv``; there may be none."""
+    snapshots: Columns
+    """Columns of ``snapshots.csv``; there may be none."""
 
 
 def plot_learning_curve(metrics_csv: str | Path, out: str | Path, *, title: str) -> Path:
@@ -41,7 +66,7 @@ def plot_learning_curve(metrics_csv: str | Path, out: str | Path, *, title: str)
     Args:
         metrics_csv: A run's ``metrics.csv``.
         out: The frame to write; its suffix chooses the format.
-        title: Heading, such as the task and its sentence.
+        title: Heading, such as the task and its prompt.
 
     Returns:
         ``out`` as a path.
@@ -49,26 +74,148 @@ def plot_learning_curve(metrics_csv: str | Path, out: str | Path, *, title: str)
     Raises:
         CheckpointError: ``metrics.csv`` is missing or has no ``step`` column.
     """
-    metrics_path = Path(metrics_csv)
-    metrics = _read_table(metrics_path)
-    snapshots_path = metrics_path.with_name("snapshots.csv")
-    snapshots = _read_table(snapshots_path) if snapshots_path.is_file() else _Table({}, 0)
-    judged = [name for name in ("success_rate", "true_return") if _either_has(metrics, snapshots, name)]
+    path = Path(metrics_csv)
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist; a run folder has one once the first episode has ended.")
+    metrics = read_columns(path)
+    if "step" not in metrics:
+        raise CheckpointError(f"{path} must have a column 'step', its columns are {list(metrics)}.")
+    run = RunCurve("", 0, 0, metrics, read_columns(path.with_name("snapshots.csv")))
+    panels = [panel for panel in _PANELS if panel[0] == "vlm_return" or _any_has([run], panel)]
+    figure, axes = _panels(len(panels), 1.3, [1.5] + [1.0] * (len(panels) - 1))
+    best = _best(run.snapshots)
+    for axis, (name, column, snapshot_column, label) in zip(axes, panels, strict=True):
+        _draw_training(axis, run.metrics, column, spread=name == "vlm_return")
+        _draw_snapshots(axis, run.snapshots, snapshot_column, spread=name == "vlm_return")
+        if best is not None:
+            axis.axvline(run.snapshots["step"][best], color=GREY, linewidth=0.9, linestyle=":", zorder=1)
+            star = "best by VLM return" if name == "vlm_return" else "_best"
+            _mark(axis, run.snapshots, snapshot_column, best, VERMILION, star)
+        if not axis.has_data():
+            axis.text(0.5, 0.5, "no finished episode yet", transform=axis.transAxes, ha="center", color=GREY)
+        _label(axis, name, label)
+        finish_panel(axis)
+    return _finish(figure, axes, out, title)
 
-    figure = new_figure(width=8.0, height=3.4 + 2.1 * len(judged))
-    panels: list[Axes] = list(
-        figure.subplots(1 + len(judged), 1, sharex=True, squeeze=False, height_ratios=[1.5] + [1.0] * len(judged))[:, 0]
-    )
-    _draw_vlm_return(panels[0], metrics, snapshots)
-    for panel, name in zip(panels[1:], judged, strict=True):
-        _draw_judgement(panel, metrics, snapshots, name)
-    _mark_best(panels, ["vlm_return", *judged], snapshots)
-    for panel in panels:
-        finish_panel(panel)
-    panels[-1].set_xlabel("environment steps")
-    panels[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
+
+def plot_runs(runs: Sequence[RunCurve], out: str | Path, *, title: str) -> Path:
+    """Draw how several runs went: the VLM return above, what judges it below.
+
+    Snapshots, which act without exploration, are dots on a line, and the
+    training episodes a faint line. A star is the snapshot with a run's highest
+    VLM return. Panels for which no run has a number are left out.
+
+    Args:
+        runs: At least one that has a number.
+        out: The frame to write; its suffix chooses the format.
+        title: Heading.
+
+    Returns:
+        ``out`` as a path.
+
+    Raises:
+        InvalidInputError: There is nothing to draw.
+    """
+    panels = [panel for panel in _PANELS if _any_has(runs, panel)]
+    if not panels:
+        raise InvalidInputError("runs must have at least one number to draw, in metrics or snapshots; got none.")
+    figure, axes = _panels(len(panels), 1.2 + 0.2 * -(-len(runs) // 3), None)
+    for axis, (name, column, snapshot_column, label) in zip(axes, panels, strict=True):
+        for run in runs:
+            _draw_run(axis, run, column, snapshot_column)
+        _label(axis, name, label)
+        finish_panel(axis)
+        legend = axis.get_legend()
+        if legend is not None:
+            legend.remove()  # one for the whole figure, below
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    legend_below(figure, handles, columns=3, width=40)
+    return _finish(figure, axes, out, title)
+
+
+def _panels(count: int, rest: float, heights: Sequence[float] | None) -> tuple[Figure, list[Axes]]:
+    figure = new_figure(width=8.0, height=rest + 2.1 * count)
+    return figure, list(figure.subplots(count, 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
+
+
+def _finish(figure: Figure, axes: Sequence[Axes], out: str | Path, title: str) -> Path:
+    axes[-1].set_xlabel("environment steps")
+    axes[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.suptitle(wrap(title, 78), fontsize=12)
     return save(figure, out)
+
+
+def _draw_training(axis: Axes, metrics: Columns, column: str, *, spread: bool) -> None:
+    if not _has(metrics, column):
+        return
+    step, mean = _seen(metrics, column)
+    label = "training episodes (mean ± std)" if spread else "training episodes"
+    axis.plot(step, mean, color=BLUE, linewidth=1.4, label=label)
+    if spread and "vlm_return_std" in metrics:
+        std = np.nan_to_num(metrics["vlm_return_std"])[np.isfinite(metrics[column])]
+        axis.fill_between(step, mean - std, mean + std, color=BLUE, alpha=0.18, linewidth=0)
+
+
+def _draw_snapshots(axis: Axes, snapshots: Columns, column: str, *, spread: bool) -> None:
+    if not _has(snapshots, column):
+        return
+    step, value = _seen(snapshots, column)
+    looks: dict[str, Any] = {"color": VERMILION, "marker": "o", "markersize": 4, "linewidth": 1.2}
+    if spread and "vlm_return_std" in snapshots:
+        std = np.nan_to_num(snapshots["vlm_return_std"])[np.isfinite(snapshots[column])]
+        label = "snapshots, no exploration (mean ± std)"
+        axis.errorbar(step, value, yerr=std, **looks, elinewidth=0.8, capsize=2, label=label)
+    else:
+        axis.plot(step, value, **looks, label="snapshots, no exploration")
+
+
+def _draw_run(axis: Axes, run: RunCurve, column: str, snapshot_column: str) -> None:
+    style: dict[str, Any] = {"color": SERIES[run.colour % len(SERIES)]}
+    style["linestyle"] = LINES[(run.line + run.colour // len(SERIES)) % len(LINES)]
+    judged = _has(run.snapshots, snapshot_column)
+    if _has(run.metrics, column):
+        faint: dict[str, Any] = {"alpha": 0.35, "linewidth": 0.9} if judged else {"linewidth": 1.4}
+        axis.plot(*_seen(run.metrics, column), **style, **faint, label="_training" if judged else run.label)
+    if judged:
+        dots: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linewidth": 1.5, "label": run.label}
+        axis.plot(*_seen(run.snapshots, snapshot_column), **style, **dots)
+        best = _best(run.snapshots)
+        if best is not None:
+            _mark(axis, run.snapshots, snapshot_column, best, style["color"], "_best")
+
+
+def _mark(axis: Axes, snapshots: Columns, column: str, best: int, colour: str, label: str) -> None:
+    """Star the snapshot with the highest VLM return: the one that a run reports."""
+    looks: dict[str, Any] = {"markersize": 14, "markeredgecolor": "black", "markeredgewidth": 0.8, "zorder": 6}
+    value = snapshots[column][best] if column in snapshots else math.nan
+    axis.plot(snapshots["step"][best], value, "*", color=colour, label=label, **looks)
+
+
+def _label(axis: Axes, name: str, label: str) -> None:
+    axis.set_ylabel(label)
+    axis.set_title(_SEEN if name == "vlm_return" else _NEVER_SEEN, loc="left", fontsize=10, color=GREY)
+    if name != "vlm_return":
+        axis.set_facecolor(UNSEEN)
+    if name == "success_rate":
+        axis.set_ylim(-0.04, 1.04)
+        axis.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+
+
+def _any_has(runs: Sequence[RunCurve], panel: tuple[str, str, str, str]) -> bool:
+    return any(_has(run.metrics, panel[1]) or _has(run.snapshots, panel[2]) for run in runs)
+
+
+def _has(table: Columns, column: str) -> bool:
+    return "step" in table and column in table and bool(np.isfinite(table[column]).any())
+
+
+def _seen(table: Columns, column: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    known = np.isfinite(table[column])
+    return table["step"][known], table[column][known]
+
+
+def _best(snapshots: Columns) -> int | None:
+    return int(np.nanargmax(snapshots["vlm_return"])) if _has(snapshots, "vlm_return") else None
 
 
 def plot_video_rewards(
@@ -127,99 +274,6 @@ def plot_video_rewards(
         facts.append(f"baseline: “{baseline}”" + ("" if alpha is None else f", alpha {float(alpha):g}"))
     figure.suptitle(wrap(f"“{goal}”", 78) + "\n" + wrap("; ".join(facts), 100), fontsize=11)
     return save(figure, out)
-
-
-def _draw_vlm_return(panel: Axes, metrics: _Table, snapshots: _Table) -> None:
-    step, mean = metrics["step"], metrics["vlm_return_mean"]
-    if metrics.has("vlm_return_mean"):
-        seen = np.isfinite(mean)
-        spread = np.nan_to_num(metrics["vlm_return_std"])
-        panel.plot(step[seen], mean[seen], color=BLUE, linewidth=1.4, label="training episodes (mean ± std)")
-        low, high = (mean - spread)[seen], (mean + spread)[seen]
-        panel.fill_between(step[seen], low, high, color=BLUE, alpha=0.18, linewidth=0)
-    if snapshots.has("vlm_return"):
-        panel.errorbar(
-            snapshots["step"],
-            snapshots["vlm_return"],
-            yerr=np.nan_to_num(snapshots["vlm_return_std"]),
-            color=VERMILION,
-            marker="o",
-            markersize=4,
-            linewidth=1.2,
-            elinewidth=0.8,
-            capsize=2,
-            label="snapshots, no exploration (mean ± std)",
-        )
-    if not panel.has_data():
-        panel.text(0.5, 0.5, "no finished episode yet", transform=panel.transAxes, ha="center", color=GREY)
-    panel.set_ylabel("VLM return per episode")
-    panel.set_title("What the learner maximises", loc="left", fontsize=10, color=GREY)
-
-
-def _draw_judgement(panel: Axes, metrics: _Table, snapshots: _Table, name: str) -> None:
-    metrics_name = "true_return_mean" if name == "true_return" else name
-    for table, column, colour, marker, label in (
-        (metrics, metrics_name, BLUE, None, "training episodes"),
-        (snapshots, name, VERMILION, "o", "snapshots, no exploration"),
-    ):
-        seen = np.isfinite(table[column])
-        if seen.any():
-            panel.plot(
-                table["step"][seen], table[column][seen], color=colour, marker=marker, ms=4, linewidth=1.3, label=label
-            )
-    panel.set_facecolor(UNSEEN)
-    if name == "success_rate":
-        panel.set_ylabel("episodes that succeed")
-        panel.set_ylim(-0.04, 1.04)
-        panel.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
-    else:
-        panel.set_ylabel("environment's\nown return")
-    panel.set_title("What the learner never saw, used to judge it only", loc="left", fontsize=10, color=GREY)
-
-
-def _mark_best(panels: list[Axes], names: list[str], snapshots: _Table) -> None:
-    """Star the snapshot with the highest VLM return in every panel: the one that a run reports."""
-    if not snapshots.has("vlm_return"):
-        return
-    best = int(np.nanargmax(snapshots["vlm_return"]))
-    step = snapshots["step"][best]
-    for panel, name in zip(panels, names, strict=True):
-        panel.axvline(step, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
-        panel.plot(
-            step,
-            snapshots[name][best],
-            "*",
-            color=VERMILION,
-            markersize=16,
-            markeredgecolor="black",
-            markeredgewidth=0.8,
-            zorder=6,
-            label="best by VLM return" if panel is panels[0] else None,
-        )
-
-
-def _read_table(path: Path) -> _Table:
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; a run folder has one once the first episode has ended.")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        names = [name for name in reader.fieldnames or [] if name != "path"]
-    if "step" not in names:
-        raise CheckpointError(f"{path} must have a column 'step', its columns are {names}.")
-    return _Table({name: np.array([_number(row[name]) for row in rows], dtype=float) for name in names}, len(rows))
-
-
-def _number(cell: str | None) -> float:
-    """A cell as a number; an empty or unfinished one is NaN, as the last line of a killed run can be."""
-    try:
-        return float(cell or "nan")
-    except ValueError:
-        return math.nan
-
-
-def _either_has(metrics: _Table, snapshots: _Table, name: str) -> bool:
-    return metrics.has("true_return_mean" if name == "true_return" else name) or snapshots.has(name)
 
 
 def _side(position: float, end: float) -> str:

@@ -1,7 +1,9 @@
-"""Runs that differ in nothing but their seeds, taken together."""
+"""The settings of runs: what tells them apart, what is not usual, and what all seeds of one amount to."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,30 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import InvalidInputError, VLMRewardsError
 from vlm_rewards.evaluation.statistics import interquartile_mean, stratified_bootstrap_interval
-from vlm_rewards.reporting.report.runs import Run
+from vlm_rewards.reporting.gathering import Run
+from vlm_rewards.training.algorithms import ALGORITHMS
 from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.presets import preset
 
 _OF_NO_ACCOUNT = frozenset(
     {"seed", "n_workers", "device", "task_file", "watch", "watch_goal", "watch_baseline", "watch_encoder"}
 )
 """Settings that make no other experiment."""
 _SHOWN_DIFFERENCES = 4
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    """One number of several seeds."""
-
-    values: tuple[float, ...]
-    """The seeds' own, at least one."""
-    iqm: float
-    """Interquartile mean; of fewer than four seeds the mean."""
-    mean: float
-    """Mean."""
-    interval: tuple[float, float] | None
-    """95 % bootstrap interval of the interquartile mean over seeds; None for a single seed."""
+RESAMPLES = 10_000
+"""Of the bootstrap over seeds."""
+_NO_CHOICE = frozenset({"task", "preset", "seed", "task_file", "task_file_sha256", "algorithm.name"})
+"""Settings that say what the run is about rather than how."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +37,11 @@ class Setting:
     """The algorithm, and what tells this setting from the task's others."""
     runs: tuple[Run, ...]
     """Every run, those without an evaluation too."""
-    success: Aggregate | None
-    """Success rates of the seeds that were evaluated; None without a criterion or an evaluation."""
-    true_return: Aggregate | None
+    success: dict[str, Any]
+    """Success rates of the seeds that were evaluated, as `aggregate` says; none without a criterion or evaluation."""
+    true_return: dict[str, Any]
     """Returns under the environment's own reward."""
-    vlm_return: Aggregate | None
+    vlm_return: dict[str, Any]
     """Returns under the VLM's reward."""
 
     @property
@@ -124,13 +118,29 @@ def _weights(run: Run) -> set[str]:
     return {str(digest)} if digest else set()
 
 
-def _aggregate(runs: Sequence[Run], name: str) -> Aggregate | None:
+def _aggregate(runs: Sequence[Run], name: str) -> dict[str, Any]:
     said = [run.evaluation[name] for run in runs if run.evaluation is not None]
     values = [float(value) for value in said if value is not None]
-    if not values or not np.isfinite(values).all():  # a return that is no number: the run's own row shows it
-        return None
-    interval = stratified_bootstrap_interval([values]) if len(values) > 1 else None
-    return Aggregate(tuple(values), interquartile_mean(values), float(np.mean(values)), interval)
+    return aggregate(values if np.isfinite(values).all() else [])  # what is no number, the run's own row shows
+
+
+def aggregate(seeds: Sequence[float]) -> dict[str, Any]:
+    """What the seeds of a setting amount to.
+
+    Args:
+        seeds: One number each.
+
+    Returns:
+        ``seeds``, their ``mean`` and ``iqm`` (interquartile mean; of fewer than four seeds the mean), None where there
+        is no seed, and ``mean_interval_95`` and ``iqm_interval_95`` (bootstrap over seeds), None where there is one.
+    """
+    summary: dict[str, Any] = {"seeds": list(seeds)}
+    for name, statistic in (("mean", np.mean), ("iqm", interquartile_mean)):
+        summary[name] = float(statistic(seeds)) if len(seeds) else None
+        enough = len(seeds) > 1
+        interval = stratified_bootstrap_interval([seeds], statistic, resamples=RESAMPLES) if enough else None
+        summary[f"{name}_interval_95"] = None if interval is None else list(interval)
+    return summary
 
 
 def _labels(identities: Sequence[dict[str, Any]]) -> list[str]:
@@ -158,3 +168,55 @@ def _difference(name: str, value: Any) -> str:
         return f"baseline “{value}”"
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{name.rsplit('.', 1)[-1].replace('_', ' ')} {shown}"
+
+
+def settings_rows(run: Run) -> list[tuple[str, str]]:
+    """Every setting of a run and its value, as text."""
+    return [(name, _text(value)) for name, value in settings_in_full(run).items()]
+
+
+def differences(run: Run) -> tuple[str, list[tuple[str, str, str]]]:
+    """Compare the settings of a run to what it would have had, had nobody said anything.
+
+    Args:
+        run: The run.
+
+    Returns:
+        What was compared to, in words, and the name, the value and the usual
+        value of each setting that is another.
+    """
+    own, config = settings_in_full(run), run.config
+    algorithm = str((config.get("algorithm") or {}).get("name"))
+    usual = None
+    if not config.get("environment") and not config.get("task_file"):  # nobody's code is run for a report
+        usual = _preset(run.task, str(config.get("preset")), algorithm)
+    words = f"preset {config.get('preset')} of {run.task}"
+    if usual is None:
+        words, usual = "the defaults of the package", _defaults(algorithm)
+    changed = [
+        (name, _text(value), _text(usual[name]) if name in usual else "-")
+        for name, value in own.items()
+        if name not in _NO_CHOICE and (name not in usual or _text(usual[name]) != _text(value))
+    ]
+    return words, changed
+
+
+@functools.lru_cache
+def _preset(task: str, name: str, algorithm: str) -> dict[str, Any] | None:
+    try:
+        return flat(preset(task, name, algorithm).to_dict())
+    except VLMRewardsError:  # a task or an algorithm that is not here, or not in this version
+        return None
+
+
+def _defaults(algorithm: str) -> dict[str, Any]:
+    values = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    kind = ALGORITHMS.get(algorithm)
+    learning = {} if kind is None else dataclasses.asdict(kind())
+    kept = {name: value for name, value in values.items() if value is not dataclasses.MISSING}
+    return flat({**kept, "algorithm": learning, "seed": 0})
+
+
+def _text(value: Any) -> str:
+    """A value as JSON, so that lists and tuples, of a file and of this process, are the same; a text as it is."""
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The figures of what was judged: from a record, and so again at any time."""
+"""The figures of a record, drawn when it is written and again at any time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
-from vlm_rewards.files import read_json
-from vlm_rewards.reporting.figures.judging import plot_epic_over_alpha, plot_epic_over_parameters, plot_histograms
+from vlm_rewards.reporting.figures.epic import plot_epic_over_alpha, plot_epic_over_parameters, plot_histograms
 from vlm_rewards.reporting.figures.landscapes import plot_landscape
 from vlm_rewards.reporting.figures.style import domain_note
 from vlm_rewards.reporting.figures.sweeps import plot_sweep
@@ -37,33 +36,6 @@ def draw_figures(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
         return DRAWN[kind](record, out, stem)
     except (KeyError, IndexError, TypeError) as error:
         raise CheckpointError(f"the record is incomplete: {type(error).__name__} {error}.") from error
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Read a record of which there are figures.
-
-    Args:
-        path: The file, or a folder with one of them.
-
-    Raises:
-        InvalidInputError: There is none, or it is of another kind.
-        CheckpointError: The file is damaged.
-    """
-    if path.is_dir():
-        known = [file for file in (path / name for name in _FILES) if file.is_file()]
-        if len(known) != 1:
-            raise InvalidInputError(
-                f"records must be files, or folders with one of {', '.join(_FILES)}: {str(path)!r}."
-            )
-        path = known[0]
-    if not path.is_file():
-        raise InvalidInputError(f"records must be files or folders that exist, got {str(path)!r}.")
-    record = read_json(path)
-    if record.get("kind") not in DRAWN:
-        raise InvalidInputError(
-            f"records must be of the kinds {', '.join(DRAWN)}, {str(path)!r} is {record.get('kind')!r}."
-        )
-    return record
 
 
 def _draw_judgement(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
@@ -108,4 +80,3 @@ _GENERATORS = {
     "random": "visited by random actions",
     "rule": "visited by the one-line rule with 0 to 100 % random actions",
 }
-_FILES = ("judge.json", "scaling.json", "landscape.json", "summary.json")
