@@ -23,8 +23,8 @@ def names(plan: SweepPlan) -> list[str]:
 def test_names_can_be_read() -> None:
     assert run_name({"alpha": 0.5, "seed": 0}) == "alpha-0.5,seed-0"
     assert run_name({"alpha": 1.0, "algo": "sbx-sac"}) == "alpha-1,algo-sbx-sac"
-    sentence = run_name({"goal": "pole vertically upright on top of the cart"})
-    assert re.fullmatch(r"goal-pole-vertically-upright-[0-9a-f]{6}", sentence)
+    prompt = run_name({"goal": "pole vertically upright on top of the cart"})
+    assert re.fullmatch(r"goal-pole-vertically-upright-[0-9a-f]{6}", prompt)
     assert re.fullmatch(
         r"encoder-vit-b-32-laion2b-s34b-[0-9a-f]{6}", run_name({"encoder": "ViT-B-32/laion2b_s34b_b79k"})
     )
