@@ -240,4 +240,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Under the module's own name: replies would else be pickled as classes of this process's `__main__`.
+    from vlm_rewards.collection import worker
+
+    worker.main()
