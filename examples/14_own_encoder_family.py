@@ -91,7 +91,7 @@ def load() -> HistogramEncoder:
 
 
 def load_scheme(rest: str, **settings: Any) -> HistogramEncoder:
-    """For names such as "histogram:8"; `settings` are device, dtype and batch size, which a histogram has no use for."""
+    """For names such as "histogram:8"; the settings are device, dtype and batch size, of no use to a histogram."""
     return HistogramEncoder(int(rest))
 
 

@@ -63,7 +63,7 @@ def test_a_scheme_is_given_the_rest_of_the_name_and_the_settings() -> None:
         load_encoder("fake:eight")
     with pytest.raises(InvalidInputError, match="encoder 'fake' is already registered; pass replace=True"):
         register_encoder("fake", lambda rest, **settings: FakeEncoder())
-    with pytest.raises(InvalidInputError, match="scheme must be a letter, then small letters, .* got 'my scheme'"):
+    with pytest.raises(InvalidInputError, match=r"scheme must be a letter, then small letters, .* got 'my scheme'"):
         register_encoder("my scheme", lambda rest, **settings: FakeEncoder())
 
 
@@ -128,7 +128,7 @@ def test_what_a_function_does_wrong_is_said(file: str, function: str, message: s
 
 
 def test_refusals_of_a_function_and_faults_of_a_file(file: str, tmp_path: Path) -> None:
-    with pytest.raises(WeightsNotFoundError, match="^the server does not answer$"):
+    with pytest.raises(WeightsNotFoundError, match=r"^the server does not answer$"):
         load_encoder(f"{file}:refusing")
     (tmp_path / "bad.py").write_text("1 / 0")
     for load in (load_encoder, check_encoder_name):
@@ -156,7 +156,7 @@ def test_names_are_refused_alike_where_they_are_checked_and_loaded(name: str, me
 
 
 def test_settings_are_judged_whoever_loads(file: str) -> None:
-    with pytest.raises(InvalidInputError, match="device must be auto, cpu, .* got 'tpu'"):
+    with pytest.raises(InvalidInputError, match=r"device must be auto, cpu, .* got 'tpu'"):
         load_encoder(f"{file}:plain", device="tpu")
 
 
