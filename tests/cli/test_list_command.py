@@ -155,6 +155,6 @@ def test_algorithms_are_those_that_are_trained_with(capsys: pytest.CaptureFixtur
 
 
 def test_it_does_not_wait_for_torch(cache: EmbeddingCache) -> None:
-    code = "import sys; from vlm_rewards.cli.list import main; main([]); print(*sys.modules)"
+    code = "import sys; from vlm_rewards.cli.listing import main; main([]); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=500, check=True)
     assert not {"torch", "open_clip", "stable_baselines3"} & set(done.stdout.splitlines()[-1].split())

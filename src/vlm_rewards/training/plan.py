@@ -341,7 +341,7 @@ def _encoder_dict(encoder: EncoderPlan | None) -> dict[str, Any] | None:
 def _plan_encoder(name: str, dtype: str) -> EncoderPlan:
     check_encoder_name(name)
     source = parse_source(name) if is_openclip(name) else None
-    unknown = why_unplannable(source) if source else "what it is, is known once it is loaded"
+    unknown = why_unplannable(source) if source else "its size is known once it is loaded"
     facts = plan_encoder(name) if unknown is None else None
     precision = {kind: _precision(facts, dtype, torch.device(kind)) for kind in _KINDS}
     return EncoderPlan(
