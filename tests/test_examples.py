@@ -35,6 +35,12 @@ SAYS = {
         for name in ("sac", "td3", "ppo", "sbx-sac")
     ],
     "13_own_pose": [r"mean reward where the criterion holds: 0\.9\d+\n.*does not hold: 0\.[4-7]"],
+    "14_own_encoder_family": [
+        r"histogram:3 +upright 0\.\d+ +level 0\.\d+ +hanging 0\.\d+",
+        r"histogram:3 +1 +0\.\d+ \(",  # judged
+        r"success rate",  # trained on
+        r"labelled now +\d+",
+    ],
     "12_relabel_dataset": [r"cartpole/random-v0 -> cartpole/random-vlm-v0: 3 episodes, 44 frames"],
 }
 """What must be among the lines that an example prints, besides what every one must not."""

@@ -57,7 +57,7 @@ class TestNames:
         [
             (
                 "ViT-B-23/openai",
-                "unknown open_clip architecture 'ViT-B-23'. Did you mean .*'ViT-B-32'.*Accepted: 'bundled'",
+                "unknown open_clip architecture 'ViT-B-23'. Did you mean .*'ViT-B-32'.*Accepted: bundled",
             ),
             ("ViT-B/32", "unknown open_clip architecture 'ViT-B'.*'ViT-B-32'"),
             (
@@ -70,7 +70,7 @@ class TestNames:
                 "open_clip has no pretrained weights for it; give a file: 'ViT-M-16-alt=/path/file.safetensors'",
             ),
             ("bundle", "unknown encoder 'bundle'. Did you mean 'bundled'"),
-            ("", "unknown encoder ''.*Accepted: 'bundled'; 'Architecture/tag'"),
+            ("", "unknown encoder ''.*Accepted: bundled; Architecture/tag"),
             ("RN51=/x.safetensors", "unknown open_clip architecture 'RN51'"),
             ("RN50/nothing=/x.safetensors", "unknown pretrained tag of RN50 'nothing'"),
             ("hf-hub:one", "must be 'hf-hub:org/name'. Accepted"),

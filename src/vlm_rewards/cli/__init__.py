@@ -77,7 +77,8 @@ def _command(verb: str) -> Callable[[list[str]], int]:
     # Each verb is a module of its own, so that `--help` does not wait for torch.
     import importlib
 
-    return importlib.import_module(f"vlm_rewards.cli.{verb}").main
+    module = "listing" if verb == "list" else verb  # a module `list` would hide Python's own in this package
+    return importlib.import_module(f"vlm_rewards.cli.{module}").main
 
 
 def _usage() -> str:

@@ -143,7 +143,10 @@ class EmbeddingCache:
         """
         if len(frames) == 0:
             raise InvalidInputError("frames must hold at least one frame, got none.")
-        digests = [hashlib.blake2b(frame.tobytes(), digest_size=16, key=_shape(frame)).digest() for frame in frames]
+        digests = [
+            hashlib.blake2b(frame.tobytes(), digest_size=16, key=np.array(frame.shape, np.int64).tobytes()).digest()
+            for frame in frames
+        ]
         places = {digest: row for row, digest in reversed(list(enumerate(digests)))}  # the first of equal ones
         copies = Counter(digests)
         key = encoder_key(encoder)
@@ -299,7 +302,3 @@ def _encoder_id(database: sqlite3.Connection, key: str, name: str) -> int:
 
 def _number(database: sqlite3.Connection, question: str) -> int:
     return int(database.execute(question).fetchone()[0])
-
-
-def _shape(frame: np.ndarray) -> bytes:
-    return np.array(frame.shape, dtype=np.int64).tobytes()

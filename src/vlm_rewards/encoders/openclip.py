@@ -25,7 +25,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from vlm_rewards.arrays import Embeddings, Frames
-from vlm_rewards.errors import CheckpointError, InvalidInputError, VLMRewardsError
+from vlm_rewards.errors import CheckpointError, InvalidInputError, VLMRewardsError, check_count
 
 
 class PromptTokenizer:
@@ -51,31 +51,18 @@ class PromptTokenizer:
         return int(self._tokenizer.context_length)
 
     def count(self, prompt: str) -> int:
-        """Count the tokens of one prompt, the special ones included, before any cut.
-
-        Args:
-            prompt: The sentence.
-        """
-        with self._lock:
-            return self._count(prompt)
-
-    def word_tokens(self, word: str) -> list[int]:
-        """Ids of a word's tokens, without special ones; empty for tokenizers of transformers.
-
-        Args:
-            word: One word.
-        """
-        return list(self._tokenizer.encode(word)) if isinstance(self._tokenizer, SimpleTokenizer) else []
-
-    def _count(self, prompt: str) -> int:
+        """Count the tokens of one prompt, the special ones included, before any cut."""
         if isinstance(self._tokenizer, SimpleTokenizer):
             return len(self._tokenizer.encode(prompt)) + 2
-        plain = {"padding": False, "truncation": False, "verbose": False}
-        inner = self._tokenizer.tokenizer
-        if getattr(self._tokenizer, "tokenizer_mode", "") == "clips":
-            # Start, end and class token are added by open_clip.
-            return len(inner(self._clean(prompt), add_special_tokens=False, **plain).input_ids) + 3
-        return len(inner(self._clean(prompt), **plain).input_ids)
+        # open_clip itself adds start, end and class token in this mode.
+        added = 3 if getattr(self._tokenizer, "tokenizer_mode", "") == "clips" else 0
+        settings = {"padding": False, "truncation": False, "verbose": False, "add_special_tokens": not added}
+        with self._lock:
+            return len(self._tokenizer.tokenizer(self._clean(prompt), **settings).input_ids) + added
+
+    def word_tokens(self, word: str) -> list[int]:
+        """Ids of a word's tokens, without special ones; empty for tokenizers of transformers."""
+        return list(self._tokenizer.encode(word)) if isinstance(self._tokenizer, SimpleTokenizer) else []
 
     def _clean(self, prompt: str) -> str:
         if isinstance(self._tokenizer, SigLipTokenizer):
@@ -182,8 +169,7 @@ class _Tracer(fx.Tracer):
         return isinstance(m, BatchNormAct2d) or super().is_leaf_module(m, module_qualified_name)
 
 
-_RESIZE_MODES = ("shortest", "longest", "squash")
-_INTERPOLATIONS = ("bicubic", "bilinear", "random")
+_CHOICES = {"resize_mode": ("shortest", "longest", "squash"), "interpolation": ("bicubic", "bilinear", "random")}
 
 
 @dataclass(frozen=True)
@@ -219,23 +205,20 @@ class Preprocessing:
         Raises:
             CheckpointError: If a value is one that open_clip does not know.
         """
-        mode = config.get("resize_mode") or "shortest"
-        interpolation = config.get("interpolation") or "bicubic"
-        _one_of("resize_mode", mode, _RESIZE_MODES)
-        _one_of("interpolation", interpolation, _INTERPOLATIONS)
+        chosen = {field: config.get(field) or choices[0] for field, choices in _CHOICES.items()}
+        for field, value in chosen.items():
+            if value not in _CHOICES[field]:
+                raise CheckpointError(
+                    f"preprocess_cfg.{field} of the model must be one of {', '.join(_CHOICES[field])}, got {value!r}"
+                )
         height, width = _pair(config["size"])
         # "random" is for training; open_clip uses bicubic in its place for inference.
-        kernel = "bilinear" if interpolation == "bilinear" else "bicubic"
+        kernel = "bilinear" if chosen["interpolation"] == "bilinear" else "bicubic"
         fill = int(config.get("fill_color") or 0)
-        return cls(height, width, _triple(config["mean"]), _triple(config["std"]), kernel, mode, fill)
+        return cls(height, width, _triple(config["mean"]), _triple(config["std"]), kernel, chosen["resize_mode"], fill)
 
     def resized_shape(self, height: int, width: int) -> tuple[int, int]:
-        """Give the size that a frame is scaled to, before it is cropped or padded.
-
-        Args:
-            height: Of the frame, in pixels.
-            width: Of the frame, in pixels.
-        """
+        """Height and width in pixels that a frame of this size is scaled to, before it is cropped or padded."""
         if self.resize_mode == "squash":
             return self.height, self.width
         if self.resize_mode == "shortest" and self.height == self.width:
@@ -289,20 +272,8 @@ class Preprocessing:
         return rows.view(n, height, width, 3).permute(0, 3, 1, 2)
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Fit and normalise.
-
-        Args:
-            pixels: uint8 ``[n 3 h w]``, 0 to 255.
-
-        Returns:
-            float32 ``[n 3 height width]``.
-        """
+        """Fit and normalise: uint8 ``[n 3 h w]``, 0 to 255, to float32 ``[n 3 height width]``."""
         return self.normalise(self.fit(pixels))
-
-
-def _one_of(field: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise CheckpointError(f"preprocess_cfg.{field} of the model must be one of {', '.join(choices)}, got {value!r}")
 
 
 def _pair(size: Any) -> tuple[int, int]:
@@ -421,7 +392,7 @@ class OpenCLIPEncoder:
             VLMRewardsError: If the model's numbers overflow in its dtype.
         """
         pixels = _check_frames(frames)
-        chunks = [self._embed_chunk(chunk) for chunk in self._batches(pixels)]
+        chunks = [self._embed_chunk(chunk) for chunk in pixels.split(self._batch_size)]
         return self._to_numpy(torch.cat(chunks))
 
     @property
@@ -448,7 +419,7 @@ class OpenCLIPEncoder:
                 f"pixels must be floating point [n {' '.join(map(str, wanted))}], n at least 1, "
                 f"got {pixels.dtype} {list(pixels.shape)}"
             )
-        return self._to_numpy(torch.cat([self._embed_pixels(chunk) for chunk in self._batches(pixels)]))
+        return self._to_numpy(torch.cat([self._embed_pixels(chunk) for chunk in pixels.split(self._batch_size)]))
 
     def embed_texts(self, prompts: Sequence[str] | Any) -> Embeddings:
         """Embed sentences.
@@ -464,7 +435,7 @@ class OpenCLIPEncoder:
             VLMRewardsError: If the model's numbers overflow in its dtype.
         """
         tokens = self._tokenize(_check_prompts(prompts))
-        chunks = [self._embed_tokens(chunk) for chunk in self._batches(tokens)]
+        chunks = [self._embed_tokens(chunk) for chunk in tokens.split(self._batch_size)]
         return self._to_numpy(torch.cat(chunks))
 
     def unknown_words(self, prompt: str) -> list[str]:
@@ -507,9 +478,6 @@ class OpenCLIPEncoder:
             **self._facts,
         }
 
-    def _batches(self, items: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return items.split(self._batch_size)
-
     def _embed_chunk(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             # The view keeps the pixels where they are: colours innermost, which convolutions prefer.
@@ -545,10 +513,7 @@ class OpenCLIPEncoder:
 
 
 def resolve_device(device: str) -> torch.device:
-    """Turn a device setting into a device that exists.
-
-    Args:
-        device: ``"auto"``, or any device of torch.
+    """Turn a device setting, ``"auto"`` or any device of torch, into a device that exists.
 
     Raises:
         InvalidInputError: If there is no such device.
@@ -573,11 +538,7 @@ def _exists(device: torch.device) -> bool:
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> str:
-    """Turn a dtype setting into one of ``"fp32"``, ``"bf16"``, ``"fp16"``.
-
-    Args:
-        dtype: One of these, or ``"auto"``.
-        device: Where it shall hold.
+    """Turn a dtype setting, ``"auto"`` or one of these, into ``"fp32"``, ``"bf16"`` or ``"fp16"``.
 
     Raises:
         InvalidInputError: If it is unknown, or is fp16 on the CPU.
@@ -593,11 +554,7 @@ def resolve_dtype(dtype: str, device: torch.device) -> str:
 
 
 def resolve_batch_size(batch_size: int | None, device: torch.device) -> int:
-    """Turn a batch size setting into a batch size.
-
-    Args:
-        batch_size: At least 1, or None for one that suits the device.
-        device: Where the batches go.
+    """Turn a batch size setting into a batch size; None is one that suits the device.
 
     Raises:
         InvalidInputError: If it is not an int of at least 1.
@@ -605,9 +562,7 @@ def resolve_batch_size(batch_size: int | None, device: torch.device) -> int:
     if batch_size is None:
         # Larger batches fall out of a CPU's caches.
         return 64 if device.type == "cpu" else 256
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InvalidInputError(f"batch_size must be an int of at least 1, got {batch_size!r}")
-    return batch_size
+    return check_count("batch_size", batch_size)
 
 
 def count_parameters(model: torch.nn.Module) -> int:

@@ -89,7 +89,7 @@ def parse_source(name: str | os.PathLike[str]) -> Source:
         raise InvalidInputError(f"encoder must be a name or a path, got {name!r}.")
     if not is_openclip(name):
         raise InvalidInputError(
-            f"encoder {name!r} must be a model of open_clip here; what another is, is known once it is loaded."
+            f"encoder {name!r} must be a model of open_clip here: of others nothing is known before they are loaded."
         )
     if not isinstance(name, str):
         return _folder("folder", os.fspath(name), Path(name))

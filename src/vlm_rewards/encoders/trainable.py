@@ -151,7 +151,10 @@ def freeze(model: Any, part: FrozenPart, unlocked_groups: int = 0) -> None:
         with warnings.catch_warnings():
             # open_clip looks for timm's helpers where they used to be.
             warnings.simplefilter("ignore", FutureWarning)
-            _lock(model, part, unlocked_groups)
+            if part == "image":
+                model.lock_image_tower(unlocked_groups=unlocked_groups, freeze_bn_stats=True)
+            else:
+                model.lock_text_tower(unlocked_groups, True)
     except (AssertionError, IndexError, NotImplementedError, RuntimeError) as error:
         raise InvalidInputError(
             f"freeze: the {part} tower of this model cannot be frozen with unlocked_groups={unlocked_groups}: "
@@ -161,13 +164,6 @@ def freeze(model: Any, part: FrozenPart, unlocked_groups: int = 0) -> None:
         raise InvalidInputError(
             f"unlocked_groups must be smaller than the number of groups of the {part} tower, got {unlocked_groups}."
         )
-
-
-def _lock(model: Any, part: FrozenPart, unlocked_groups: int) -> None:
-    if part == "image":
-        model.lock_image_tower(unlocked_groups=unlocked_groups, freeze_bn_stats=True)
-    else:
-        model.lock_text_tower(unlocked_groups, True)
 
 
 class KnownTokens:

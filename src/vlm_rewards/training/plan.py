@@ -222,7 +222,7 @@ def _plan_encoders(config: TrainConfig, watched: str | None) -> tuple[dict[str, 
 def _plan_encoder(name: str, dtype: str) -> dict[str, Any]:
     check_encoder_name(name)
     source = parse_source(name) if is_openclip(name) else None
-    unknown = why_unplannable(source) if source else "what it is, is known once it is loaded"
+    unknown = why_unplannable(source) if source else "its size is known once it is loaded"
     facts = plan_encoder(name) if unknown is None else None
     return {
         "name": name,

@@ -39,9 +39,7 @@ ALGORITHMS = {
 class _Arguments:
     """List what can be named on the command line, and the embeddings that are kept on disk."""
 
-    what: Annotated[Literal["all", "tasks", "encoders", "rewards", "algorithms", "cached"], tyro.conf.Positional] = (
-        "all"
-    )
+    what: tyro.conf.Positional[Literal["all", "tasks", "encoders", "rewards", "algorithms", "cached"]] = "all"
     """One of the lists; `encoders` adds open_clip's architectures and tags, which `all` leaves out."""
     json: bool = False
     """Print JSON."""
