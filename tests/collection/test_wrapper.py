@@ -66,7 +66,7 @@ def test_pictures_have_the_size_of_the_encoder_and_keep_their_proportions() -> N
         scored.append(frames)
         return reward(frames)
 
-    keep.encoder = reward.encoder  # type: ignore[attr-defined]
+    keep.frame_size = reward.frame_size  # type: ignore[attr-defined]
     env = VLMRewardWrapper(gym.make("CartPole-v1", render_mode="rgb_array"), keep)
     env.reset(seed=0)
     for _ in range(3):

@@ -53,6 +53,9 @@ class CallableReward:
         name: What records call it; default: the function's own name.
         facts: What records say of it besides, JSON-able.
 
+    Attributes:
+        cameras: Square frames of a state that it wants one below another: the function's own ``cameras``, or 1.
+
     Raises:
         InvalidInputError: The function cannot be called, or the size is no positive int.
     """
@@ -68,6 +71,7 @@ class CallableReward:
         self.function = check_callable(function)
         self.frame_size = check_count("frame_size", frame_size)
         self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.cameras = int(getattr(function, "cameras", 1))
         self._facts = dict(facts or {})
 
     def __call__(self, frames: ArrayLike) -> Rewards:
