@@ -56,6 +56,7 @@ class CountingStateReward:
 
     def __init__(self, fails_at: int = -1) -> None:
         self.encoder = FakeEncoder(image_size=32)
+        self.frame_size = 32
         self.left = fails_at
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ SAYS = {
         rf"{name} +480 steps, [1-9]\d* updates, 480 frames, mean reward 0\.\d+"
         for name in ("sac", "td3", "ppo", "sbx-sac")
     ],
+    "15_plain_reward": [r"height +upright +0\.3\d+ +level", r"20 steps of CartPole: rewards from 0\.\d+"],
     "13_own_pose": [r"mean reward where the criterion holds: 0\.9\d+\n.*does not hold: 0\.[4-7]"],
     "12_relabel_dataset": [r"cartpole/random-v0 -> cartpole/random-vlm-v0: 3 episodes, 44 frames"],
 }
