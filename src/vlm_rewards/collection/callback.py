@@ -313,6 +313,8 @@ class LabelRewards(BaseCallback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave, inside ``learn()``, after the environment was put back."""
+        # The environment comes first and the labeller last: it starts at the environment's vector step, and what was
+        # rendered before that is scored already.
         self.stop()
         self.standardiser = Standardiser.from_dict(state["standardiser"])
         self.labelled_frames = state["labelled_frames"]
