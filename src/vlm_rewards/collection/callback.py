@@ -212,6 +212,7 @@ class LabelRewards(BaseCallback):
         self.finished: list[EpisodeSummary] = []
         self.labelled_frames = 0
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self._transitions = LateTransitions(TransitionRule())  # plain: no episode is followed yet
         self._labeller: Labeller | None = None
         self._served: tuple[Any, Any] = (None, None)
 
