@@ -6,6 +6,7 @@ gives it a name for settings. This file also names a task, so that the command l
 
     python examples/09_own_reward_form.py
     vlm-rewards train examples/09_own_reward_form.py --form angle
+    vlm-rewards train cartpole --form examples/09_own_reward_form.py:build
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm_rewards import VLMReward, get_task, load_encoder
+from vlm_rewards import VLMReward, WeightedSum, get_task, load_encoder, register_reward
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.rewards.base import FormulaReward
 from vlm_rewards.rewards.config import RewardConfig, build_reward
-from vlm_rewards.rewards.registry import RewardInputs, register_reward
-from vlm_rewards.rewards.weighted import WeightedSum
+from vlm_rewards.rewards.registry import RewardInputs
 from vlm_rewards.tasks.cartpole import draw_cartpole
 
 
@@ -41,7 +41,7 @@ class AngleReward(FormulaReward):
         return {"goal": self._sentences[0], "baseline": self._sentences[1]}
 
 
-@register_reward("angle", replace=True)  # replace: the file may be run twice in one process
+@register_reward("angle")
 def build(inputs: RewardInputs) -> AngleReward:
     return AngleReward(inputs.encoder, goal=inputs.goal, baseline=inputs.baseline)
 

@@ -263,7 +263,11 @@ REFUSALS = [
     Refusal("sum-of-none", "rewards must hold at least one", lambda _: WeightedSum([])),
     Refusal("sum-weights", "weights must be 1 finite numbers", lambda _: WeightedSum([vlm()], [1.0, 2.0])),
     Refusal("sum-nan", "weights must be 1 finite numbers", lambda _: WeightedSum([vlm()], [float("nan")])),
-    Refusal("sum-encoders", "must share one encoder", lambda _: WeightedSum([vlm(), vlm(FakeEncoder())])),
+    Refusal(
+        "sum-sizes",
+        "rewards of a sum must want frames of one size",
+        lambda _: WeightedSum([vlm(), vlm(FakeEncoder(image_size=48))]),
+    ),
     Refusal("cameras-one", "cameras must be an int of at least 2, got 1", lambda _: CameraReward(vlm(), cameras=1)),
     Refusal(
         "cameras-rule",

@@ -34,6 +34,7 @@ SAYS = {
         rf"{name} +480 steps, [1-9]\d* updates, 480 frames, mean reward 0\.\d+"
         for name in ("sac", "td3", "ppo", "sbx-sac")
     ],
+    "15_plain_reward": [r"height +upright +0\.3\d+ +level", r"20 steps of CartPole: rewards from 0\.\d+"],
     "13_own_pose": [r"mean reward where the criterion holds: 0\.9\d+\n.*does not hold: 0\.[4-7]"],
     "14_own_encoder_family": [
         r"histogram:3 +upright 0\.\d+ +level 0\.\d+ +hanging 0\.\d+",

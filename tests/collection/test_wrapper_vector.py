@@ -168,9 +168,9 @@ def test_shaping_scores_resets_within_the_same_batch() -> None:
     class Potential(CountingPotential):
         batches: list[int] = []  # noqa: RUF012
 
-        def embed(self, frames: Any) -> np.ndarray:
+        def __call__(self, frames: Any) -> np.ndarray:
             self.batches.append(len(frames))
-            return super().embed(frames)
+            return super().__call__(frames)
 
     potential = Potential()
     venv = VLMRewardVectorWrapper(

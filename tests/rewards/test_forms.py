@@ -15,9 +15,9 @@ from PIL import Image
 
 from vlm_rewards.collection.shaping import PotentialShaping, rule_of, shaped_by
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward
+from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, FrameReward, as_frame_reward
 from vlm_rewards.rewards.cameras import CameraReward
-from vlm_rewards.rewards.config import RewardConfig, build_reward
+from vlm_rewards.rewards.config import RewardConfig, build_reward, needs_encoder
 from vlm_rewards.rewards.contrast import ContrastReward
 from vlm_rewards.rewards.demonstration import DemonstrationReward
 from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
@@ -181,32 +181,13 @@ def test_every_form_is_a_state_reward(name: str) -> None:
 REFUSALS: list[tuple[Any, str]] = [
     (lambda: ContrastReward(ENCODER, goal="a", baseline="a"), "goal and baseline must differ, both are 'a'"),
     (lambda: ContrastReward(ENCODER, goal="", baseline="a"), "goal must be a sentence that is not empty"),
-    (lambda: SoftmaxReward(ENCODER, goal="a", others=[]), "others must be a sentence or a list of at least one"),
-    (lambda: SoftmaxReward(ENCODER, goal="a", others=["b", "a"]), "others must not hold the goal itself"),
-    (lambda: SoftmaxReward(ENCODER, goal="a", others=["b"], temperature=0.0), "temperature must be a positive number"),
     (
         lambda: SoftmaxReward(ENCODER, goal="a", others=["b"], temperature=float("nan")),
         "temperature must be a positive number, got nan",
     ),
     (lambda: GoalPictureReward(ENCODER, pictures=noise(1)[0]), r"frames must have shape .* Use frames\[None\]"),
     (lambda: GoalPictureReward(ENCODER, pictures=noise(1), rule="median"), "rule must be 'mean' or 'max'"),  # type: ignore[arg-type]
-    (
-        lambda: GoalPictureReward(ENCODER, pictures=noise(1), rule="max", baseline="b"),
-        "baseline needs rule='mean': eq. 3 has one goal",
-    ),
     (lambda: GoalPictureReward(ENCODER, pictures=noise(1), baseline="b", alpha=2.0), "alpha must be"),
-    (lambda: DemonstrationReward(ENCODER, frames=noise(1)), "a demonstration must have at least 2 frames, got 1"),
-    (lambda: CameraReward(VLMReward(ENCODER, goal="a"), cameras=1), "cameras must be an int of at least 2, got 1"),
-    (
-        lambda: CameraReward(CameraReward(VLMReward(ENCODER, goal="a"), cameras=2), cameras=2),
-        "cameras cannot be nested",
-    ),
-    (
-        lambda: CameraReward(VLMReward(ENCODER, goal="a"), cameras=2)(noise(1)),
-        r"frames must be strips of 2 square frames, \[n 2\*s s 3\]",
-    ),
-    (lambda: WeightedSum([]), "rewards must hold at least one reward"),
-    (lambda: WeightedSum([VLMReward(ENCODER, goal="a")], [1.0, 2.0]), "weights must be 1 finite numbers"),
     (lambda: WeightedSum([VLMReward(ENCODER, goal="a")], [float("inf")]), "weights must be 1 finite numbers"),
     (
         lambda: WeightedSum([VLMReward(ENCODER, goal="a"), VLMReward(FakeEncoder(image_size=48), goal="a")]),
@@ -216,28 +197,27 @@ REFUSALS: list[tuple[Any, str]] = [
         lambda: WeightedSum([CameraReward(VLMReward(ENCODER, goal="a"), cameras=2)]),
         "put CameraReward around the sum",
     ),
-    (lambda: PotentialShaping(VLMReward(ENCODER, goal="a"), gamma=1.5), "gamma must be a number from 0 to 1"),
     (
-        lambda: PotentialShaping(VLMReward(ENCODER, goal="a"), gamma=0.9, base="true"),  # type: ignore[arg-type]
-        "base must be 'environment' or a reward",
-    ),
-    (
-        lambda: PotentialShaping(PotentialShaping(VLMReward(ENCODER, goal="a"), gamma=0.9), gamma=0.9),  # type: ignore[arg-type]
+        lambda: PotentialShaping(PotentialShaping(VLMReward(ENCODER, goal="a"), gamma=0.9), gamma=0.9),
         "must be rewards of a state, not shapings",
     ),
+    (
+        lambda: PotentialShaping(
+            VLMReward(ENCODER, goal="a"), gamma=0.9, base=CameraReward(VLMReward(ENCODER, goal="a"), cameras=2)
+        ),
+        r"potential and base must see the same cameras, got \[1, 2\] of them",
+    ),
     (lambda: VLMReward("bundled", goal="a"), "encoder must have embed_images and embed_texts"),  # type: ignore[arg-type]
-    (lambda: RewardConfig(form="contrasts"), "no reward form 'contrasts'|reward form 'contrasts'|contrast"),
     (lambda: RewardConfig(temperature=0.1), "temperature is of no use to the reward form 'goal-baseline'"),
-    (lambda: RewardConfig(form="goal-pictures"), "the reward form 'goal-pictures' needs goal_pictures"),
     (lambda: RewardConfig(form="softmax", temperature=-1.0), "temperature must be a positive number, got -1.0"),
     (lambda: RewardConfig(form="softmax", others=("",)), "others must be a sentence that is not empty"),
     (
         lambda: RewardConfig.from_dict({"forms": "softmax"}),
         "the reward's settings do not fit this version: unknown forms",
     ),
-    (lambda: register_reward("softmax")(len), "reward form 'softmax' is already registered"),
-    (lambda: register_reward("new", needs=("colour",)), "colour"),
+    (lambda: register_reward("new", takes=("others",), frame_size=32), r"takes no inputs, got \('others',\)"),
 ]
+"""Besides those of `tests/refusals.py`."""
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSALS, ids=range(len(REFUSALS)))
@@ -292,14 +272,6 @@ def test_cameras_and_shaping_go_around_the_form() -> None:
     np.testing.assert_allclose(reward(strips), np.minimum(inner(strips[:, :32]), inner(strips[:, 32:])), atol=1e-6)
 
 
-@pytest.mark.parametrize("path", ["missing.png", "text.png"])
-def test_goal_pictures_that_are_none_are_refused(tmp_path: Path, path: str) -> None:
-    (tmp_path / "text.png").write_text("no frame")
-    config = RewardConfig(form="goal-pictures", goal_pictures=(str(tmp_path / path),))
-    with pytest.raises(InvalidInputError, match=path):
-        build_reward(config, ENCODER, goal="a", baseline="b", alpha=0.5)
-
-
 def test_a_form_of_ones_own() -> None:
     class Squared(FormulaReward):
         def _score(self, embeddings: Any) -> Any:
@@ -317,3 +289,100 @@ def test_a_form_of_ones_own() -> None:
     pictures = noise(4)
     np.testing.assert_allclose(reward(pictures), VLMReward(ENCODER, goal="a")(pictures) ** 2, atol=1e-6)
     assert reward.describe()["formula"] == "Squared"
+
+
+PLAIN = """
+import numpy as np
+from vlm_rewards.rewards.registry import RewardInputs, register_reward
+
+def bright(frames):
+    return frames.mean(axis=(1, 2, 3)) / 255.0
+
+bright.frame_size = 32
+
+@register_reward("dark-of-a-file", frame_size=32)
+def dark(frames):
+    return 1.0 - bright(frames)
+
+def build(inputs: RewardInputs):
+    from vlm_rewards.rewards.model import VLMReward
+    return VLMReward(inputs.encoder, goal=inputs.goal)
+
+def lost(inputs):
+    return bright
+
+number = 3
+"""
+
+
+def never() -> Any:
+    raise AssertionError("nobody needs an encoder")
+
+
+def plain(form: str, encoder: Any = never, **options: Any) -> FrameReward:
+    return build_reward(RewardConfig(form=form), encoder, goal="a", baseline="b", alpha=0.5, **options)
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The same rewards in a file and in a module."""
+    (tmp_path / "own_rewards_module.py").write_text(PLAIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return {"file": str(tmp_path / "own_rewards_module.py"), "module": "own_rewards_module"}
+
+
+@pytest.mark.parametrize("place", ["file", "module"])
+def test_a_reward_is_named_by_its_place(places: dict[str, str], place: str) -> None:
+    frames, where = noise(3), places[place]
+    bright = plain(f"{where}:bright")
+    np.testing.assert_allclose(bright(frames), frames.mean(axis=(1, 2, 3)) / 255.0, atol=1e-6)
+    assert not needs_encoder(RewardConfig(form=f"{where}:bright"))
+    assert (bright.frame_size, isinstance(bright, EmbeddingReward)) == (32, False)
+    facts = bright.describe()
+    assert facts["name"] == "bright"
+    assert len(facts.get("sha256", "")) == (64 if place == "file" else 0)  # a changed file is another reward
+    for form in (f"{where}:dark", "dark-of-a-file"):
+        np.testing.assert_allclose(plain(form)(frames), 1.0 - bright(frames), atol=1e-6)
+    built = plain(f"{where}:build", ENCODER)
+    np.testing.assert_array_equal(built(frames), VLMReward(ENCODER, goal="a")(frames))
+    strips = plain(f"{where}:bright", cameras=2)(noise(2, height=64))
+    np.testing.assert_allclose(strips, noise(2, height=64).mean(axis=(1, 2, 3)) / 255.0, atol=1e-6)
+    for attribute, message in (
+        ("lost", "must return a FrameReward, got <function bright.* needs an attribute frame_size"),
+        ("number", "must be a FrameReward, a builder or a function, got 3"),
+        ("brihgt", "brihgt"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            plain(f"{where}:{attribute}", ENCODER)
+    with pytest.raises(InvalidInputError, match="temperature is of no use to the reward form"):
+        build_reward(RewardConfig(form=f"{where}:bright", temperature=1.0), never, goal="a", baseline="b", alpha=0.5)
+
+
+def test_settings_are_read_without_running_anybodys_code() -> None:
+    config = RewardConfig(form="not/there.py:reward")
+    assert RewardConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(InvalidInputError, match=r"reward file 'not/there\.py' does not exist"):
+        needs_encoder(config)
+
+
+def test_plain_functions_compose_with_forms() -> None:
+    bright = as_frame_reward(lambda frames: frames.mean(axis=(1, 2, 3)) / 255.0, 32)
+    encoder = CountingEncoder(embedding_dim=8)
+    form, frames = VLMReward(encoder, goal="a"), noise(4)
+    mixed = WeightedSum([form, bright], [2.0, 1.0])
+    assert not isinstance(mixed, EmbeddingReward)
+    np.testing.assert_allclose(mixed(frames), 2.0 * form(frames) + bright(frames), atol=1e-6)
+    assert json.loads(json.dumps(mixed.describe()))["parts"][1]["formula"] == "callable"
+    cameras = CameraReward(mixed, cameras=2, rule="min")
+    strips = noise(3, height=64)
+    np.testing.assert_allclose(cameras(strips), np.minimum(mixed(strips[:, :32]), mixed(strips[:, 32:])), atol=1e-6)
+    with pytest.raises(InvalidInputError, match="reward must embed frames"):
+        cameras.embed(strips)
+    encoder.pictures = 0
+    assert isinstance(mixed, FrameReward)
+    assert not isinstance(cameras, EmbeddingReward)
+    assert isinstance(form, EmbeddingReward)
+    assert encoder.pictures == 0  # to ask what a reward can do embeds nothing
+    shaping = PotentialShaping(bright, gamma=0.5, base=form)
+    np.testing.assert_array_equal(rule_of(shaping).score(frames), np.stack([form(frames), bright(frames)], axis=1))
+    assert not hasattr(shaping, "encoder")

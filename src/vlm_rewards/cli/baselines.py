@@ -16,6 +16,7 @@ from vlm_rewards.errors import check_count
 from vlm_rewards.evaluation.rollouts import BASELINES, SIMULATORS, PolicyEvaluator, baseline_policy
 from vlm_rewards.files import write_atomically
 from vlm_rewards.provenance import provenance
+from vlm_rewards.rewards.base import describe_encoder
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import task_of
@@ -71,7 +72,7 @@ def _record(chosen: _Arguments, config: TrainConfig, console: Console) -> dict[s
     policies: dict[str, Any] = {}
     source = provenance()
     simulators = min(chosen.episodes, SIMULATORS)
-    with PolicyEvaluator(task, reward, image_size=reward.encoder.image_size, n_envs=simulators) as evaluator:
+    with PolicyEvaluator(task, reward, image_size=reward.frame_size, n_envs=simulators) as evaluator:
         for name in BASELINES:
             if name == "rule" and task.rule is None:
                 continue
@@ -84,8 +85,8 @@ def _record(chosen: _Arguments, config: TrainConfig, console: Console) -> dict[s
         "goal": config.goal,
         "baseline": config.baseline,
         "alpha": config.alpha,
-        "encoder": reward.encoder.describe(),
-        "captioned": captioned_for([reward.encoder.describe()], task),
+        "encoder": describe_encoder(reward),
+        "captioned": captioned_for([describe_encoder(reward)], task),
         "seed": chosen.seed,
         "policies": policies,
         **source,

@@ -212,6 +212,7 @@ class LabelRewards(BaseCallback):
         self.finished: list[EpisodeSummary] = []
         self.labelled_frames = 0
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self._transitions = LateTransitions(TransitionRule())  # plain: no episode is followed yet
         self._labeller: Labeller | None = None
         self._served: tuple[Any, Any] = (None, None)
 
@@ -313,6 +314,8 @@ class LabelRewards(BaseCallback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave, inside ``learn()``, after the environment was put back."""
+        # The environment comes first and the labeller last: it starts at the environment's vector step, and what was
+        # rendered before that is scored already.
         self.stop()
         self.standardiser = Standardiser.from_dict(state["standardiser"])
         self.labelled_frames = state["labelled_frames"]

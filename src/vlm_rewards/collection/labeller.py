@@ -98,6 +98,7 @@ class Labeller:
             raise InvalidInputError(f"vector step {self._next_step} must be submitted next, got {step}.")
         self._check()
         self._next_step += 1
+        # Cut by vector step, however long scoring takes: an encoder's last bits depend on what else is in a batch.
         self._resets.extend((step, simulator) for simulator in resets)
         self._taken.append(np.ones(self._ring.simulators, dtype=bool) if rendered is None else rendered)
         if self._next_step - self._chunk_start == self._chunk_steps:

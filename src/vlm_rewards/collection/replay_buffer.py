@@ -119,7 +119,10 @@ class LabelledReplayBuffer(ReplayBuffer):
         check_memory("buffer_size", buffer_size, bytes_of(replay_row(observation_space, action_space)))
         super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
         shape = (self.buffer_size, self.n_envs)
+        # A ticket is the number of a frame. Rewards find their rows by it, however late they come, and whatever has
+        # been overwritten meanwhile.
         self.tickets = np.full(shape, -1, dtype=np.int64)
+        # A mask, not NaN in `rewards`: n-step returns multiply by masks, and 0 * NaN is NaN.
         self.pending = np.zeros(shape, dtype=bool)
         self._rows: dict[int, tuple[int, int]] = {}
         self._newest_ticket = -1
@@ -157,7 +160,7 @@ class LabelledReplayBuffer(ReplayBuffer):
         row = self.pos
         super().add(obs, next_obs, action, np.zeros_like(reward), done, infos)
         for column, ticket in enumerate(tickets):
-            if self.pending[row, column]:
+            if self.pending[row, column]:  # overwritten before its reward came: nobody waits for that any more
                 del self._rows[int(self.tickets[row, column])]
             self._rows[ticket] = (row, column)
         self.tickets[row] = tickets
@@ -270,41 +273,17 @@ class LabelledNStepReplayBuffer(LabelledReplayBuffer, NStepReplayBuffer):
     and minds the ends of episodes and of the buffer.
 
     Args:
-        buffer_size: Transitions over all simulators.
-        observation_space: Box or Discrete.
-        action_space: Box or Discrete.
-        device: Where samples go.
-        n_envs: Simulators.
-        optimize_memory_usage: Must be False.
-        handle_timeout_termination: Must be True: a time limit is no termination.
+        arguments: As `LabelledReplayBuffer`.
         n_steps: Rewards in a sum, at least 1.
         gamma: Discount per step; must be the algorithm's.
+        options: As `LabelledReplayBuffer`.
 
     Raises:
         InvalidInputError: An option that would store wrong transitions was chosen.
     """
 
-    def __init__(
-        self,
-        buffer_size: int,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
-        device: torch.device | str = "auto",
-        n_envs: int = 1,
-        optimize_memory_usage: bool = False,
-        handle_timeout_termination: bool = True,
-        n_steps: int = 3,
-        gamma: float = 0.99,
-    ) -> None:
+    def __init__(self, *arguments: Any, n_steps: int = 3, gamma: float = 0.99, **options: Any) -> None:
         check_count("n_steps", n_steps)
-        super().__init__(
-            buffer_size,
-            observation_space,
-            action_space,
-            device,
-            n_envs,
-            optimize_memory_usage,
-            handle_timeout_termination,
-        )
+        super().__init__(*arguments, **options)
         self.n_steps = n_steps
         self.gamma = gamma

@@ -20,10 +20,12 @@ Prompts: TypeAlias = str | Sequence[str]
 
 @runtime_checkable
 class FrameReward(Protocol):
-    """Anything that judges frames: one number for each, or for each clip. The one contract of every reward.
+    """Anything that judges frames: one number for each. The one contract of every reward.
 
     Score, judge, train, watch, relabel and the wrappers take any of these. `as_frame_reward` makes one of a plain
     function. What can be had of an encoder besides (cached embeddings, sweeps over alpha) is an `EmbeddingReward`'s.
+    Whether an object is one is asked often: ``isinstance`` looks at the names of these members and calls none of the
+    methods, so properties must be cheap.
     """
 
     @property
@@ -53,6 +55,9 @@ class CallableReward:
         name: What records call it; default: the function's own name.
         facts: What records say of it besides, JSON-able.
 
+    Attributes:
+        cameras: Square frames of a state that it wants one below another: the function's own ``cameras``, or 1.
+
     Raises:
         InvalidInputError: The function cannot be called, or the size is no positive int.
     """
@@ -68,6 +73,7 @@ class CallableReward:
         self.function = check_callable(function)
         self.frame_size = check_count("frame_size", frame_size)
         self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.cameras = int(getattr(function, "cameras", 1))
         self._facts = dict(facts or {})
 
     def __call__(self, frames: ArrayLike) -> Rewards:
@@ -163,17 +169,12 @@ def _embeds_as(reward: AnyReward) -> tuple[int, int]:
 
 
 @runtime_checkable
-class EmbeddingReward(Protocol):
-    """A reward of the rendered state: an expensive half that embeds, and a cheap half that is worth running again."""
+class EmbeddingReward(FrameReward, Protocol):
+    """A reward in two halves: an expensive one that embeds, and a cheap one that is worth running again."""
 
     @property
     def encoder(self) -> ImageTextEncoder:
         """Embeds the frames."""
-        ...
-
-    @property
-    def frame_size(self) -> int:
-        """Side in pixels of the square frames that it wants: the encoder's."""
         ...
 
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
@@ -182,14 +183,6 @@ class EmbeddingReward(Protocol):
 
     def score(self, embeddings: ArrayLike) -> Rewards:
         """Score what `embed` gave: float32 ``[n]``."""
-        ...
-
-    def __call__(self, frames: ArrayLike) -> Rewards:
-        """Score frames: uint8 ``[n h w 3]`` to float32 ``[n]``."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """JSON-able facts for a run's record."""
         ...
 
 
@@ -218,13 +211,7 @@ class FormulaReward(ABC):
         return self._encoder.image_size
 
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
-        """Embed frames; the expensive half of the reward, worth caching.
-
-        Args:
-            frames: uint8 ``[n h w 3]`` with ``n >= 1``, RGB.
-
-        Returns:
-            float32 ``[n d]``, unit-norm rows.
+        """Embed frames, the expensive half: uint8 ``[n h w 3]``, ``n >= 1``, to unit rows, float32 ``[n d]``.
 
         Raises:
             InvalidInputError: The frames have another dtype or shape.
@@ -232,13 +219,7 @@ class FormulaReward(ABC):
         return self._encoder.embed_images(check_frames(frames))
 
     def score(self, embeddings: ArrayLike) -> Rewards:
-        """Score embedded frames; the cheap half of the reward.
-
-        Args:
-            embeddings: Unit embeddings, ``[n d]``.
-
-        Returns:
-            float32 ``[n]``.
+        """Score unit embeddings ``[n d]``, the cheap half: float32 ``[n]``.
 
         Raises:
             InvalidInputError: The embeddings are not unit vectors of the encoder's dimension.
@@ -247,13 +228,7 @@ class FormulaReward(ABC):
         return np.asarray(self._score(rows), dtype=np.float32)
 
     def __call__(self, frames: ArrayLike) -> Rewards:
-        """Score frames.
-
-        Args:
-            frames: uint8 ``[n h w 3]`` with ``n >= 1``, RGB.
-
-        Returns:
-            float32 ``[n]``.
+        """Score frames, uint8 ``[n h w 3]`` with ``n >= 1``: float32 ``[n]``.
 
         Raises:
             InvalidInputError: The frames have another dtype or shape.

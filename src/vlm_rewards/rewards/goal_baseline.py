@@ -110,6 +110,8 @@ def _eq3(
     images: NDArray[np.float64], goal: NDArray[np.float64], baseline: NDArray[np.float64], alphas: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Eq. 3 for each alpha, float32 ``[a n]``, of rows that have been checked."""
+    # The order of these float64 sums is that of `goal_baseline_reward` and of the sweep alike: another one would differ
+    # in the last bits, and a sweep must give what one alpha alone does.
     direction = goal - baseline
     squared_distance = 2.0 - 2.0 * (images @ goal)
     along = (images @ direction - goal @ direction) ** 2 / (direction @ direction)

@@ -9,10 +9,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlm_rewards.arrays import Embedding
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.media import read_frames
-from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, Prompts, check_frames, check_prompts, embed_prompt
+from vlm_rewards.rewards.base import (
+    EmbeddingReward,
+    FormulaReward,
+    Prompts,
+    check_encoder,
+    check_frames,
+    check_prompts,
+    embed_prompt,
+)
 from vlm_rewards.rewards.goal_baseline import check_alpha, goal_baseline_reward, mean_prompt, unit_rows
 from vlm_rewards.rewards.registry import RewardInputs, register_reward
 
@@ -33,7 +42,7 @@ class GoalPictureReward(FormulaReward):
 
     Args:
         encoder: Embeds frames and sentences.
-        frames: uint8 ``[k h w 3]`` with ``k >= 1``, RGB.
+        pictures: uint8 ``[k h w 3]`` with ``k >= 1``, RGB.
         rule: ``"mean"`` compares with the mean embedding, normalised again; ``"max"`` with the nearest frame.
         baseline: What any frame shows, for eq. 3; None is eq. 2. Only with ``"mean"``.
         alpha: Strength of the baseline, in [0, 1].
@@ -51,19 +60,31 @@ class GoalPictureReward(FormulaReward):
         baseline: Prompts | None = None,
         alpha: float = 0.5,
     ) -> None:
-        super().__init__(encoder)
         if rule not in ("mean", "max"):
             raise InvalidInputError(f"rule must be 'mean' or 'max', got {rule!r}.")
         if rule == "max" and baseline is not None:
             raise InvalidInputError("baseline needs rule='mean': eq. 3 has one goal.")
-        self._rule, self._alpha = rule, check_alpha(alpha) if baseline is not None else 0.0
-        embedded = encoder.embed_images(check_frames(pictures))
-        self._count = len(embedded)
-        self._goals = unit_rows(mean_prompt(embedded)[None] if rule == "mean" else embedded, "pictures")
-        self._baseline = None if baseline is None else check_prompts(baseline, "baseline")
-        self._baseline_embedding = None if self._baseline is None else embed_prompt(encoder, self._baseline)
-        if self._baseline_embedding is not None:
+        check_encoder(encoder)
+        strength, prompts = check_alpha(alpha), None if baseline is None else check_prompts(baseline, "baseline")
+        self._begin(encoder, encoder.embed_images(check_frames(pictures)), rule)
+        if prompts is not None:
+            self._alpha, self._baseline = strength, prompts
+            self._baseline_embedding = embed_prompt(encoder, self._baseline)
             goal_baseline_reward(self._goals, self._goals[0], self._baseline_embedding, self._alpha)  # refuses now
+
+    @classmethod
+    def from_embedded(cls, encoder: ImageTextEncoder, embedded: NDArray[np.float32]) -> GoalPictureReward:
+        """Make the reward of frames that are embedded already, float32 ``[k d]``, by their mean: files may differ."""
+        reward = cls.__new__(cls)
+        reward._begin(encoder, embedded, "mean")
+        return reward
+
+    def _begin(self, encoder: ImageTextEncoder, embedded: NDArray[np.float32], rule: str) -> None:
+        FormulaReward.__init__(self, encoder)
+        self._rule, self._alpha, self._count = rule, 0.0, len(embedded)
+        self._goals = unit_rows(mean_prompt(embedded)[None] if rule == "mean" else embedded, "pictures")
+        self._baseline: tuple[str, ...] | None = None
+        self._baseline_embedding: Embedding | None = None
 
     def _score(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._baseline_embedding is None:
@@ -105,16 +126,6 @@ def check_files(paths: Iterable[str]) -> None:
         next(read_frames(Path(path)))
 
 
-class _EmbeddedGoal(GoalPictureReward):
-    """Frames that have been embedded already: files may differ in size."""
-
-    def __init__(self, encoder: ImageTextEncoder, embedded: NDArray[np.float32]) -> None:
-        FormulaReward.__init__(self, encoder)
-        self._rule, self._alpha, self._count = "mean", 0.0, len(embedded)
-        self._goals = unit_rows(mean_prompt(embedded)[None], "pictures")
-        self._baseline = self._baseline_embedding = None
-
-
 @register_reward("goal-pictures", needs=("goal_pictures",))
 def _build(inputs: RewardInputs) -> EmbeddingReward:
-    return _EmbeddedGoal(inputs.encoder, embed_files(inputs.encoder, inputs.goal_pictures))
+    return GoalPictureReward.from_embedded(inputs.encoder, embed_files(inputs.encoder, inputs.goal_pictures))
