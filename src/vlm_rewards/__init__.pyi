@@ -8,6 +8,9 @@ from .collection.wrapper import FrameInInfo as FrameInInfo
 from .collection.wrapper import VLMRewardWrapper as VLMRewardWrapper
 from .encoders.base import ImageTextEncoder as ImageTextEncoder
 from .encoders.loading import load_encoder as load_encoder
+from .offline.dataset import RelabelOptions as RelabelOptions
+from .offline.relabelling import open_dataset as open_dataset
+from .offline.relabelling import relabel as relabel
 from .rewards.cameras import CameraReward as CameraReward
 from .rewards.contrast import ContrastReward as ContrastReward
 from .rewards.demonstration import DemonstrationReward as DemonstrationReward

@@ -18,7 +18,7 @@ from vlm_rewards.errors import InvalidInputError, LabellerError, VLMRewardsError
 from vlm_rewards.files import read_json, write_json
 from vlm_rewards.offline.files import clear_folder
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards.base import EmbeddingReward
+from vlm_rewards.rewards.base import FrameReward
 from vlm_rewards.rewards.shaping import PotentialShaping, shaped
 
 
@@ -36,7 +36,7 @@ class Scoring:
     """Values of an episode's states to rewards of its steps."""
 
 
-def scoring_of(reward: EmbeddingReward | PotentialShaping) -> Scoring:
+def scoring_of(reward: FrameReward) -> Scoring:
     """Tell how a reward is applied to an episode.
 
     Args:
@@ -160,15 +160,13 @@ def _score(score: Scorer, frames: np.ndarray, columns: int) -> np.ndarray:
 _FILE = "settings.json"
 
 
-def settings_of(
-    dataset: OfflineDataset, reward: EmbeddingReward | PotentialShaping, options: RelabelOptions
-) -> dict[str, Any]:
+def settings_of(dataset: OfflineDataset, reward: FrameReward, options: RelabelOptions) -> dict[str, Any]:
     """What decides the rewards, to the last bit; JSON-able."""
     settings = {
         "source": dataset.name,
         "kind": dataset.kind,
         "frames_from": list(dataset.frames_from),
-        "image_size": reward.encoder.image_size,
+        "image_size": reward.frame_size,
         "batch_size": options.batch_size,
         "env_kwargs": dict(options.env_kwargs),
         "reward": reward.describe(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
@@ -30,8 +31,7 @@ from vlm_rewards.offline.dataset import (
 )
 from vlm_rewards.offline.files import Journal, check_disk, check_writable, clear_disk_errors, locked
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards.base import EmbeddingReward
-from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.rewards.base import FrameReward, as_frame_reward
 
 
 @dataclass
@@ -119,7 +119,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 def relabel(
     dataset: str | Path | OfflineDataset,
-    reward: EmbeddingReward | PotentialShaping,
+    reward: FrameReward,
     options: RelabelOptions | None = None,
     *,
     progress: Progress | None = None,
@@ -133,7 +133,7 @@ def relabel(
 
     Args:
         dataset: A Minari id, the folder of a Minari or LeRobot dataset, or what `open_dataset` gave.
-        reward: Scores frames.
+        reward: Scores frames; any `FrameReward`. `CallableReward` makes one of a plain function.
         options: Where frames come from, and where the result goes.
         progress: Called after each episode.
         command: For the record.
@@ -150,12 +150,9 @@ def relabel(
     """
     options = options or RelabelOptions()
     if not isinstance(dataset, (str, Path)):
-        return _relabel(dataset, reward, options, progress, command)
-    opened = open_dataset(dataset, options)
-    try:
-        return _relabel(opened, reward, options, progress, command)
-    finally:
-        opened.close()
+        return _relabel(dataset, as_frame_reward(reward), options, progress, command)
+    with contextlib.closing(open_dataset(dataset, options)) as opened:
+        return relabel(opened, reward, options, progress=progress, command=command)
 
 
 def open_dataset(dataset: str | Path, options: RelabelOptions | None = None) -> OfflineDataset:
@@ -194,7 +191,7 @@ def open_dataset(dataset: str | Path, options: RelabelOptions | None = None) -> 
 
 def _relabel(
     dataset: OfflineDataset,
-    reward: EmbeddingReward | PotentialShaping,
+    reward: FrameReward,
     options: RelabelOptions,
     progress: Progress | None,
     command: str | None,
@@ -276,13 +273,13 @@ def _label(
     return journal.states - before
 
 
-def _check_cameras(dataset: OfflineDataset, reward: EmbeddingReward | PotentialShaping) -> None:
+def _check_cameras(dataset: OfflineDataset, reward: FrameReward) -> None:
     """Check that the reward expects as many frames of a state as there are.
 
     Raises:
         InvalidInputError: It does not.
     """
-    inner = reward.potential if isinstance(reward, PotentialShaping) else reward
+    inner = getattr(reward, "potential", reward)  # of a shaping
     expected, given = int(getattr(inner, "cameras", 1)), len(dataset.frames_from)
     if expected != given:
         raise InvalidInputError(
