@@ -80,7 +80,7 @@ def test_all_else_is_as_it_was_and_the_old_dataset_too(recorder: Recorder, minar
 def test_pictures_are_linked_or_copied(recorder: Recorder, minari_root: Path) -> None:
     recorder.store(NAME, where="dict")
     relabel(NAME, Reward(), options())
-    relabel(NAME, Reward(), options(out="elsewhere/deep/copied-v3", copy_pictures=True))
+    relabel(NAME, Reward(), options(out="elsewhere/deep/copied-v3", copy_frames=True))
     with h5py.File(minari_root / NEW / "data" / "main_data.hdf5") as file:
         observations = file["episode_3/observations"]
         link = observations.get("camera", getlink=True)

@@ -184,9 +184,9 @@ def open_dataset(dataset: str | Path, options: RelabelOptions | None = None) -> 
                 "(meta/info.json); the folder is neither."
             )
         raise unknown_dataset(str(dataset))
-    from vlm_rewards.offline.minari import MinariEpisodes
+    from vlm_rewards.offline.minari import open_minari
 
-    return MinariEpisodes(*place, options)
+    return open_minari(*place, options)
 
 
 def _relabel(

@@ -9,7 +9,6 @@ similarity of frame and sentence a slope.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
