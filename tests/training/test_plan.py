@@ -124,7 +124,7 @@ def test_frames_in_flight_are_those_of_the_runs_own_simulators(make_config: Make
     config = make_config(n_envs=3, chunk_frames=25, reward=RewardConfig(shaping=shaping))
     planned = plan(config)
     reward: Any = Noting()
-    reward.encoder._image_size = planned.encoder.facts.image_size if planned.encoder.facts else 0
+    reward.encoder.image_size = planned.encoder.facts.image_size if planned.encoder.facts else 0
     shaped: Any = PotentialShaping(reward, gamma=0.9) if shaping else reward
     with _environment(config, task_of(config), shaped) as venv:
         assert planned.frames is not None
