@@ -30,7 +30,8 @@ from bench.measurement import Measurement
 from vlm_rewards.files import write_json
 from vlm_rewards.media import montage, write_png
 from vlm_rewards.provenance import provenance
-from vlm_rewards.tasks.builtin import BASELINE, GOALS
+from vlm_rewards.tasks.builtin import GOALS
+from vlm_rewards.tasks.captions import PAPER_BASELINES
 from vlm_rewards.tasks.humanoid.model import FIXED_VIEW, Camera, HumanoidConfig, HumanoidModel, Textures, build_humanoid
 from vlm_rewards.tasks.humanoid.poses import FAMILIES
 from vlm_rewards.tasks.humanoid.states import draw_state
@@ -216,7 +217,9 @@ def main() -> int:
     parser.add_argument(
         "--goal", action="append", help="with --encoder: a sentence, may be repeated; default: all eight"
     )
-    parser.add_argument("--baseline", default=BASELINE, help="with --encoder: what any state looks like")
+    parser.add_argument(
+        "--baseline", default=PAPER_BASELINES["humanoid"], help="with --encoder: what any state looks like"
+    )
     parser.add_argument("--alpha", type=float, default=0.5, help="with --encoder: strength of the baseline")
     parser.add_argument("--ranked-states", type=int, default=500, help="with --encoder: how many states, default 500")
     chosen = parser.parse_args()

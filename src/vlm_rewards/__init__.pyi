@@ -10,6 +10,9 @@ from .collection.wrapper import VLMRewardWrapper as VLMRewardWrapper
 from .encoders.base import ImageTextEncoder as ImageTextEncoder
 from .encoders.loading import load_encoder as load_encoder
 from .encoders.loading import register_encoder as register_encoder
+from .offline.dataset import RelabelOptions as RelabelOptions
+from .offline.relabelling import open_dataset as open_dataset
+from .offline.relabelling import relabel as relabel
 from .reporting.page import report as report
 from .rewards.base import EmbeddingReward as EmbeddingReward
 from .rewards.base import FrameReward as FrameReward

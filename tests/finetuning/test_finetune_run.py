@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError
@@ -23,9 +21,11 @@ Quick = Callable[..., FinetuneConfig]
 
 
 def test_a_run_leaves_a_model_a_card_and_a_record(quick: Quick):
-    output, threads = io.StringIO(), torch.get_num_threads()
-    folder = run_finetune(quick(tasks=("cartpole", "mountaincar")), console=Console(file=output, width=120))
-    assert "training" in output.getvalue()
+    told: list[tuple[str, int, int, str]] = []
+    threads = torch.get_num_threads()
+    folder = run_finetune(quick(tasks=("cartpole", "mountaincar")), progress=lambda *one: told.append(one))
+    assert [what for what, done, total, _ in told if done == total] == ["drawing states", "training"]
+    assert told[-1][-1].startswith("loss ")
     assert torch.get_num_threads() == threads
     record = json.loads((folder / RECORD).read_text())
     assert record["config"]["seed"] == 0

@@ -10,11 +10,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import vlm_rewards
 from offline_datasets import Recorder, Reward, brightness, options, right_rewards, tree_of
-from vlm_rewards import __version__
 from vlm_rewards.collection.shaping import PotentialShaping
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.offline.relabelling import relabel
+from vlm_rewards.rewards.base import CallableReward
 from vlm_rewards.rewards.cameras import CameraReward
 from vlm_rewards.testing.counting import counting_label
 
@@ -47,6 +48,16 @@ def test_each_step_gets_the_reward_of_the_state_it_led_to(recorder: Recorder, wh
         np.testing.assert_array_equal(got.infos["true_rewards"], episode["rewards"])
 
 
+def test_a_plain_function_is_a_reward_that_needs_no_encoder(recorder: Recorder) -> None:
+    played = recorder.store(NAME, where="infos")
+    reward = CallableReward(brightness, frame_size=32)
+    record = vlm_rewards.relabel(NAME, reward, vlm_rewards.RelabelOptions(batch_size=4))
+    assert record["reward"] == {"formula": "callable", "name": "brightness"}
+    assert record["image_size"] == 32
+    for got, episode in zip(minari.load_dataset(NEW), played, strict=True):
+        np.testing.assert_array_equal(got.rewards, brightness(np.stack(episode["pictures"][1:])))
+
+
 def test_all_else_is_as_it_was_and_the_old_dataset_too(recorder: Recorder, minari_root: Path) -> None:
     recorder.store(NAME, where="dict", infos={"note": {"deep": np.arange(4)}})
     before = tree_of(minari_root / NAME)
@@ -69,7 +80,7 @@ def test_all_else_is_as_it_was_and_the_old_dataset_too(recorder: Recorder, minar
 def test_pictures_are_linked_or_copied(recorder: Recorder, minari_root: Path) -> None:
     recorder.store(NAME, where="dict")
     relabel(NAME, Reward(), options())
-    relabel(NAME, Reward(), options(out="elsewhere/deep/copied-v3", copy_pictures=True))
+    relabel(NAME, Reward(), options(out="elsewhere/deep/copied-v3", copy_frames=True))
     with h5py.File(minari_root / NEW / "data" / "main_data.hdf5") as file:
         observations = file["episode_3/observations"]
         link = observations.get("camera", getlink=True)
@@ -130,7 +141,7 @@ def test_the_record_says_what_was_done(recorder: Recorder, minari_root: Path) ->
     assert stored["out"] == NEW
     assert stored["command"] == "vlm-rewards relabel ..."
     assert stored["reward"]["encoder"]["name"] == "fake"
-    assert stored["version"] == __version__
+    assert stored["version"] == vlm_rewards.__version__
     assert (stored["episodes"], stored["frames"]) == (6, len(new))
     assert stored["rewards"]["mean"] == pytest.approx(new.mean())
     assert stored["rewards"]["std"] == pytest.approx(new.std())

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from vlm_rewards.reporting.figures.comparisons import RunCurve, plot_runs
+from vlm_rewards.reporting.report.drawings import run_figure, runs_figure
+from vlm_rewards.reporting.report.gathering import gather
+from vlm_rewards.reporting.report.seeds import settings_of
 
 from report_runs import record, run_folder
 from saved_figures import saved_by
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.figures import comparisons
-from vlm_rewards.reporting.figures.comparisons import RunCurve, plot_runs
-from vlm_rewards.reporting.report.drawings import run_figure, runs_figure
-from vlm_rewards.reporting.report.gathering import gather
-from vlm_rewards.reporting.report.seeds import settings_of
 
 STEPS = np.array([100.0, 200.0, 300.0])
 SNAPSHOTS = {"step": STEPS, "vlm_return": np.array([1.0, 5.0, 3.0]), "success_rate": np.array([0.0, 0.5, 1.0])}

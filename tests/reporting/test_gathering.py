@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vlm_rewards.reporting.report.gathering import gather
+from vlm_rewards.reporting.report.reading import read_columns
 
 from report_runs import RECORDS, record, run_folder
 from vlm_rewards.errors import CheckpointError, InvalidInputError
-from vlm_rewards.reporting.report.gathering import gather
-from vlm_rewards.reporting.report.reading import read_columns
 
 
 def sweep(folder: Path, *, seeds: int = 4) -> Path:

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 from PIL import Image
+from vlm_rewards.reporting.judgements import draw_figures, read_record, title_of
 
 from saved_figures import saved_by
 from vlm_rewards.errors import CheckpointError, InvalidInputError
@@ -18,7 +19,6 @@ from vlm_rewards.files import write_json
 from vlm_rewards.reporting.figures import judging, landscapes
 from vlm_rewards.reporting.figures.landscapes import SHOWN, plot_landscape, shown_places
 from vlm_rewards.reporting.figures.style import domain_note
-from vlm_rewards.reporting.judgements import draw_figures, read_record, title_of
 
 
 def row(encoder: int, alpha: float, epic: float) -> dict[str, Any]:

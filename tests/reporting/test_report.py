@@ -13,10 +13,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-
-from report_runs import RECORDS, record, run_folder, video
-from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.media import read_frames
 from vlm_rewards.reporting.report.blocks import Beside, Cell, Commands, Document, Facts, Fold, Media, Notes, Section
 from vlm_rewards.reporting.report.blocks import Table as TableBlock
 from vlm_rewards.reporting.report.contents import document, tables
@@ -25,6 +21,10 @@ from vlm_rewards.reporting.report.gathering import gather
 from vlm_rewards.reporting.report.markdown import BEGIN, END, code, escaped, has_markers, markdown, placed
 from vlm_rewards.reporting.report.names import Names
 from vlm_rewards.reporting.report.page import page
+
+from report_runs import RECORDS, record, run_folder, video
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.media import read_frames
 
 HOSTILE = "<script>alert(1)</script><img src=http://x.example/y onerror=a>\"'&|*_`[x](http://x.example)"
 VOID = {"meta", "img", "br"}

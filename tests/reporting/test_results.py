@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from report_runs import record
-from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.reporting.report.blocks import Cell
 from vlm_rewards.reporting.report.gathering import gather
 from vlm_rewards.reporting.report.runs import Run
@@ -23,6 +20,9 @@ from vlm_rewards.reporting.results import (
     results_table,
     watch_notes,
 )
+
+from report_runs import record
+from vlm_rewards.errors import CheckpointError, InvalidInputError
 
 SUMMARY = {
     "episodes": 100,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from report_runs import record
 from vlm_rewards.reporting.report.runs import Run
 from vlm_rewards.reporting.report.seeds import flat, settings_of
 from vlm_rewards.reporting.report.settings import differences, settings_rows
 from vlm_rewards.reporting.results import seed_notes, seed_rows
+
+from report_runs import record
 
 
 def run(seed: int, rate: float | None = 1.0, config: dict[str, Any] | None = None) -> Run:

@@ -59,12 +59,12 @@ def test_protocol_and_pickle():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda e: e.embed_images(np.zeros((1, 4, 4, 3))), r"frames must be uint8 \[n h w 3\].*received float64"),
-        (lambda e: e.embed_images(np.zeros((0, 4, 4, 3), np.uint8)), r"n at least 1; received uint8 \[0, 4, 4, 3\]"),
-        (lambda e: e.embed_texts("a"), "prompts must be a list of at least one string; received 'a'"),
-        (lambda e: e.embed_texts([]), r"prompts must be a list of at least one string; received \[\]"),
-        (lambda e: e.embed_texts(["a", ""]), r"prompts\[1\] must be a string that is not empty; received ''"),
-        (lambda e: FakeEncoder(1), "embedding_dim must be at least 2; received 1"),
+        (lambda e: e.embed_images(np.zeros((1, 4, 4, 3))), r"frames must be uint8 \[n h w 3\].*got float64"),
+        (lambda e: e.embed_images(np.zeros((0, 4, 4, 3), np.uint8)), r"n at least 1; got uint8 \[0, 4, 4, 3\]"),
+        (lambda e: e.embed_texts("a"), "prompts must be a list of at least one string; got 'a'"),
+        (lambda e: e.embed_texts([]), r"prompts must be a list of at least one string; got \[\]"),
+        (lambda e: e.embed_texts(["a", ""]), r"prompts\[1\] must be a string that is not empty; got ''"),
+        (lambda e: FakeEncoder(1), "embedding_dim must be at least 2, got 1"),
     ],
 )
 def test_refusals(call, message):

@@ -116,7 +116,7 @@ def test_frames_in_flight_are_those_of_the_runs_own_simulators(make_config: Make
     planned = plan(config)
     frames = planned["memory"]["frames"]
     reward: Any = Noting()
-    reward.encoder._image_size = reward.frame_size = planned["shapes"]["frame_size"]
+    reward.encoder.image_size = reward.frame_size = planned["shapes"]["frame_size"]
     shaped: Any = PotentialShaping(reward, gamma=0.9) if shaping else reward
     with _environment(config, task_of(config), shaped) as venv:
         assert frames["shape"] == list(venv.ring.shape)

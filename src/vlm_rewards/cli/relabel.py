@@ -63,7 +63,7 @@ class _Arguments:
     """Change the dataset itself, each of its files in one go."""
     overwrite: bool = False
     """Replace what an earlier relabelling wrote, and forget unfinished work."""
-    copy_pictures: bool = False
+    copy_frames: bool = False
     """Copy images and videos; otherwise the new dataset links to those of the old one."""
     frames: tuple[str, ...] = ()
     """Where the frames are: "observations", "infos/KEY", "replay", or a camera; several are several cameras."""

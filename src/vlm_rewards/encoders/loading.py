@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, UnknownNameError, VLMRewardsError, check_count, unknown_name
 from vlm_rewards.registry import Registry
-from vlm_rewards.tasks.files import file_digest, load_python_file
+from vlm_rewards.tasks.files import file_digest, run_file
 
 FORMS = {
     "bundled": "the small encoder that comes with the package; trained on frames of its simulators, not zero-shot",
@@ -222,7 +222,7 @@ def _is_module(name: str) -> bool:
 @functools.cache
 def _module_of(path: Path, digest: str) -> ModuleType:
     """Run a file, once as long as it stays the same: a name is checked before it is loaded."""
-    return load_python_file(path, "encoder file")
+    return run_file(path, "encoder file")
 
 
 def _checked(encoder: Any, name: Any) -> ImageTextEncoder:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import InvalidInputError, check_count
 from vlm_rewards.tasks.builtin import GOALS
 
 Freeze = Literal["none", "image", "text"]
@@ -77,12 +77,13 @@ class FinetuneConfig:
                 f"shares must be one int of at least 1 for each of {len(self.tasks)} tasks, got {self.shares!r}."
             )
         for name, least in _LEAST.items():
-            _whole(name, getattr(self, name), least)
+            check_count(name, getattr(self, name), least)
         _between("learning_rate", self.learning_rate, 0.0, 1.0, open_low=True)
         _between("weight_decay", self.weight_decay, 0.0, 1.0)
         _between("within_task", self.within_task, 0.0, 1.0)
-        _one_of("loss", self.loss, get_args(Loss))
-        _one_of("freeze", self.freeze, get_args(Freeze))
+        for name, choices in (("loss", get_args(Loss)), ("freeze", get_args(Freeze))):
+            if getattr(self, name) not in choices:
+                raise InvalidInputError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
         if self.resume and self.overwrite:
             raise InvalidInputError("resume and overwrite exclude each other: one keeps what the other replaces.")
         if self.model in FROM_SCRATCH and self.freeze != "none":
@@ -119,17 +120,7 @@ _LEAST = {
 }
 
 
-def _whole(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidInputError(f"{name} must be an int of at least {least}, got {value!r}.")
-
-
 def _between(name: str, value: Any, low: float, high: float, *, open_low: bool = False) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not low <= value <= high or (open_low and value == low):
         raise InvalidInputError(f"{name} must be a number in {'(' if open_low else '['}{low}, {high}], got {value!r}.")
-
-
-def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InvalidInputError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")

@@ -76,7 +76,8 @@ def captioned_tasks(names: Sequence[str]) -> list[Task]:
     for place, task in enumerate(tasks):
         if task.captioner is None:
             raise InvalidInputError(
-                f"tasks: {task.name!r} has no captioner; give its Task one (envs.tasks.StateCaptioner) to train on it."
+                f"tasks: {task.name!r} has no captioner; give its Task one (vlm_rewards.tasks.task.StateCaptioner) to "
+                "train on it."
             )
         for other in tasks[:place]:
             if other.captioner is task.captioner:

@@ -6,17 +6,16 @@ How a model ranks a task's states: what a fine-tuning must get right for a rewar
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.encoders.openclip import resolve_device
@@ -30,6 +29,9 @@ from vlm_rewards.finetuning.trainer import STATE, Keeper, Trainer, load_state
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
 from vlm_rewards.tasks.task import Task
+
+Progress: TypeAlias = Callable[[str, int, int, str], object]
+"""Told what is being done, how much of it, of how much, and a note: ``("training", 10, 6000, "loss 3.214")``."""
 
 ALPHAS = (0.0, 0.5, 1.0)
 _GROUP = 64
@@ -100,12 +102,12 @@ _WHERE = ("out", "overwrite", "resume")
 """Settings that do not decide the weights."""
 
 
-def run_finetune(config: FinetuneConfig, *, console: Console | None = None) -> Path:
+def run_finetune(config: FinetuneConfig, *, progress: Progress = lambda what, done, total, note: None) -> Path:
     """Train an encoder on captioned frames of simulators, and save it.
 
     Args:
         config: Settings.
-        console: Where progress is shown; nowhere if None.
+        progress: Told of each state that is drawn and each step.
 
     Returns:
         The folder, which `load_encoder` takes: ``open_clip_config.json``,
@@ -124,7 +126,7 @@ def run_finetune(config: FinetuneConfig, *, console: Console | None = None) -> P
         parse_source(config.model)  # a name that does not exist leaves no folder behind
     keeper = _prepare_folder(config)
     folder = Path(config.out)
-    with _reproducible(config), _progress(console) as progress:
+    with _reproducible(config):
         record, trained = _train(config, tasks, device, progress, keeper)
     save_folder(trained, folder)
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -147,9 +149,13 @@ def _train(
     trainer = Trainer(config, trained, data, device)
     saved = None if keeper.earlier is None else keeper.earlier["trainer"]
     done = 0 if saved is None else len(saved["losses"])
-    bar = progress.add_task("training", total=config.steps, completed=done, note="")
+    progress("training", done, config.steps, "")
     keeper.start()
-    trainer.run(lambda loss: progress.update(bar, advance=1, note=f"loss {loss:.3f}"), keep=keeper, saved=saved)
+    trainer.run(
+        lambda loss: progress("training", len(trainer.losses), config.steps, f"loss {loss:.3f}"),
+        keep=keeper,
+        saved=saved,
+    )
     trained_for = keeper.seconds()
     record = {
         "command": command_line(config),
@@ -212,13 +218,16 @@ def _draw_states(
     """States to train on, and others to evaluate on, of each task."""
     sets: tuple[list[CaptionedStates], list[CaptionedStates]] = ([], [])
     counts = [(config.states_per_task * config.share(number), config.held_out_states) for number in range(len(tasks))]
-    bar = progress.add_task("drawing states", total=sum(map(sum, counts)), note="")
+    total, drawn = sum(map(sum, counts)), itertools.count(1)
+
+    def advance() -> None:
+        progress("drawing states", next(drawn), total, "")
+
     for number, task in enumerate(tasks):
         for kind, count in enumerate(counts[number]):
             rng = np.random.default_rng([config.seed, 0, number, kind])
             if task.captioner is not None:
-                drawn = CaptionedStates.draw(task.captioner, count, size, rng, lambda: progress.advance(bar))
-                sets[kind].append(drawn)
+                sets[kind].append(CaptionedStates.draw(task.captioner, count, size, rng, advance))
     return sets
 
 
@@ -250,20 +259,6 @@ def _curve(losses: list[float], points: int = 40) -> dict[str, list[float]]:
     parts = np.array_split(np.asarray(losses), min(points, len(losses)))
     ends = np.cumsum([len(part) for part in parts])
     return {"step": ends.tolist(), "mean": [round(float(part.mean()), 4) for part in parts]}
-
-
-@contextmanager
-def _progress(console: Console | None) -> Iterator[Progress]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    quiet = Console(quiet=True) if console is None else console
-    with Progress(*columns, console=quiet, disable=console is None) as progress:
-        yield progress
 
 
 def settings_of(config: FinetuneConfig) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def train(trainings: Sequence[PlannedTraining], console: Console) -> None:
     missing = [training for training in trainings if not is_trained(training)]
     for number, training in enumerate(missing, start=1):
         console.print(f"training {training.name} ({number} of {len(missing)})", markup=False, highlight=False)
-        run_finetune(_or_go_on(training.config), console=console)
+        run_finetune(_or_go_on(training.config))
 
 
 def training_facts(training: PlannedTraining) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,8 +18,8 @@ from jaxtyping import Float32
 from vlm_rewards.arrays import Frame
 from vlm_rewards.collection.shaping import rule_of
 from vlm_rewards.errors import InvalidInputError, LabellerError, VLMRewardsError, check_count
-from vlm_rewards.files import read_json, write_json
-from vlm_rewards.offline.files import clear_folder
+from vlm_rewards.files import read_json, sync_folder, write_json
+from vlm_rewards.offline.files import clear_folder, put_folder
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import FrameReward, check_scores
 
@@ -235,7 +237,7 @@ def digest(settings: dict[str, Any]) -> str:
 
 
 ReadValues: TypeAlias = Callable[[int], Float32[np.ndarray, "states columns"]]
-"""Values of the pictured states of an episode."""
+"""Values of the rendered states of an episode."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ class RelabelOptions:
     """Where the frames are: names as the error message lists them, several for several cameras; default: look."""
     in_place: bool = False
     """Change the dataset itself, each of its files in one go."""
-    copy_pictures: bool = False
+    copy_frames: bool = False
     """Copy images and videos, in place of links to those of the old dataset."""
     overwrite: bool = False
     """Replace a dataset that an earlier relabelling wrote, and forget unfinished work."""
@@ -269,42 +271,31 @@ class RelabelOptions:
             raise InvalidInputError(f"frames must name each frame once, got {', '.join(self.frames)}.")
 
 
-@runtime_checkable
-class OfflineDataset(Protocol):
-    """A dataset on disk: episodes of pictured states.
+class OfflineDataset(ABC):
+    """A dataset on disk: episodes of rendered states.
 
     An episode of ``n`` steps has ``n + 1`` states. `frames` gives ``n`` of them,
     or all: which ones is the format's matter, and its output knows it.
     """
 
-    @property
-    def name(self) -> str:
-        """Id or folder, for records."""
-        ...
+    name: str
+    """Id or folder, for records."""
+    kind: str
+    """``"minari"`` or ``"lerobot"``, with the version of the format."""
+    frames_from: tuple[str, ...]
+    """Where the frames come from, one name a camera."""
+    steps: Sequence[int]
+    """Steps of each episode."""
 
-    @property
-    def kind(self) -> str:
-        """``"minari"`` or ``"lerobot"``, with the version of the format."""
-        ...
-
-    @property
-    def frames_from(self) -> tuple[str, ...]:
-        """Where the frames come from, one name a camera."""
-        ...
-
-    @property
-    def steps(self) -> Sequence[int]:
-        """Steps of each episode."""
-        ...
-
+    @abstractmethod
     def check_resets(self) -> None:
         """Check that `frames` can give the state before the first step, and the one after the last.
 
         Raises:
             InvalidInputError: It cannot.
         """
-        ...
 
+    @abstractmethod
     def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
         """Frames of an episode's states in order, few of them in memory.
 
@@ -316,51 +307,50 @@ class OfflineDataset(Protocol):
         Yields:
             uint8 ``[size size 3]``; a strip ``[cameras*size size 3]`` for several cameras.
         """
-        ...
 
+    @abstractmethod
     def fingerprint(self) -> list[Any]:
         """What changes when the frames do; JSON-able, quick."""
-        ...
 
+    @abstractmethod
     def output(self, options: RelabelOptions) -> RelabelledOutput:
         """Where the new rewards go.
 
         Raises:
             InvalidInputError: They cannot go there.
         """
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Close files and environments. Safe to call twice."""
-        ...
 
 
-@runtime_checkable
-class RelabelledOutput(Protocol):
-    """The dataset with new rewards, before and after it exists."""
+class RelabelledOutput(ABC):
+    """The dataset with new rewards, before and after it exists.
 
-    @property
-    def name(self) -> str:
-        """Id or folder, for records."""
-        ...
+    Args:
+        name: Id or folder, for records.
+        path: Folder of the finished dataset.
+        in_place: Whether it takes the place of the old one's files.
+        copy_frames: Whether frames are copied; otherwise links lead to those of the old dataset.
+    """
 
-    @property
-    def path(self) -> Path:
-        """Folder of the finished dataset."""
-        ...
+    def __init__(self, name: str, path: Path, *, in_place: bool, copy_frames: bool) -> None:
+        self.name, self.path = name, path
+        self._in_place, self._copy_frames = in_place, copy_frames
 
     @property
     def work(self) -> Path:
-        """Folder for what is unfinished, beside it."""
-        ...
+        """Folder for what is unfinished, beside it; hidden, so that no library lists it."""
+        return self.path.with_name(f".{self.path.name}.relabel{'-in-place' if self._in_place else ''}")
 
+    @abstractmethod
     def bytes_needed(self) -> int:
         """Room that it will take on disk, about."""
-        ...
 
+    @abstractmethod
     def read_record(self) -> dict[str, Any] | None:
         """What an earlier relabelling recorded; None where there was none, in place or elsewhere."""
-        ...
 
     def write(self, rewards: RewardRule, read: ReadValues, record: Callable[[], dict[str, Any]]) -> None:
         """Write the dataset and put it into place, in one go for each file or folder.
@@ -370,7 +360,20 @@ class RelabelledOutput(Protocol):
             read: Gives the values of an episode.
             record: Called when every episode has passed through ``rewards``; gives what is to be recorded.
         """
-        ...
+        made = self.work / "output"
+        shutil.rmtree(made, ignore_errors=True)
+        for file in self._write(made, rewards, read, record):
+            if self._in_place:  # doing it all once more, after a crash, gives the same files
+                (made / file).replace(self.path / file)
+                sync_folder((self.path / file).parent)
+        if not self._in_place:
+            put_folder(made, self.path)
+
+    @abstractmethod
+    def _write(
+        self, made: Path, rewards: RewardRule, read: ReadValues, record: Callable[[], dict[str, Any]]
+    ) -> Iterator[str]:
+        """Write the files that change; give the place of each, those that say that the work is done last."""
 
 
 @runtime_checkable
@@ -378,15 +381,12 @@ class RewardRule(Protocol):
     """Turns the values of states into the rewards of steps."""
 
     def __call__(
-        self,
-        values: Float32[np.ndarray, "states columns"],
-        old: np.ndarray | None,
-        terminated: np.ndarray | None,
+        self, values: Float32[np.ndarray, "states columns"], old: np.ndarray | None, terminated: np.ndarray | None
     ) -> Float32[np.ndarray, " steps"]:
         """Rewards of one episode.
 
         Args:
-            values: Of the pictured states.
+            values: Of the rendered states.
             old: The rewards that the dataset had first, ``[steps]``; None where it had none.
             terminated: Whether a step ended in a terminal state, bool ``[steps]``; None where nobody knows.
         """

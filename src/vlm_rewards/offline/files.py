@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -16,7 +17,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+from PIL import Image
 
+from vlm_rewards.arrays import Frame
 from vlm_rewards.errors import InvalidInputError, RunFolderError
 from vlm_rewards.files import sync_folder
 
@@ -116,6 +119,36 @@ def check_disk(path: Path, needed: int) -> None:
         raise InvalidInputError(
             f"out {str(path)!r} needs {needed * _SPARE / 1e6:,.1f} MB on disk, and {free / 1e6:,.1f} MB are free."
         )
+
+
+def decode_frame(data: bytes) -> Frame:
+    """Decode a PNG or JPEG of three channels: uint8 ``[h w 3]``.
+
+    Raises:
+        InvalidInputError: It is damaged, or has other channels; to be raised inside of `naming`.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode not in ("RGB", "RGBA", "P"):
+                raise InvalidInputError(f"a frame must have 3 channels, got mode {image.mode!r}")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise InvalidInputError(f"a frame cannot be decoded: {error}") from error
+
+
+@contextlib.contextmanager
+def naming(dataset: str, episode: int) -> Iterator[None]:
+    """Say in an error which episode it is about.
+
+    Raises:
+        InvalidInputError: In place of the one that was raised, or of an error of HDF5.
+    """
+    try:
+        yield
+    except InvalidInputError as error:
+        raise InvalidInputError(f"episode {episode} of {dataset!r}: {str(error).removesuffix('.')}.") from error
+    except (OSError, KeyError) as error:
+        raise InvalidInputError(f"episode {episode} of {dataset!r} cannot be read: {error}.") from error
 
 
 _SYNC_SECONDS = 1.0

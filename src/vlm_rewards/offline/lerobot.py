@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -11,14 +10,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from vlm_rewards.arrays import Frame
 from vlm_rewards.errors import InvalidInputError, unknown_name
-from vlm_rewards.files import read_json, sync_file, sync_folder, write_json
+from vlm_rewards.files import read_json, sync_file, write_json
 from vlm_rewards.media import read_coded_frames
-from vlm_rewards.offline.dataset import ReadValues, RelabelOptions, RewardRule
-from vlm_rewards.offline.files import put_folder
+from vlm_rewards.offline.dataset import OfflineDataset, ReadValues, RelabelledOutput, RelabelOptions, RewardRule
+from vlm_rewards.offline.files import decode_frame, naming
 from vlm_rewards.offline.lerobot_layout import (
     INFO_FILE,
     REWARD,
@@ -30,7 +28,7 @@ from vlm_rewards.offline.lerobot_layout import (
     episode_files,
     read_columns,
     reading,
-    relabelled_features,
+    relabelled,
     rewrite,
     with_rewards,
 )
@@ -42,53 +40,84 @@ _ROWS = 16
 _Opener: TypeAlias = Callable[[Path], Iterator[Any]]
 
 
-class LeRobotPictures:
-    """Frames of episodes, from one camera or several.
+class LeRobotEpisodes(OfflineDataset):
+    """A folder of videos or frames in LeRobot's format, 2.0 to 3.0.
 
-    Episodes that follow one another in a file are read in one pass.
+    An episode of ``n`` rows has ``n`` frames: row ``t`` shows the state *before*
+    action ``t``, and the state after the last action is not recorded. Episodes
+    that follow one another in a file are read in one pass.
 
     Args:
-        layout: The dataset's layout.
-        names: Features that are frames.
+        root: The dataset's folder.
+        options: Which cameras are looked through.
 
     Raises:
-        InvalidInputError: A feature is no frame, or the first frame cannot be read.
+        InvalidInputError: The dataset cannot be read, or has no usable frames.
     """
 
-    def __init__(self, layout: LeRobotLayout, names: Sequence[str]) -> None:
-        self._layout = layout
-        self.names = tuple(names)
-        choices = [*layout.video_keys, *layout.image_keys]
-        for name in names:
+    def __init__(self, root: Path, options: RelabelOptions) -> None:
+        if options.env_kwargs:
+            raise InvalidInputError("env_kwargs are of use only where frames are replayed, and LeRobot has videos.")
+        self._layout = LeRobotLayout(root)
+        check_rows(self._layout)
+        # A record that is shared should not say where the dataset was: the folder's own name is enough.
+        self.name, self.kind = root.name, f"lerobot {self._layout.version}"
+        self.steps = [episode.length for episode in self._layout.episodes]
+        self.frames_from = options.frames or choose_frames(self._layout)
+        choices = [*self._layout.video_keys, *self._layout.image_keys]
+        for name in self.frames_from:
             if name not in choices:
-                raise _no_picture(layout, name, choices)
-        self._cameras = {name: self._camera(name) for name in names}
-        next(self.frames(0, 32))
-        for camera in self._cameras.values():  # a video that waits to be read on would keep its process
-            camera.close()
+                raise _no_frames(self._layout, name, choices)
+        self._cameras = {name: self._camera(name) for name in self.frames_from}
+        next(self.frames(0, 32, resets=False))
+        self.close()  # a video that waits to be read on would keep its process
 
-    def frames(self, position: int, size: int) -> Iterator[Frame]:
-        """Frames of the rows of an episode: uint8 ``[size size 3]``, or strips.
+    def check_resets(self) -> None:
+        """Refuse: a difference of potentials needs the last state, too.
 
-        Args:
-            position: Of the episode in the layout's list.
-            size: Side of the square that each is fitted into.
+        Raises:
+            InvalidInputError: Always.
         """
-        episode = self._layout.episodes[position]
-        cameras = [self._frames(episode, name) for name in self.names]
-        for pictures in zip(*cameras, strict=True):
-            fitted = [letterbox(frame, size) for frame in pictures]
+        raise InvalidInputError("shaping needs a frame of the last state, which LeRobot datasets do not have.")
+
+    def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
+        """Frames of an episode's rows; ``resets`` changes nothing."""
+        cameras = [self._frames(self._layout.episodes[episode], name) for name in self.frames_from]
+        for seen in zip(*cameras, strict=True):
+            fitted = [letterbox(frame, size) for frame in seen]
             yield fitted[0] if len(fitted) == 1 else np.concatenate(fitted)
 
+    def fingerprint(self) -> list[Any]:
+        """Sizes and times of the files that hold the frames."""
+        layout = self._layout
+        videos = [name for name in self.frames_from if name in layout.video_keys]
+        files = list(layout.data_files) if len(videos) < len(self.frames_from) else []
+        files = [*files, *{episode.videos[name].file for episode in layout.episodes for name in videos}]
+        facts = [(layout.root / file).stat() for file in sorted(files)]
+        sizes, times = sum(fact.st_size for fact in facts), max(fact.st_mtime_ns for fact in facts)
+        return [len(self.steps), sum(self.steps), sizes, times]
+
+    def output(self, options: RelabelOptions) -> LeRobotOutput:
+        """Where the new rewards go."""
+        root = self._layout.root
+        if options.in_place:
+            return LeRobotOutput(self._layout, root, copy_frames=False)
+        out = root.with_name(root.name + "-vlm") if options.out is None else Path(options.out).expanduser().absolute()
+        if out == root or root in out.parents or out in root.parents:
+            raise InvalidInputError(
+                f"out must be a folder beside the dataset's, got {str(out)!r}. To change the dataset, say in_place."
+            )
+        return LeRobotOutput(self._layout, out, copy_frames=options.copy_frames)
+
     def close(self) -> None:
-        """End what is being read. Safe to call twice."""
+        """End what is being read."""
         for camera in self._cameras.values():
             camera.close()
 
     def _camera(self, name: str) -> _Cursor:
         if name in self._layout.video_keys:
             return _Cursor(read_coded_frames)
-        return _Cursor(lambda path: _encoded_pictures(path, name))
+        return _Cursor(lambda path: _encoded_frames(path, name))
 
     def _frames(self, episode: LeRobotEpisode, name: str) -> Iterator[Frame]:
         if name in self._layout.video_keys:
@@ -98,7 +127,12 @@ class LeRobotPictures:
             file, first = episode.data_file, episode.first_row
         count = 0
         for item in self._cameras[name].read(self._layout.root / file, first, episode.length):
-            yield _decode(item, episode.index, name) if isinstance(item, bytes | None) else item
+            if item is None or isinstance(item, bytes):
+                with naming(self.name, episode.index):
+                    if item is None:
+                        raise InvalidInputError(f"a frame of {name!r} is not in the data file itself")
+                    item = decode_frame(item)
+            yield item
             count += 1
         if count < episode.length:
             raise InvalidInputError(
@@ -136,7 +170,7 @@ class _Cursor:
             items.close()  # pyright: ignore[reportAttributeAccessIssue] - a generator
 
 
-def choose_pictures(layout: LeRobotLayout) -> tuple[str, ...]:
+def choose_frames(layout: LeRobotLayout) -> tuple[str, ...]:
     """Choose the only camera.
 
     Raises:
@@ -154,7 +188,7 @@ def choose_pictures(layout: LeRobotLayout) -> tuple[str, ...]:
     return (names[0],)
 
 
-def _no_picture(layout: LeRobotLayout, name: str, choices: Sequence[str]) -> InvalidInputError:
+def _no_frames(layout: LeRobotLayout, name: str, choices: Sequence[str]) -> InvalidInputError:
     feature = layout.features.get(name)
     if feature is None:
         return unknown_name("frames", name, choices)
@@ -164,7 +198,7 @@ def _no_picture(layout: LeRobotLayout, name: str, choices: Sequence[str]) -> Inv
     )
 
 
-def _encoded_pictures(path: Path, column: str) -> Iterator[bytes | None]:
+def _encoded_frames(path: Path, column: str) -> Iterator[bytes | None]:
     """The encoded frames of a file's rows, a few rows at a time."""
     import pyarrow.parquet as pq
 
@@ -172,20 +206,6 @@ def _encoded_pictures(path: Path, column: str) -> Iterator[bytes | None]:
         for batch in file.iter_batches(batch_size=_ROWS, columns=[column]):
             for cell in batch.column(0):
                 yield (cell.as_py() or {}).get("bytes")
-
-
-def _decode(data: bytes | None, episode: int, name: str) -> Frame:
-    if data is None:
-        raise InvalidInputError(f"episode {episode}: a frame of {name!r} is not in the data file itself.")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode not in ("RGB", "RGBA", "P"):
-                raise InvalidInputError(
-                    f"episode {episode}: a frame of {name!r} must have 3 channels, got mode {image.mode!r}."
-                )
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise InvalidInputError(f"episode {episode}: a frame of {name!r} cannot be decoded: {error}") from error
 
 
 EpisodeRewards: TypeAlias = Callable[[int], tuple[np.ndarray, np.ndarray]]
@@ -210,37 +230,14 @@ def feature_statistics(values: np.ndarray, *, quantiles: bool) -> dict[str, list
         "count": [len(numbers)],
     }
     if quantiles:
-        facts |= {name: [float(value)] for name, value in _quantiles(numbers).items()}
+        values_of = np.quantile(numbers, list(_QUANTILES.values())).tolist()
+        facts |= {name: [value] for name, value in zip(_QUANTILES, values_of, strict=True)}
     return facts
-
-
-def rewrite_stats_json(source: Path, target: Path, reward: np.ndarray, state_reward: np.ndarray) -> None:
-    """Write ``stats.json``, the statistics of the whole dataset, again."""
-    write_json(target, _with_statistics(read_json(source), reward, state_reward))
-
-
-def rewrite_stats_lines(source: Path, target: Path, rewards: EpisodeRewards) -> None:
-    """Write ``episodes_stats.jsonl`` of version 2.1 again, a line at a time."""
-    with source.open(encoding="utf-8") as old, target.open("w", encoding="utf-8") as new:
-        for line in filter(str.strip, old):
-            entry = json.loads(line)
-            entry["stats"] = _with_statistics(entry["stats"], *rewards(int(entry["episode_index"])))
-            new.write(json.dumps(entry) + "\n")
-
-
-def rewrite_stats_columns(source: Path, target: Path, rewards: EpisodeRewards) -> None:
-    """Write a file of ``meta/episodes`` of version 3.0 again: statistics are columns ``stats/FEATURE/NAME``."""
-    rewrite(source, target, lambda table, first: _with_columns(table, rewards))
 
 
 def _with_statistics(stats: dict[str, Any], reward: np.ndarray, state_reward: np.ndarray) -> dict[str, Any]:
     quantiles = any("q01" in facts for facts in stats.values() if isinstance(facts, dict))
-    kept = {key: value for key, value in stats.items() if key not in (REWARD, STATE_REWARD)}
-    if STATE_REWARD not in stats and REWARD in stats:
-        kept[TRUE_REWARD] = stats[REWARD]
-    kept[REWARD] = feature_statistics(reward, quantiles=quantiles)
-    kept[STATE_REWARD] = feature_statistics(state_reward, quantiles=quantiles)
-    return kept
+    return relabelled(stats, *(feature_statistics(values, quantiles=quantiles) for values in (reward, state_reward)))
 
 
 def _with_columns(table: Any, rewards: EpisodeRewards) -> Any:
@@ -269,14 +266,10 @@ def _with_columns(table: Any, rewards: EpisodeRewards) -> Any:
     return table.replace_schema_metadata(notes)
 
 
-def _quantiles(numbers: np.ndarray) -> dict[str, float]:
-    return dict(zip(_QUANTILES, np.quantile(numbers, list(_QUANTILES.values())).tolist(), strict=True))
-
-
 RECORD_FILE = "meta/vlm_rewards.json"
 
 
-class LeRobotOutput:
+class LeRobotOutput(RelabelledOutput):
     """The new dataset: three reward features, all else as it was.
 
     ``next.reward`` is what the action of a row led to: the reward of the *next*
@@ -288,26 +281,13 @@ class LeRobotOutput:
     Args:
         layout: The old dataset.
         path: Folder of the new one; the old one's to replace its files.
-        copy_pictures: Whether videos are copied, too.
+        copy_frames: Whether videos are copied, too.
     """
 
-    def __init__(self, layout: LeRobotLayout, path: Path, *, copy_pictures: bool) -> None:
+    def __init__(self, layout: LeRobotLayout, path: Path, *, copy_frames: bool) -> None:
+        super().__init__(str(path), path, in_place=path == layout.root, copy_frames=copy_frames)
         self._layout = layout
-        self.path = path
-        self._in_place = path == layout.root
-        self._copy_pictures = copy_pictures
         self._positions = {episode.index: position for position, episode in enumerate(layout.episodes)}
-
-    @property
-    def name(self) -> str:
-        """The folder."""
-        return str(self.path)
-
-    @property
-    def work(self) -> Path:
-        """Folder of unfinished work."""
-        suffix = ".relabel-in-place" if self._in_place else ".relabel"
-        return self.path.with_name(f".{self.path.name}{suffix}")
 
     def bytes_needed(self) -> int:
         """Room that it will take on disk, about."""
@@ -322,28 +302,18 @@ class LeRobotOutput:
         file = self.path / RECORD_FILE
         return read_json(file) if file.is_file() else None
 
-    def write(self, rewards: RewardRule, read: ReadValues, record: Callable[[], dict[str, Any]]) -> None:
-        """Write the dataset and put it into place: see `RelabelledOutput.write`."""
-        made = self.work / "output"
-        shutil.rmtree(made, ignore_errors=True)
+    def _write(
+        self, made: Path, rewards: RewardRule, read: ReadValues, record: Callable[[], dict[str, Any]]
+    ) -> Iterator[str]:
         if not self._in_place:
             self._carry(made)
         for file in self._rewritten():
             (made / file).parent.mkdir(parents=True, exist_ok=True)
             self._rewrite(file, made / file, rewards, read)
             sync_file(made / file)
-            if self._in_place:
-                self._put(made, file)
+            yield file
         write_json(made / RECORD_FILE, record())
-        if self._in_place:
-            self._put(made, RECORD_FILE)
-        else:
-            put_folder(made, self.path)
-
-    def _put(self, made: Path, file: str) -> None:
-        """Put one file into place. Doing it all once more, after a crash, gives the same files."""
-        (made / file).replace(self.path / file)
-        sync_folder((self.path / file).parent)
+        yield RECORD_FILE
 
     def _rewritten(self) -> Iterator[str]:
         """Files that change, rows first, what speaks of them last."""
@@ -366,11 +336,15 @@ class LeRobotOutput:
             write_json(target, self._info())
         elif file == "meta/stats.json":
             parts = [pair(episode.index) for episode in self._layout.episodes]
-            rewrite_stats_json(source, target, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+            rewards_of_all = (np.concatenate(column) for column in zip(*parts, strict=True))
+            write_json(target, _with_statistics(read_json(source), *rewards_of_all))
         elif file == "meta/episodes_stats.jsonl":
-            rewrite_stats_lines(source, target, pair)
+            with source.open(encoding="utf-8") as old, target.open("w", encoding="utf-8") as new:
+                for entry in map(json.loads, filter(str.strip, old)):
+                    entry["stats"] = _with_statistics(entry["stats"], *pair(int(entry["episode_index"])))
+                    new.write(json.dumps(entry) + "\n")
         elif file.startswith("meta/episodes/"):
-            rewrite_stats_columns(source, target, pair)
+            rewrite(source, target, lambda table, first: _with_columns(table, pair))
         else:
             self._rewrite_rows(file, target, rewards, read)
 
@@ -394,9 +368,8 @@ class LeRobotOutput:
         )
 
     def _info(self) -> dict[str, Any]:
-        new: dict[str, Any] = {"dtype": "float32", "shape": [1], "names": None}
-        features = self._layout.features
-        return {**self._layout.info, "features": relabelled_features(features, new, ours=STATE_REWARD in features)}
+        new = [{"dtype": "float32", "shape": [1], "names": None} for _ in range(2)]
+        return {**self._layout.info, "features": relabelled(self._layout.features, *new)}
 
     def _files(self) -> Iterator[str]:
         """Every file of the old dataset that is not hidden."""
@@ -407,7 +380,7 @@ class LeRobotOutput:
                     yield (Path(folder) / name).relative_to(self._layout.root).as_posix()
 
     def _is_linked(self, file: str) -> bool:
-        return not self._copy_pictures and file.split("/")[0] in ("videos", "images")
+        return not self._copy_frames and file.split("/")[0] in ("videos", "images")
 
     def _carry(self, made: Path) -> None:
         """Link or copy the files that stay as they are."""
@@ -432,88 +405,3 @@ def following(values: np.ndarray) -> np.ndarray:
         values: Of the rows' own states, ``[rows]`` or ``[rows columns]``.
     """
     return np.concatenate([values[1:], values[-1:]])
-
-
-class LeRobotEpisodes:
-    """A folder of videos or frames in LeRobot's format, 2.0 to 3.0; an `OfflineDataset`.
-
-    An episode of ``n`` rows frames ``n`` states: row ``t`` shows the state
-    *before* action ``t``, and the state after the last action is not recorded.
-
-    Args:
-        root: The dataset's folder.
-        options: Which cameras are looked through.
-
-    Raises:
-        InvalidInputError: The dataset cannot be read, or has no usable frames.
-    """
-
-    def __init__(self, root: Path, options: RelabelOptions) -> None:
-        if options.env_kwargs:
-            raise InvalidInputError("env_kwargs are of use only where frames are replayed, and LeRobot has videos.")
-        self._layout = LeRobotLayout(root)
-        check_rows(self._layout)
-        self._pictures = LeRobotPictures(self._layout, options.frames or choose_pictures(self._layout))
-
-    @property
-    def name(self) -> str:
-        """The folder's own name: a record that is shared should not say where it was."""
-        return self._layout.root.name
-
-    @property
-    def kind(self) -> str:
-        """The format and its version."""
-        return f"lerobot {self._layout.version}"
-
-    @property
-    def frames_from(self) -> tuple[str, ...]:
-        """The cameras."""
-        return self._pictures.names
-
-    @property
-    def steps(self) -> Sequence[int]:
-        """Rows of each episode."""
-        return [episode.length for episode in self._layout.episodes]
-
-    def check_resets(self) -> None:
-        """Refuse: a difference of potentials needs the last state, too.
-
-        Raises:
-            InvalidInputError: Always.
-        """
-        raise InvalidInputError("shaping needs a frame of the last state, which LeRobot datasets do not have.")
-
-    def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
-        """Frames of an episode's rows; ``resets`` changes nothing."""
-        return self._pictures.frames(episode, size)
-
-    def fingerprint(self) -> list[Any]:
-        """Sizes and times of the files that hold the frames."""
-        layout = self._layout
-        videos = [name for name in self.frames_from if name in layout.video_keys]
-        files = list(layout.data_files) if len(videos) < len(self.frames_from) else []
-        files = [*files, *{episode.videos[name].file for episode in layout.episodes for name in videos}]
-        facts = [(layout.root / file).stat() for file in sorted(files)]
-        lengths = [episode.length for episode in layout.episodes]
-        return [
-            len(lengths),
-            sum(lengths),
-            sum(fact.st_size for fact in facts),
-            max(fact.st_mtime_ns for fact in facts),
-        ]
-
-    def output(self, options: RelabelOptions) -> LeRobotOutput:
-        """Where the new rewards go."""
-        root = self._layout.root
-        if options.in_place:
-            return LeRobotOutput(self._layout, root, copy_pictures=False)
-        out = root.with_name(root.name + "-vlm") if options.out is None else Path(options.out).expanduser().absolute()
-        if out == root or root in out.parents or out in root.parents:
-            raise InvalidInputError(
-                f"out must be a folder beside the dataset's, got {str(out)!r}. To change the dataset, say in_place."
-            )
-        return LeRobotOutput(self._layout, out, copy_pictures=options.copy_pictures)
-
-    def close(self) -> None:
-        """End what is being read."""
-        self._pictures.close()

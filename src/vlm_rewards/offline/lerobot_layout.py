@@ -316,38 +316,36 @@ def with_rewards(table: Any, reward: np.ndarray, state_reward: np.ndarray) -> An
     """
     import pyarrow as pa
 
-    ours = STATE_REWARD in table.column_names
     metadata = dict(table.schema.metadata or {})
-    if ours:
+    if STATE_REWARD in table.column_names:
         table = table.drop_columns([name for name in (REWARD, STATE_REWARD) if name in table.column_names])
     elif REWARD in table.column_names:
         table = table.rename_columns([TRUE_REWARD if name == REWARD else name for name in table.column_names])
     table = table.append_column(REWARD, pa.array(reward, pa.float32()))
     table = table.append_column(STATE_REWARD, pa.array(state_reward, pa.float32()))
-    return table.replace_schema_metadata(_with_features(metadata, ours=ours))
+    return table.replace_schema_metadata(_with_features(metadata))
 
 
-def _with_features(metadata: dict[bytes, bytes], *, ours: bool) -> dict[bytes, bytes]:
+def _with_features(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """Name the new columns where the ``datasets`` library looks for their types."""
     try:
         facts = json.loads(metadata[b"huggingface"])
-        facts["info"]["features"] = relabelled_features(
-            facts["info"]["features"], {"dtype": "float32", "_type": "Value"}, ours=ours
-        )
+        new = [{"dtype": "float32", "_type": "Value"} for _ in range(2)]
+        facts["info"]["features"] = relabelled(facts["info"]["features"], *new)
     except (KeyError, TypeError, ValueError):  # none, or not as it writes them: it then looks at the columns
         return metadata
     return {**metadata, b"huggingface": json.dumps(facts).encode()}
 
 
-def relabelled_features(features: dict[str, Any], new: dict[str, Any], *, ours: bool) -> dict[str, Any]:
-    """What a mapping of features becomes when rewards are replaced.
+def relabelled(features: dict[str, Any], reward: Any, state_reward: Any) -> dict[str, Any]:
+    """What a mapping of features becomes when rewards are replaced; the first ones become `TRUE_REWARD`.
 
     Args:
         features: The mapping.
-        new: What to say of each new feature.
-        ours: Whether its rewards are ours already.
+        reward: What to say of `REWARD`.
+        state_reward: What to say of `STATE_REWARD`.
     """
     kept = {key: value for key, value in features.items() if key not in (REWARD, STATE_REWARD)}
-    if not ours and REWARD in features:
+    if STATE_REWARD not in features and REWARD in features:  # it is not ours yet
         kept[TRUE_REWARD] = features[REWARD]
-    return {**kept, REWARD: dict(new), STATE_REWARD: dict(new)}
+    return {**kept, REWARD: reward, STATE_REWARD: state_reward}

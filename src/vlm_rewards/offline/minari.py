@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import numpy as np
 
 from vlm_rewards.arrays import Frame
 from vlm_rewards.errors import InvalidInputError, unknown_name
-from vlm_rewards.files import read_json, sync_file, sync_folder, write_json
-from vlm_rewards.offline.dataset import ReadValues, RelabelOptions, RewardRule
-from vlm_rewards.offline.files import put_folder
+from vlm_rewards.files import read_json, sync_file, write_json
+from vlm_rewards.offline.dataset import OfflineDataset, ReadValues, RelabelledOutput, RelabelOptions, RewardRule
+from vlm_rewards.offline.files import decode_frame, naming
 from vlm_rewards.offline.minari_files import (
     DATA_FILE,
     METADATA_FILE,
@@ -25,10 +24,8 @@ from vlm_rewards.offline.minari_files import (
     TRUE_REWARDS,
     MinariData,
     check_dataset_id,
-    decode_jpeg,
     leaf_space,
     leaves,
-    naming,
     relabelled_id,
     row_slices,
 )
@@ -40,7 +37,74 @@ _SMALLEST = 32
 """Side of what is taken for a frame unasked; Minari has the same limit. Below it are grids of a few cells."""
 
 
-class StoredPictures:
+class MinariEpisodes(OfflineDataset):
+    """A Minari dataset whose frames have been found.
+
+    The reward of step ``t`` is that of observation ``t + 1``, the last one included.
+
+    Args:
+        data: The dataset.
+        names: Where the frames come from.
+    """
+
+    kind = "minari"
+
+    def __init__(self, data: MinariData, names: Sequence[str]) -> None:
+        self._data = data
+        self.name, self.steps, self.frames_from = data.name, data.steps, tuple(names)
+
+    def fingerprint(self) -> list[Any]:
+        """What changes when the frames do."""
+        return self._data.fingerprint()
+
+    def output(self, options: RelabelOptions) -> MinariOutput:
+        """Where the new rewards go."""
+        infos = self._data.group(0).get("infos")
+        if infos is not None and TRUE_REWARDS in infos and not self._data.relabelled:
+            raise InvalidInputError(
+                f"the infos of dataset {self.name!r} have {TRUE_REWARDS!r} already; rename them first."
+            )
+        if options.in_place:
+            return MinariOutput(self._data, self.name, copy_frames=True)
+        name = check_dataset_id("out", relabelled_id(self.name) if options.out is None else options.out)
+        if name == self.name:
+            raise InvalidInputError(
+                f"out must be another id than the dataset's, got {name!r}. To change it, say in_place."
+            )
+        return MinariOutput(self._data, name, copy_frames=options.copy_frames)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._data.close()
+
+
+def open_minari(root: Path, name: str, options: RelabelOptions) -> MinariEpisodes:
+    """Open a dataset, and find its frames.
+
+    Args:
+        root: Folder of the datasets.
+        name: The dataset's id.
+        options: Where the frames are, and how closely a replay must fit.
+
+    Raises:
+        InvalidInputError: The dataset cannot be read, or has no usable frames.
+    """
+    data = MinariData(root, name)
+    try:
+        names = options.frames or choose_frames(data)
+        if REPLAY not in names:
+            if options.env_kwargs:
+                raise InvalidInputError("env_kwargs are of use only where frames are replayed, and these are stored.")
+            return StoredFrames(data, names)
+        if len(names) > 1:
+            raise InvalidInputError(f"frames must be {REPLAY!r} or stored frames, not both, got {', '.join(names)}.")
+        return ReplayedFrames(data, tolerance=options.tolerance, env_kwargs=options.env_kwargs)
+    except BaseException:
+        data.close()
+        raise
+
+
+class StoredFrames(MinariEpisodes):
     """Frames of episodes, from one place or (several cameras) several.
 
     Args:
@@ -52,11 +116,10 @@ class StoredPictures:
     """
 
     def __init__(self, data: MinariData, names: Sequence[str]) -> None:
-        self._data = data
-        self.names = tuple(names)
+        super().__init__(data, names)
         for name in names:
             if not _is_leaf(data.group(0), name):
-                raise unknown_name("frames", name, [*list_pictures(data)[0], REPLAY])
+                raise unknown_name("frames", name, [*list_frames(data)[0], REPLAY])
         for episode in range(data.episodes):
             with naming(data.name, episode):
                 for name in names:
@@ -68,19 +131,16 @@ class StoredPictures:
         Raises:
             InvalidInputError: It is not.
         """
-        for name in self.names:
+        for name in self.frames_from:
             if self._data.group(0)[name].shape[0] == self._data.steps[0]:
                 raise InvalidInputError(f"frames {name!r} hold no frame of the state before the first step.")
 
     def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
         """Frames of an episode's states: see `OfflineDataset.frames`."""
         with naming(self._data.name, episode):
-            cameras = [self._frames(episode, name, size, resets=resets) for name in self.names]
-            for pictures in zip(*cameras, strict=True):
-                yield pictures[0] if len(pictures) == 1 else np.concatenate(pictures)
-
-    def close(self) -> None:
-        """Nothing to close."""
+            cameras = [self._frames(episode, name, size, resets=resets) for name in self.frames_from]
+            for seen in zip(*cameras, strict=True):
+                yield seen[0] if len(seen) == 1 else np.concatenate(seen)
 
     def _frames(self, episode: int, name: str, size: int, *, resets: bool) -> Iterator[Frame]:
         dataset, jpeg = self._data.group(episode)[name], self._data.jpeg(name)
@@ -88,7 +148,7 @@ class StoredPictures:
         first = 0 if resets or rows == self._data.steps[episode] else 1
         for block in row_slices(dataset, first, rows):
             for row in block:
-                yield letterbox(decode_jpeg(row) if jpeg else row, size)
+                yield letterbox(decode_frame(row.tobytes()) if jpeg else row, size)
 
     def _check(self, episode: int, name: str) -> None:
         dataset = self._data.group(episode)[name]
@@ -100,13 +160,13 @@ class StoredPictures:
             raise InvalidInputError(f"frames {name!r} must be uint8 [height width 3], got {fault}")
 
 
-def choose_pictures(data: MinariData) -> tuple[str, ...]:
+def choose_frames(data: MinariData) -> tuple[str, ...]:
     """Choose where the frames come from: the observations, else the infos, else `REPLAY`.
 
     Raises:
         InvalidInputError: There are several places, or none and no way to replay.
     """
-    found, faults = list_pictures(data)
+    found, faults = list_frames(data)
     for part in ("observations", "infos"):
         names = [name for name in found if name.split("/")[0] == part]
         if len(names) > 1:
@@ -125,7 +185,7 @@ def choose_pictures(data: MinariData) -> tuple[str, ...]:
     return (REPLAY,)
 
 
-def list_pictures(data: MinariData) -> tuple[list[str], list[str]]:
+def list_frames(data: MinariData) -> tuple[list[str], list[str]]:
     """List the places in the first episode that hold frames, and those that nearly do, with what is wrong."""
     found, faults = [], []
     group = data.group(0)
@@ -166,7 +226,7 @@ def _fault(dtype: Any, shape: Sequence[int]) -> str | None:
 _ANY_SIZE = 32
 
 
-class ReplayedPictures:
+class ReplayedFrames(MinariEpisodes):
     """Frames of episodes that are played again, each observation being compared with the recorded one.
 
     An episode starts from its recorded seed and options. Where the simulator
@@ -183,10 +243,9 @@ class ReplayedPictures:
             does not repeat itself.
     """
 
-    names = (REPLAY,)
-
     def __init__(self, data: MinariData, *, tolerance: float, env_kwargs: Mapping[str, Any]) -> None:
-        self._data, self._tolerance = data, tolerance
+        super().__init__(data, (REPLAY,))
+        self._tolerance = tolerance
         self._resets = [_reset_of(data, episode) for episode in range(data.episodes)]
         if all(data.jpeg(name) for name, _ in leaves(data.group(0)["observations"], "observations")):
             raise InvalidInputError(
@@ -214,8 +273,9 @@ class ReplayedPictures:
                 yield renderer.render()
 
     def close(self) -> None:
-        """Close the environment."""
+        """Close the environment and the file."""
         self._env.close()
+        super().close()
 
     def _states(self, episode: int) -> Iterator[int]:
         """Play an episode; give the number of each state while the environment is in it."""
@@ -353,7 +413,7 @@ _REST_BYTES = 4096
 """About what an episode takes besides its arrays."""
 
 
-class MinariOutput:
+class MinariOutput(RelabelledOutput):
     """The new dataset: other rewards, the first ones among the infos, all else as it was.
 
     What holds frames is not copied unless that is asked for: an HDF5 external
@@ -362,25 +422,12 @@ class MinariOutput:
     Args:
         data: The old dataset.
         name: Id of the new one; the old one's to replace its file.
-        copy_pictures: Whether frames are copied, too.
+        copy_frames: Whether frames are copied, too.
     """
 
-    def __init__(self, data: MinariData, name: str, *, copy_pictures: bool) -> None:
+    def __init__(self, data: MinariData, name: str, *, copy_frames: bool) -> None:
+        super().__init__(name, data.root / name, in_place=name == data.name, copy_frames=copy_frames)
         self._data = data
-        self.name = name
-        self._in_place = name == data.name
-        self._copy_pictures = copy_pictures or self._in_place
-
-    @property
-    def path(self) -> Path:
-        """Folder of the dataset."""
-        return self._data.root / self.name
-
-    @property
-    def work(self) -> Path:
-        """Folder of unfinished work; hidden, so that Minari does not list it."""
-        suffix = ".relabel-in-place" if self._in_place else ".relabel"
-        return self.path.with_name(f".{self.path.name}{suffix}")
 
     def bytes_needed(self) -> int:
         """Room that it will take on disk, about."""
@@ -390,7 +437,7 @@ class MinariOutput:
             stored = (
                 dataset.id.get_storage_size()
                 for name, dataset in leaves(group, "")
-                if self._copy_pictures or not self._holds_pictures(name.strip("/"), dataset)
+                if self._copy_frames or not self._holds_frames(name.strip("/"), dataset)
             )
             needed += sum(stored) + 12 * self._data.steps[episode] + _REST_BYTES
         return needed
@@ -401,22 +448,26 @@ class MinariOutput:
         record = read_json(file).get(RECORD_KEY) if file.is_file() else None
         return record if isinstance(record, dict) else None
 
-    def write(self, rewards: RewardRule, read: ReadValues, record: Callable[[], dict[str, Any]]) -> None:
-        """Write the dataset and put it into place: see `RelabelledOutput.write`."""
-        made = self.work / "output"
-        shutil.rmtree(made, ignore_errors=True)
+    def _write(
+        self, made: Path, rewards: RewardRule, read: ReadValues, record: Callable[[], dict[str, Any]]
+    ) -> Iterator[str]:
         (made / "data").mkdir(parents=True)
         self._write_data(made / "data" / DATA_FILE, rewards, read)
         sync_file(made / "data" / DATA_FILE)
         write_json(made / "data" / METADATA_FILE, self._metadata(made / "data", record()))
-        if self._in_place:
-            # The data first: the metadata say that the work is done.
-            for file in (DATA_FILE, METADATA_FILE):
-                (made / "data" / file).replace(self._data.folder / file)
-            sync_folder(self._data.folder)
-        else:
-            put_folder(made, self.path)
-            _register_namespace(self._data.root, self.name)
+        yield f"data/{DATA_FILE}"
+        self._register_namespace()
+        yield f"data/{METADATA_FILE}"
+
+    def _register_namespace(self) -> None:
+        """Tell Minari of the folders that the id has before its last slash."""
+        from minari.namespace import NAMESPACE_METADATA_FILENAME
+
+        folder = self.path.parent
+        while folder != self._data.root:
+            if not (folder / NAMESPACE_METADATA_FILENAME).exists():
+                (folder / NAMESPACE_METADATA_FILENAME).write_text("{}", encoding="utf-8")
+            folder = folder.parent
 
     def _write_data(self, path: Path, rewards: RewardRule, read: ReadValues) -> None:
         import h5py
@@ -430,28 +481,29 @@ class MinariOutput:
 
     def _write_episode(self, group: Any, episode: int, rewards: np.ndarray, old: np.ndarray) -> None:
         source = self._data.group(episode)
-        _copy_attributes(source, group)
+        for key, value in source.attrs.items():
+            group.attrs[key] = value
         for name, dataset in leaves(source, ""):
             path = name.strip("/")
             if path not in ("rewards", f"infos/{TRUE_REWARDS}"):
-                self._carry(path, dataset, group)
+                self._carry_array(path, dataset, group)
         _extendable(group, "rewards", np.asarray(rewards, dtype=np.float32))
         _extendable(group.require_group("infos"), TRUE_REWARDS, old)
 
-    def _carry(self, path: str, dataset: Any, group: Any) -> None:
+    def _carry_array(self, path: str, dataset: Any, group: Any) -> None:
         """Link or copy an array that stays as it is."""
         import h5py
 
         *folders, leaf = path.split("/")
         parent = group.require_group("/".join(folders)) if folders else group
-        if self._copy_pictures or not self._holds_pictures(path, dataset):
+        if self._copy_frames or not self._holds_frames(path, dataset):
             dataset.file.copy(dataset, parent, leaf)
         else:
             # The file that has it: the old one, or the one that the old one links to.
             target = os.path.relpath(Path(dataset.file.filename).absolute(), (self.path / "data").absolute())
             parent[leaf] = h5py.ExternalLink(target, dataset.name)
 
-    def _holds_pictures(self, path: str, dataset: Any) -> bool:
+    def _holds_frames(self, path: str, dataset: Any) -> bool:
         return self._data.jpeg(path) or (dataset.dtype == np.uint8 and dataset.ndim >= 3)
 
     def _metadata(self, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
@@ -467,123 +519,6 @@ class MinariOutput:
         return metadata
 
 
-def _copy_attributes(source: Any, target: Any) -> None:
-    for key, value in source.attrs.items():
-        target.attrs[key] = value
-
-
 def _extendable(group: Any, name: str, values: np.ndarray) -> None:
     """An array that Minari can append to."""
     group.create_dataset(name, data=values, chunks=True, maxshape=(None, *values.shape[1:]))
-
-
-def _register_namespace(root: Path, name: str) -> None:
-    """Tell Minari of the folders that the id has before its last slash."""
-    from minari.namespace import NAMESPACE_METADATA_FILENAME
-
-    folder = (root / name).parent
-    while folder != root:
-        if not (folder / NAMESPACE_METADATA_FILENAME).exists():
-            (folder / NAMESPACE_METADATA_FILENAME).write_text("{}", encoding="utf-8")
-        folder = folder.parent
-
-
-def check_new_name(data: MinariData, name: str) -> None:
-    """Check that a new dataset may be called so.
-
-    Raises:
-        InvalidInputError: It is the old one's name.
-    """
-    if name == data.name:
-        raise InvalidInputError(f"out must be another id than the dataset's, got {name!r}. To change it, say in_place.")
-
-
-def check_free_name(data: MinariData) -> None:
-    """Check that the infos have room for the rewards that the dataset has now.
-
-    Raises:
-        InvalidInputError: Something of that name is there already, and is not ours.
-    """
-    infos = data.group(0).get("infos")
-    if infos is not None and TRUE_REWARDS in infos and not data.relabelled:
-        raise InvalidInputError(f"the infos of dataset {data.name!r} have {TRUE_REWARDS!r} already; rename them first.")
-
-
-class MinariEpisodes:
-    """A Minari dataset whose frames have been found; an `OfflineDataset`.
-
-    The reward of step ``t`` is that of observation ``t + 1``, the last one included.
-
-    Args:
-        root: Folder of the datasets.
-        name: The dataset's id.
-        options: Where the frames are, and how closely a replay must fit.
-
-    Raises:
-        InvalidInputError: The dataset cannot be read, or has no usable frames.
-    """
-
-    def __init__(self, root: Path, name: str, options: RelabelOptions) -> None:
-        self._data = MinariData(root, name)
-        try:
-            self._pictures = _pictures(self._data, options)
-        except BaseException:
-            self._data.close()
-            raise
-
-    @property
-    def name(self) -> str:
-        """The dataset's id."""
-        return self._data.name
-
-    @property
-    def kind(self) -> str:
-        """The format."""
-        return "minari"
-
-    @property
-    def frames_from(self) -> tuple[str, ...]:
-        """Where the frames come from."""
-        return self._pictures.names
-
-    @property
-    def steps(self) -> Sequence[int]:
-        """Steps of each episode."""
-        return self._data.steps
-
-    def check_resets(self) -> None:
-        """Check that first states are pictured."""
-        self._pictures.check_resets()
-
-    def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
-        """Frames of the states that an episode's steps led to, and of the one before them with ``resets``."""
-        return self._pictures.frames(episode, size, resets=resets)
-
-    def fingerprint(self) -> list[Any]:
-        """What changes when the frames do."""
-        return self._data.fingerprint()
-
-    def output(self, options: RelabelOptions) -> MinariOutput:
-        """Where the new rewards go."""
-        check_free_name(self._data)
-        if options.in_place:
-            return MinariOutput(self._data, self._data.name, copy_pictures=True)
-        name = check_dataset_id("out", relabelled_id(self.name) if options.out is None else options.out)
-        check_new_name(self._data, name)
-        return MinariOutput(self._data, name, copy_pictures=options.copy_pictures)
-
-    def close(self) -> None:
-        """Close the file and the environment."""
-        self._pictures.close()
-        self._data.close()
-
-
-def _pictures(data: MinariData, options: RelabelOptions) -> StoredPictures | ReplayedPictures:
-    names = options.frames or choose_pictures(data)
-    if REPLAY not in names:
-        if options.env_kwargs:
-            raise InvalidInputError("env_kwargs are of use only where frames are replayed, and these are stored.")
-        return StoredPictures(data, names)
-    if len(names) > 1:
-        raise InvalidInputError(f"frames must be {REPLAY!r} or stored frames, not both, got {', '.join(names)}.")
-    return ReplayedPictures(data, tolerance=options.tolerance, env_kwargs=options.env_kwargs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import warnings
 from collections.abc import Iterator
@@ -13,9 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from PIL import Image
 
-from vlm_rewards.arrays import Frame
 from vlm_rewards.errors import InvalidInputError, MissingExtraError, UnknownNameError, unknown_name
 from vlm_rewards.files import read_json
 
@@ -289,33 +285,3 @@ def row_slices(dataset: Any, start: int, stop: int) -> Iterator[np.ndarray]:
     rows = max(1, _SLICE_BYTES // row_bytes)
     for first in range(start, stop, rows):
         yield dataset[first : min(stop, first + rows)]
-
-
-def decode_jpeg(data: np.ndarray) -> Frame:
-    """Decode one frame: uint8 ``[bytes]`` to uint8 ``[h w 3]``.
-
-    Raises:
-        InvalidInputError: It is damaged, or not RGB.
-    """
-    try:
-        with Image.open(io.BytesIO(np.asarray(data, dtype=np.uint8).tobytes())) as image:
-            if image.mode != "RGB":
-                raise InvalidInputError(f"it must have 3 channels, got a frame of mode {image.mode!r}")
-            return np.asarray(image)
-    except (OSError, SyntaxError) as error:
-        raise InvalidInputError(f"it cannot be decoded: {error}") from error
-
-
-@contextlib.contextmanager
-def naming(dataset: str, episode: int) -> Iterator[None]:
-    """Say in an error which episode it is about.
-
-    Raises:
-        InvalidInputError: In place of the one that was raised, or of an error of HDF5.
-    """
-    try:
-        yield
-    except InvalidInputError as error:
-        raise InvalidInputError(f"episode {episode} of {dataset!r}: {str(error).removesuffix('.')}.") from error
-    except (OSError, KeyError) as error:
-        raise InvalidInputError(f"episode {episode} of {dataset!r} cannot be read: {error}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
@@ -30,7 +31,7 @@ from vlm_rewards.offline.dataset import (
 )
 from vlm_rewards.offline.files import Journal, check_disk, check_writable, clear_disk_errors, locked
 from vlm_rewards.provenance import provenance
-from vlm_rewards.rewards.base import FrameReward
+from vlm_rewards.rewards.base import FrameReward, as_frame_reward
 
 
 @dataclass
@@ -132,7 +133,7 @@ def relabel(
 
     Args:
         dataset: A Minari id, the folder of a Minari or LeRobot dataset, or what `open_dataset` gave.
-        reward: Scores frames.
+        reward: Scores frames; any `FrameReward`. `CallableReward` makes one of a plain function.
         options: Where frames come from, and where the result goes.
         progress: Called after each episode.
         command: For the record.
@@ -149,12 +150,9 @@ def relabel(
     """
     options = options or RelabelOptions()
     if not isinstance(dataset, (str, Path)):
-        return _relabel(dataset, reward, options, progress, command)
-    opened = open_dataset(dataset, options)
-    try:
-        return _relabel(opened, reward, options, progress, command)
-    finally:
-        opened.close()
+        return _relabel(dataset, as_frame_reward(reward), options, progress, command)
+    with contextlib.closing(open_dataset(dataset, options)) as opened:
+        return relabel(opened, reward, options, progress=progress, command=command)
 
 
 def open_dataset(dataset: str | Path, options: RelabelOptions | None = None) -> OfflineDataset:
@@ -186,9 +184,9 @@ def open_dataset(dataset: str | Path, options: RelabelOptions | None = None) -> 
                 "(meta/info.json); the folder is neither."
             )
         raise unknown_dataset(str(dataset))
-    from vlm_rewards.offline.minari import MinariEpisodes
+    from vlm_rewards.offline.minari import open_minari
 
-    return MinariEpisodes(*place, options)
+    return open_minari(*place, options)
 
 
 def _relabel(

@@ -12,7 +12,7 @@ from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 from vlm_rewards.registry import Registry
 from vlm_rewards.rewards.base import CallableReward, FrameReward
-from vlm_rewards.tasks.files import file_digest, load_python_file
+from vlm_rewards.tasks.files import file_digest, run_file
 from vlm_rewards.tasks.task import replacing_tasks
 
 
@@ -156,7 +156,7 @@ def list_forms() -> list[str]:
 def _form_of_file(path: Path, attribute: str, digest: str) -> Form:
     """Run a file once as long as its contents (the digest) are the same, and take a reward from it."""
     with replacing_tasks():  # it may be a task's file, too
-        module = load_python_file(path, "reward file")
+        module = run_file(path, "reward file")
     if not hasattr(module, attribute):
         own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise unknown_name(f"reward in {str(path)!r}", attribute, own)

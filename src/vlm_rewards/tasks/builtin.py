@@ -6,6 +6,7 @@ import dataclasses
 from functools import partial
 
 from vlm_rewards.errors import InvalidInputError, unknown_name
+from vlm_rewards.tasks.captions import PAPER_BASELINES, PAPER_GOALS
 from vlm_rewards.tasks.cartpole import CartPoleSimulator, cartpole_balanced, cartpole_rule
 from vlm_rewards.tasks.cartpole_captions import CartPoleCaptioner
 from vlm_rewards.tasks.humanoid.body import PoseCriterion
@@ -19,8 +20,8 @@ from vlm_rewards.tasks.task import Task, any_step, every_step, half_of_steps, re
 register_task(
     Task(
         name="cartpole",
-        goal="pole vertically upright on top of the cart",
-        baseline="pole and cart",
+        goal=PAPER_GOALS["cartpole"],
+        baseline=PAPER_BASELINES["cartpole"],
         simulator=CartPoleSimulator,
         horizon=200,
         criterion=cartpole_balanced,
@@ -37,8 +38,8 @@ for _name, _textured in (("mountaincar", False), ("mountaincar-textured", True))
     register_task(
         Task(
             name=_name,
-            goal="a car at the peak of the mountain, next to the yellow flag",
-            baseline="a car in the mountain",
+            goal=PAPER_GOALS["mountaincar"],
+            baseline=PAPER_BASELINES["mountaincar"],
             simulator=partial(MountainCarSimulator, textured=_textured),
             horizon=200,
             criterion=mountain_car_at_goal,
@@ -50,20 +51,8 @@ for _name, _textured in (("mountaincar", False), ("mountaincar-textured", True))
         )
     )
 
-BASELINE = "a humanoid robot"
-"""The baseline prompt of every pose."""
-
-GOALS = {
-    "kneeling": "a humanoid robot kneeling",
-    "lotus": "a humanoid robot seated down, meditating in the lotus position",
-    "standing": "a humanoid robot standing up",
-    "arms-raised": "a humanoid robot standing up, with both arms raised",
-    "splits": "a humanoid robot practicing gymnastics, doing the side splits",
-    "hands-on-hips": "a humanoid robot standing up with hands on hips",
-    "arms-crossed": "a humanoid robot standing up, with its arms crossed",
-    "one-leg": "a humanoid robot standing up on one leg",
-}
-"""The paper's goal prompts, by task."""
+GOALS = {name: goal for name, goal in PAPER_GOALS.items() if name not in ("cartpole", "mountaincar")}
+"""The paper's goal prompts for the humanoid, by task."""
 
 CAPTIONER = HumanoidCaptioner()
 """All poses share their states and captions."""
@@ -100,7 +89,7 @@ def humanoid_task(name: str, config: HumanoidConfig | None = None) -> Task:
     return Task(
         name=name,
         goal=GOALS[name],
-        baseline=BASELINE,
+        baseline=PAPER_BASELINES["humanoid"],
         simulator=partial(build_humanoid, config=chosen),
         horizon=HORIZON,
         criterion=PoseCriterion(name),

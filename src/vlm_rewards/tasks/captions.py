@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -19,59 +20,33 @@ import numpy as np
 Condition: TypeAlias = Callable[[float, np.random.Generator], bool]
 """Whether a wording holds for a value, with limits drawn from the generator."""
 
-STOP_WORDS = frozenset(
-    (
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "its",
-        "it",
-        "of",
-        "on",
-        "in",
-        "at",
-        "to",
-        "by",
-        "with",
-        "for",
-        "from",
-        "into",
-        "and",
-        "as",
-        "is",
-        "are",
-        "be",
-        "being",
-        "has",
-        "have",
-        "there",
-        "out",
-    )
-)
+_STOP_WORDS = "a an the this that its it of on in at to by with for from into and as is are be being has have there out"
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words that do not count as content: articles, plain prepositions, auxiliaries."""
 
-PAPER_GOALS = (
-    "pole vertically upright on top of the cart",
-    "a car at the peak of the mountain, next to the yellow flag",
-    "a humanoid robot kneeling",
-    "a humanoid robot seated down, meditating in the lotus position",
-    "a humanoid robot standing up",
-    "a humanoid robot standing up, with both arms raised",
-    "a humanoid robot practicing gymnastics, doing the side splits",
-    "a humanoid robot standing up with hands on hips",
-    "a humanoid robot standing up, with its arms crossed",
-    "a humanoid robot standing up on one leg",
-)
-"""The goal prompts of the paper."""
+PAPER_GOALS = {
+    "cartpole": "pole vertically upright on top of the cart",
+    "mountaincar": "a car at the peak of the mountain, next to the yellow flag",
+    "kneeling": "a humanoid robot kneeling",
+    "lotus": "a humanoid robot seated down, meditating in the lotus position",
+    "standing": "a humanoid robot standing up",
+    "arms-raised": "a humanoid robot standing up, with both arms raised",
+    "splits": "a humanoid robot practicing gymnastics, doing the side splits",
+    "hands-on-hips": "a humanoid robot standing up with hands on hips",
+    "arms-crossed": "a humanoid robot standing up, with its arms crossed",
+    "one-leg": "a humanoid robot standing up on one leg",
+}
+"""The goal prompts of the paper, by task."""
 
-PAPER_BASELINES = ("pole and cart", "a car in the mountain", "a humanoid robot")
-"""The baseline prompts of the paper."""
+PAPER_BASELINES = {
+    "cartpole": "pole and cart",
+    "mountaincar": "a car in the mountain",
+    "humanoid": "a humanoid robot",
+}
+"""The baseline prompts of the paper, by simulator."""
 
-PAPER_PROMPTS = PAPER_GOALS + PAPER_BASELINES
+PAPER_PROMPTS = (*PAPER_GOALS.values(), *PAPER_BASELINES.values())
 """All prompts that no caption may repeat."""
-
 
 PARAPHRASES = {
     "kneeling": (
@@ -138,7 +113,9 @@ def jaccard(first: str, second: str) -> float:
 
 
 _PROMPT_WORDS = frozenset(content_words(prompt) for prompt in PAPER_PROMPTS)
-_GOAL_WORDS = tuple(content_words(prompt) for prompts in (PAPER_GOALS, *PARAPHRASES.values()) for prompt in prompts)
+_GOAL_WORDS = tuple(
+    content_words(prompt) for prompts in (PAPER_GOALS.values(), *PARAPHRASES.values()) for prompt in prompts
+)
 
 
 NEAREST_ALLOWED = 0.75
@@ -161,16 +138,26 @@ def _repeats(words: frozenset[str], goal: frozenset[str]) -> bool:
     return shared == len(goal) or shared > NEAREST_ALLOWED * (len(words) + len(goal) - shared)
 
 
+def phrases(text: str) -> tuple[str, ...]:
+    """Phrases that are written one after another, as in ``"a car | the car"``."""
+    return tuple(text.split(" | "))
+
+
 @dataclass(frozen=True)
 class Wording:
     """Ways to say one thing, and when they are true."""
 
     holds: Condition
     """Whether they hold for a value."""
-    texts: tuple[str, ...]
-    """Interchangeable phrases; ``{side}`` and the like are filled in by the caller."""
+    texts: str
+    """Interchangeable phrases, as `phrases` takes them; ``{side}`` and the like are filled in by the caller."""
     weight: float = 1.0
     """How often this is said, relative to others that hold as well."""
+
+    @cached_property
+    def choices(self) -> tuple[str, ...]:
+        """The phrases."""
+        return phrases(self.texts)
 
 
 def within(centre: float, scale: float, cap: float) -> Condition:
@@ -242,7 +229,18 @@ def say(candidates: Iterable[tuple[Wording, float]], rng: np.random.Generator) -
         mark -= wording.weight
         if mark < 0:
             break
-    return pick(wording.texts, rng)
+    return pick(wording.choices, rng)
+
+
+def say_of(value: float, wordings: Iterable[Wording], rng: np.random.Generator, side: str = "") -> str | None:
+    """The same where all is judged by one value, and ``{side}`` is filled in."""
+    phrase = say(((wording, value) for wording in wordings), rng)
+    return phrase and phrase.format(side=side)
+
+
+def side_of(value: float) -> str:
+    """On which side of the middle something is."""
+    return "right" if value > 0 else "left"
 
 
 def accept(make: Callable[[], str | None], attempts: int = 100) -> str:

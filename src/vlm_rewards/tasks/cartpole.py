@@ -83,8 +83,6 @@ def _background(view: View) -> Frame:
     return np.array(fine.reduce(8))
 
 
-__all__ = ["ANGLE_LIMIT", "TRACK_LIMIT", "CartPoleSimulator", "cartpole_balanced", "cartpole_rule", "draw_cartpole"]
-
 ANGLE_LIMIT = math.radians(12)
 """Largest angle of a balanced pole, in radians."""
 

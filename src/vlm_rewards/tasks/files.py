@@ -38,7 +38,7 @@ def load_task_file(path: Path, name: str | None = None) -> Task:
         InvalidInputError: There is no such file or task, the file raises, or it has several tasks and none was named.
     """
     with replacing_tasks() as registered:
-        module = load_python_file(path, "task file")
+        module = run_file(path, "task file")
     tasks = {task.name: task for task in [*registered, *_tasks_in(module)]}
     if not tasks:
         raise InvalidInputError(f"task file {str(path)!r} has no task: call register_task(Task(...)) in it.")
@@ -49,7 +49,7 @@ def load_task_file(path: Path, name: str | None = None) -> Task:
     return tasks[name] if name is not None else next(iter(tasks.values()))
 
 
-def load_python_file(path: Path, kind: str = "file") -> ModuleType:
+def run_file(path: Path, kind: str = "file") -> ModuleType:
     """Run a Python file, each time as it is now.
 
     Args:

@@ -169,15 +169,6 @@ def _car() -> list[Shape]:
     return shapes
 
 
-__all__ = [
-    "GOAL_POSITION",
-    "MountainCarSimulator",
-    "draw_mountain_car",
-    "mountain_car_at_goal",
-    "mountain_car_rule",
-]
-
-
 class MountainCarSimulator(gym.Env[np.ndarray, Any]):
     """Gymnasium's MountainCarContinuous-v0 with an absorbing goal.
 

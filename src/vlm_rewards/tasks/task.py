@@ -18,6 +18,7 @@ from vlm_rewards.arrays import Frame
 from vlm_rewards.errors import InvalidInputError, check_count, check_prompt
 from vlm_rewards.registry import Registry
 from vlm_rewards.tasks.canvas import check_size
+from vlm_rewards.tasks.captions import PAPER_GOALS
 from vlm_rewards.tasks.rendering import configure_headless
 
 SimulatorFactory: TypeAlias = Callable[[int], gym.Env[Any, Any]]
@@ -172,12 +173,10 @@ class Task:
             check_prompt(f"{prompt_field} of task {self.name!r}", getattr(self, prompt_field))
 
 
-_POSES = ("kneeling", "lotus", "standing", "arms-raised", "splits", "hands-on-hips", "arms-crossed", "one-leg")
-_OWN = ("cartpole", "mountaincar", "mountaincar-textured", *_POSES)
 TASKS: Registry[Task] = Registry(
     "task",
     "vlm_rewards.tasks",
-    dict.fromkeys(_OWN, "vlm_rewards.tasks.builtin"),
+    dict.fromkeys((*PAPER_GOALS, "mountaincar-textured"), "vlm_rewards.tasks.builtin"),
     is_value=lambda value: isinstance(value, Task),
 )
 """All tasks. An entry point of a package is called like its task, and brings it or a function that returns it."""

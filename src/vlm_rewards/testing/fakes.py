@@ -38,27 +38,10 @@ class FakeEncoder:
 
     def __init__(self, embedding_dim: int = 16, image_size: int = 32, seed: int = 0) -> None:
         if embedding_dim < 2:
-            raise InvalidInputError(f"embedding_dim must be at least 2; received {embedding_dim}")
-        self._embedding_dim = embedding_dim
-        self._image_size = image_size
-        self._seed = seed
+            raise InvalidInputError(f"embedding_dim must be at least 2, got {embedding_dim}")
+        self.name, self.image_size, self.embedding_dim, self._seed = "fake", image_size, embedding_dim, seed
         features = _GRID * _GRID * 3 + 1
         self._projection = np.random.default_rng(seed).standard_normal((features, embedding_dim))
-
-    @property
-    def name(self) -> str:
-        """What it is called in records."""
-        return "fake"
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the frame that it claims to prefer."""
-        return self._image_size
-
-    @property
-    def embedding_dim(self) -> int:
-        """Length ``d`` of an embedding."""
-        return self._embedding_dim
 
     def embed_images(self, frames: Frames | Any) -> Embeddings:
         """Embed frames of any one size.
@@ -75,7 +58,7 @@ class FakeEncoder:
         pixels = np.asarray(frames)
         if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
             raise InvalidInputError(
-                f"frames must be uint8 [n h w 3], n at least 1; received {pixels.dtype} {list(pixels.shape)}"
+                f"frames must be uint8 [n h w 3], n at least 1; got {pixels.dtype} {list(pixels.shape)}"
             )
         colours = _cell_means(_cell_means(pixels, 1), 2).reshape(len(pixels), -1) / 255 - 0.5
         # The constant keeps an all-grey frame from having no direction.
@@ -96,10 +79,10 @@ class FakeEncoder:
             InvalidInputError: If there is none, or one is not a string or is empty.
         """
         if isinstance(prompts, str) or len(prompts) == 0:
-            raise InvalidInputError(f"prompts must be a list of at least one string; received {prompts!r}")
+            raise InvalidInputError(f"prompts must be a list of at least one string; got {prompts!r}")
         for index, prompt in enumerate(prompts):
             if not isinstance(prompt, str) or not prompt.strip():
-                raise InvalidInputError(f"prompts[{index}] must be a string that is not empty; received {prompt!r}")
+                raise InvalidInputError(f"prompts[{index}] must be a string that is not empty; got {prompt!r}")
         return _unit(np.stack([self._direction(prompt) for prompt in prompts]))
 
     def describe(self) -> dict[str, Any]:
@@ -108,8 +91,8 @@ class FakeEncoder:
             "name": self.name,
             "architecture": "fake",
             "parameters": int(self._projection.size),
-            "image_size": self._image_size,
-            "embedding_dim": self._embedding_dim,
+            "image_size": self.image_size,
+            "embedding_dim": self.embedding_dim,
             "seed": self._seed,
             "in_domain": False,
         }
@@ -117,7 +100,7 @@ class FakeEncoder:
     def _direction(self, prompt: str) -> np.ndarray:
         digest = hashlib.sha256(prompt.encode()).digest()
         seed = [self._seed, int.from_bytes(digest[:8], "little")]
-        return np.random.default_rng(seed).standard_normal(self._embedding_dim)
+        return np.random.default_rng(seed).standard_normal(self.embedding_dim)
 
 
 def _cell_means(values: np.ndarray, axis: int) -> np.ndarray:

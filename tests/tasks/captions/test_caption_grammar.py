@@ -55,7 +55,10 @@ def test_a_prompt_stays_held_out_in_any_order_with_any_stop_words(prompt: str, d
     assert is_held_out(caption.upper())
 
 
-@given(prompt=st.sampled_from(PAPER_GOALS), filler=st.lists(st.sampled_from(["brown", "track", "sky"]), max_size=3))
+@given(
+    prompt=st.sampled_from(list(PAPER_GOALS.values())),
+    filler=st.lists(st.sampled_from(["brown", "track", "sky"]), max_size=3),
+)
 def test_a_goal_with_filler_words_is_still_held_out(prompt: str, filler: list[str]):
     assert is_held_out(f"{prompt} {' '.join(filler)}")
 
@@ -70,7 +73,7 @@ def test_a_goal_less_one_word_of_five_is_held_out_and_less_two_is_not():
 def test_the_prompts_of_all_tasks_in_the_registry_are_known():
     for name in ("cartpole", "mountaincar", "mountaincar-textured"):
         assert name in list_tasks()
-        assert get_task(name).goal in PAPER_GOALS
+        assert get_task(name).goal in PAPER_GOALS.values()
         assert get_task(name).baseline in PAPER_PROMPTS
 
 
@@ -102,9 +105,9 @@ def test_ranges_are_certain_inside_and_impossible_outside(value: float, seed: in
 
 
 def test_say_follows_weights_and_is_silent_where_nothing_holds(rng: np.random.Generator):
-    common = Wording(above((0, 0)), ("common",), 3.0)
-    rare = Wording(above((0, 0)), ("rare",), 1.0)
-    never = Wording(above((9, 9)), ("never",), 100.0)
+    common = Wording(above((0, 0)), "common", 3.0)
+    rare = Wording(above((0, 0)), "rare", 1.0)
+    never = Wording(above((9, 9)), "never", 100.0)
     said = [say([(common, 1.0), (rare, 1.0), (never, 1.0)], rng) for _ in range(2000)]
     assert set(said) == {"common", "rare"}
     assert said.count("common") / 2000 == pytest.approx(0.75, abs=0.04)

@@ -46,7 +46,7 @@ from vlm_rewards.tasks.captions import PAPER_GOALS, PAPER_PROMPTS, STOP_WORDS
 def words(text):
     return {word for word in text.lower().replace(",", " ").split() if word not in STOP_WORDS}
 
-goals, prompts = [words(goal) for goal in PAPER_GOALS], [words(prompt) for prompt in PAPER_PROMPTS]
+goals, prompts = [words(goal) for goal in PAPER_GOALS.values()], [words(prompt) for prompt in PAPER_PROMPTS]
 for name in ("cartpole", "mountaincar", "mountaincar-textured"):
     captioner, rng = get_task(name).captioner, np.random.default_rng(11)
     for _ in range(20_000):

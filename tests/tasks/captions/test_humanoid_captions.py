@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from typecheck import unchecked
-from vlm_rewards.tasks.captions import PAPER_GOALS, PARAPHRASES, content_words, is_held_out
+from vlm_rewards.tasks.builtin import GOALS
+from vlm_rewards.tasks.captions import PARAPHRASES, content_words, is_held_out
 from vlm_rewards.tasks.humanoid.captions import LOOKS, HumanoidCaptioner
 from vlm_rewards.tasks.humanoid.model import POSITIONS, VELOCITIES, joint_vector, shared_model
 from vlm_rewards.tasks.humanoid.poses import ARMS_CROSSED, ARMS_DOWN, ARMS_RAISED, HANDS_ON_HIPS, KNEELING_LEGS, ground
@@ -51,7 +52,7 @@ def test_none_is_held_out_and_every_word_of_the_prompts_is_said() -> None:
                 caption = CAPTIONER.caption(state, rng)
                 assert not is_held_out(caption), caption
                 words |= content_words(caption)
-    prompts = [*PAPER_GOALS[2:], *(sentence for group in PARAPHRASES.values() for sentence in group)]
+    prompts = [*GOALS.values(), *(sentence for group in PARAPHRASES.values() for sentence in group)]
     assert set().union(*map(content_words, prompts)) <= words
     assert all(is_held_out(prompt) for prompt in prompts)
 

@@ -13,14 +13,14 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from vlm_rewards.tasks.captions import Wording, above, accept, below, between, pick, say
+from vlm_rewards.tasks.captions import Wording, above, accept, below, between, phrases, pick, say
 from vlm_rewards.tasks.humanoid.body import Body, measure_state
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig, build_humanoid, shared_model
 from vlm_rewards.tasks.humanoid.states import draw_state
 from vlm_rewards.tasks.task import SimulatorFactory
 
-Measure = Callable[[Body], float]
-Said = tuple[Measure, Wording]
+Said = tuple[str, Wording]
+"""What can be said, and which of `MEASURES` it is judged by."""
 
 _VAGUE = (-1.0, 1.0)
 """Range of the limit that a degree must exceed."""
@@ -42,8 +42,8 @@ class Look:
     """Whether the camera stands before the robot at the start."""
 
 
-_TILES = ("on a tiled floor", "on tiles", "under a blue sky", "outdoors", "on a stone floor", "on a brown floor")
-_CHECKS = ("on a checkerboard", "on black and white squares", "on a chequered floor", "under a dark sky")
+_TILES = phrases("on a tiled floor | on tiles | under a blue sky | outdoors | on a stone floor | on a brown floor")
+_CHECKS = phrases("on a checkerboard | on black and white squares | on a chequered floor | under a dark sky")
 LOOKS = (
     Look(HumanoidConfig("realistic", "fixed"), 0.7, _TILES, ("a metal robot", "a grey robot with orange hands")),
     Look(HumanoidConfig("realistic", "original"), 0.1, _TILES, ("a metal robot", "a grey robot"), from_front=False),
@@ -52,123 +52,15 @@ LOOKS = (
 )
 
 
-def _standing(b: Body) -> float:
-    return min(
-        (b.pelvis - 0.58) / 0.1,
-        (b.head - 1.25) / 0.1,
-        (0.65 - b.tilt) / 0.3,
-        (1.0 - float(b.knee_bend.min())) / 0.4,
-        (0.1 - b.lowest) / 0.07,
-    )
-
-
-def _kneeling(b: Body) -> float:
-    return min(
-        (0.2 - b.knees.max()) / 0.1,
-        (0.7 - b.tilt) / 0.3,
-        (b.trunk_low - 0.22) / 0.12,
-        (float(b.knee_bend.min()) - 1.0) / 0.4,
-        (0.12 - b.lowest) / 0.07,
-        1.0 - _lotus(b),
-    )
-
-
 def _half_kneeling(b: Body) -> float:
     down, up = sorted(b.knees.tolist())
     planted = float(b.feet[int(b.knees.argmax())])
     return min((0.09 - down) / 0.07, (up - 0.25) / 0.1, (0.1 - planted) / 0.08, (0.75 - b.tilt) / 0.35)
 
 
-def _seated(b: Body) -> float:
-    return min((0.22 - b.pelvis) / 0.1, (0.85 - b.tilt) / 0.35, (b.trunk_low - 0.15) / 0.1)
-
-
-def _lotus(b: Body) -> float:
-    return min(
-        (0.27 - b.pelvis) / 0.09,
-        (0.3 - b.knees.max()) / 0.1,
-        (b.knee_out.min() - 0.13) / 0.08,
-        (0.2 - np.abs(b.foot_out).max()) / 0.1,
-        (float(b.foot_front.mean()) + 0.05) / 0.06,
-        (0.8 - b.tilt) / 0.3,
-    )
-
-
-def _splits(b: Body) -> float:
-    return min(
-        (0.25 - b.pelvis) / 0.12,
-        (0.6 - b.knee_bend.max()) / 0.35,
-        (b.leg_spread - 1.4) / 0.3,
-        (b.foot_out.min() - 0.35) / 0.17,
-        (1.0 - b.tilt) / 0.35,
-    )
-
-
 def _front_splits(b: Body) -> float:
     apart = abs(float(b.foot_front[0] - b.foot_front[1]))
     return min((0.35 - b.pelvis) / 0.2, (0.7 - b.knee_bend.max()) / 0.35, (apart - 0.7) / 0.25)
-
-
-def _squatting(b: Body) -> float:
-    return min(
-        (0.52 - b.pelvis) / 0.14,
-        (b.pelvis - 0.06) / 0.06,
-        (b.knees.min() - 0.2) / 0.1,
-        (0.1 - b.feet.max()) / 0.08,
-        (1.1 - b.tilt) / 0.4,
-    )
-
-
-def _lying(b: Body) -> float:
-    return min((0.2 - b.trunk_low) / 0.12, (b.tilt - 1.1) / 0.25, (0.45 - b.chest) / 0.2)
-
-
-def _on_back(b: Body) -> float:
-    return min(_lying(b), (b.face_up - 0.45) / 0.25)
-
-
-def _on_front(b: Body) -> float:
-    return min(_lying(b), (-0.45 - b.face_up) / 0.25)
-
-
-def _on_side(b: Body) -> float:
-    return min(_lying(b), (0.5 - abs(b.face_up)) / 0.25)
-
-
-def _all_fours(b: Body) -> float:
-    return min((0.1 - b.knees.max()) / 0.08, (0.15 - b.hands.max()) / 0.1, (b.tilt - 0.9) / 0.3)
-
-
-def _bent_over(b: Body) -> float:
-    return min((b.pelvis - 0.5) / 0.12, (b.tilt - 0.85) / 0.3, b.lean[0] / 0.3)
-
-
-def _leaning(b: Body) -> float:
-    return min((b.pelvis - 0.5) / 0.12, (b.tilt - 0.35) / 0.15, (1.1 - b.tilt) / 0.2)
-
-
-def _in_air(b: Body) -> float:
-    return (b.lowest - 0.07) / 0.05
-
-
-def _toppling(b: Body) -> float:
-    return min((b.balance - 0.22) / 0.1, (b.chest - 0.5) / 0.15)
-
-
-def _one_leg(b: Body) -> float:
-    return min(_standing(b), b.foot_lift / 0.09)
-
-
-def _two_feet(b: Body) -> float:
-    return min(_standing(b), (0.08 - b.feet.max()) / 0.06)
-
-
-def _raised(b: Body) -> float:
-    return (float(b.hand_above_head.min()) - 0.03) / 0.13
-
-
-def _one_raised(b: Body) -> float:
-    return min(float(b.hand_above_head.max()) / 0.14, (-0.02 - float(b.hand_above_head.min())) / 0.1)
 
 
 def _on_hips(b: Body) -> float:
@@ -200,335 +92,269 @@ def _crossed(b: Body) -> float:
     return min(past, before, 1.0 if b.forearms_crossed else -0.5)
 
 
-def _together(b: Body) -> float:
-    return min((0.16 - b.hands_apart) / 0.07, (float(b.hand_in_chest[:, 0].min()) - 0.05) / 0.08)
-
-
-def _sideways(b: Body) -> float:
-    return min(
+MEASURES: dict[str, Callable[[Body], float]] = {
+    "standing": lambda b: min(
+        (b.pelvis - 0.58) / 0.1,
+        (b.head - 1.25) / 0.1,
+        (0.65 - b.tilt) / 0.3,
+        (1.0 - float(b.knee_bend.min())) / 0.4,
+        (0.1 - b.lowest) / 0.07,
+    ),
+    "kneeling": lambda b: min(
+        (0.2 - b.knees.max()) / 0.1,
+        (0.7 - b.tilt) / 0.3,
+        (b.trunk_low - 0.22) / 0.12,
+        (float(b.knee_bend.min()) - 1.0) / 0.4,
+        (0.12 - b.lowest) / 0.07,
+        1.0 - MEASURES["lotus"](b),
+    ),
+    "half kneeling": _half_kneeling,
+    "seated": lambda b: min((0.22 - b.pelvis) / 0.1, (0.85 - b.tilt) / 0.35, (b.trunk_low - 0.15) / 0.1),
+    "lotus": lambda b: min(
+        (0.27 - b.pelvis) / 0.09,
+        (0.3 - b.knees.max()) / 0.1,
+        (b.knee_out.min() - 0.13) / 0.08,
+        (0.2 - np.abs(b.foot_out).max()) / 0.1,
+        (float(b.foot_front.mean()) + 0.05) / 0.06,
+        (0.8 - b.tilt) / 0.3,
+    ),
+    "splits": lambda b: min(
+        (0.25 - b.pelvis) / 0.12,
+        (0.6 - b.knee_bend.max()) / 0.35,
+        (b.leg_spread - 1.4) / 0.3,
+        (b.foot_out.min() - 0.35) / 0.17,
+        (1.0 - b.tilt) / 0.35,
+    ),
+    "front splits": _front_splits,
+    "squatting": lambda b: min(
+        (0.52 - b.pelvis) / 0.14,
+        (b.pelvis - 0.06) / 0.06,
+        (b.knees.min() - 0.2) / 0.1,
+        (0.1 - b.feet.max()) / 0.08,
+        (1.1 - b.tilt) / 0.4,
+    ),
+    "lying": lambda b: min((0.2 - b.trunk_low) / 0.12, (b.tilt - 1.1) / 0.25, (0.45 - b.chest) / 0.2),
+    "on back": lambda b: min(MEASURES["lying"](b), (b.face_up - 0.45) / 0.25),
+    "on front": lambda b: min(MEASURES["lying"](b), (-0.45 - b.face_up) / 0.25),
+    "on side": lambda b: min(MEASURES["lying"](b), (0.5 - abs(b.face_up)) / 0.25),
+    "all fours": lambda b: min((0.1 - b.knees.max()) / 0.08, (0.15 - b.hands.max()) / 0.1, (b.tilt - 0.9) / 0.3),
+    "bent over": lambda b: min((b.pelvis - 0.5) / 0.12, (b.tilt - 0.85) / 0.3, b.lean[0] / 0.3),
+    "leaning": lambda b: min((b.pelvis - 0.5) / 0.12, (b.tilt - 0.35) / 0.15, (1.1 - b.tilt) / 0.2),
+    "in air": lambda b: (b.lowest - 0.07) / 0.05,
+    "toppling": lambda b: min((b.balance - 0.22) / 0.1, (b.chest - 0.5) / 0.15),
+    "one leg": lambda b: min(MEASURES["standing"](b), b.foot_lift / 0.09),
+    "two feet": lambda b: min(MEASURES["standing"](b), (0.08 - b.feet.max()) / 0.06),
+    "raised": lambda b: (float(b.hand_above_head.min()) - 0.03) / 0.13,
+    "one raised": lambda b: min(float(b.hand_above_head.max()) / 0.14, (-0.02 - float(b.hand_above_head.min())) / 0.1),
+    "on hips": _on_hips,
+    "one on hip": _one_on_hip,
+    "on chest": _on_chest,
+    "crossed": _crossed,
+    "together": lambda b: min((0.16 - b.hands_apart) / 0.07, (float(b.hand_in_chest[:, 0].min()) - 0.05) / 0.08),
+    "sideways": lambda b: min(
         (float(b.hand_in_chest[:, 1].min()) - 0.55) / 0.12, (0.3 - float(np.abs(b.hand_in_chest[:, 2]).max())) / 0.12
-    )
-
-
-def _forward(b: Body) -> float:
-    return min(
+    ),
+    "forward": lambda b: min(
         (float(b.hand_in_chest[:, 0].min()) - 0.4) / 0.08, (0.3 - float(np.abs(b.hand_in_chest[:, 2]).max())) / 0.12
-    )
+    ),
+    "hanging": lambda b: min(
+        (-0.3 - float(b.hand_in_chest[:, 2].max())) / 0.1, (0.4 - float(b.hand_in_chest[:, 1].max())) / 0.1
+    ),
+    "lifted": lambda b: float(b.feet.max()) if b.lowest < 0.06 and b.feet.min() < 0.08 else -1.0,
+    "head": lambda b: b.head,
+    "knees": lambda b: b.knees.max(),
+    "pelvis": lambda b: b.pelvis,
+    "tilt": lambda b: b.tilt,
+    "lower hand": lambda b: b.hand_above_head.min(),
+    "lesser bend": lambda b: b.knee_bend.min(),
+    "greater bend": lambda b: b.knee_bend.max(),
+    "leg spread": lambda b: b.leg_spread,
+    "knees out": lambda b: b.knee_out.min(),
+}
+"""What wordings are judged by: degrees of words for postures, and plain measures."""
 
 
-def _hanging(b: Body) -> float:
-    return min((-0.3 - float(b.hand_in_chest[:, 2].max())) / 0.1, (0.4 - float(b.hand_in_chest[:, 1].max())) / 0.1)
-
-
-def _head(b: Body) -> float:
-    return b.head
-
-
-def _knee_top(b: Body) -> float:
-    return float(b.knees.max())
-
-
-def _seat(b: Body) -> float:
-    return b.pelvis
-
-
-def _tilt(b: Body) -> float:
-    return b.tilt
-
-
-def _low_hand(b: Body) -> float:
-    return float(b.hand_above_head.min())
-
-
-def _bend(b: Body) -> float:
-    return float(b.knee_bend.min())
-
-
-def _straight(b: Body) -> float:
-    return float(b.knee_bend.max())
-
-
-def _apart(b: Body) -> float:
-    return b.leg_spread
-
-
-def _knees_out(b: Body) -> float:
-    return float(b.knee_out.min())
-
-
-def _lifted(b: Body) -> float:
-    return float(b.feet.max()) if b.lowest < 0.06 and b.feet.min() < 0.08 else -1.0
-
-
-def _degree(measure: Measure, weight: float, *texts: str) -> Said:
+def _degree(measure: str, weight: float, texts: str) -> Said:
     return measure, Wording(above(_VAGUE), texts, weight)
 
 
-def _almost(measure: Measure, weight: float, *texts: str) -> Said:
+def _almost(measure: str, weight: float, texts: str) -> Said:
     return measure, Wording(between((-1.6, -0.7), (-0.2, 0.6)), texts, weight)
 
 
 POSTURES: tuple[Said, ...] = (
     _degree(
-        _standing,
-        2.0,
         "standing",
-        "standing up",
-        "standing upright",
-        "upright on its feet",
-        "on its feet",
-        "standing straight",
-        "that stands up",
-        "standing up straight",
-        "in a standing position",
-        "standing erect",
+        2.0,
+        "standing | standing up | standing upright | upright on its feet | on its feet | standing straight | that "
+        "stands up | standing up straight | in a standing position | standing erect",
     ),
     _degree(
-        _two_feet,
+        "two feet",
         1.0,
-        "standing on both feet",
-        "standing up on two legs",
-        "standing firmly on both legs",
-        "standing with both feet on the ground",
+        "standing on both feet | standing up on two legs | standing firmly on both legs | standing with both feet "
+        "on the ground",
     ),
-    _almost(_standing, 0.7, "hardly standing any more", "almost standing", "not quite upright on its feet"),
+    _almost("standing", 0.7, "hardly standing any more | almost standing | not quite upright on its feet"),
     _degree(
-        _one_leg,
+        "one leg",
         5.0,
-        "standing on one leg",
-        "balancing on one leg",
-        "on one leg",
-        "standing on one foot",
-        "up on one leg",
-        "standing up on a single leg",
-        "balanced on one foot",
-        "with one leg lifted off the ground",
-        "standing with one foot in the air",
-        "standing on one leg like a stork",
+        "standing on one leg | balancing on one leg | on one leg | standing on one foot | up on one leg | standing "
+        "up on a single leg | balanced on one foot | with one leg lifted off the ground | standing with one foot in "
+        "the air | standing on one leg like a stork",
     ),
     _degree(
-        _kneeling,
-        5.0,
         "kneeling",
-        "on its knees",
-        "kneeling down",
-        "kneeling on the floor",
-        "on both knees",
-        "kneeling on both knees",
-        "that kneels",
-        "in a kneeling position",
-        "kneeling on the ground",
-        "down on its knees",
-        "kneeling upright",
+        5.0,
+        "kneeling | on its knees | kneeling down | kneeling on the floor | on both knees | kneeling on both knees | "
+        "that kneels | in a kneeling position | kneeling on the ground | down on its knees | kneeling upright",
     ),
-    _almost(_kneeling, 1.0, "almost kneeling", "about to kneel", "nearly on its knees", "going down on its knees"),
+    _almost("kneeling", 1.0, "almost kneeling | about to kneel | nearly on its knees | going down on its knees"),
     _degree(
-        _half_kneeling,
-        3.0,
-        "kneeling on one knee",
-        "down on one knee",
-        "on one knee",
         "half kneeling",
-        "with one knee on the floor and one foot planted",
+        3.0,
+        "kneeling on one knee | down on one knee | on one knee | half kneeling | with one knee on the floor and one "
+        "foot planted",
     ),
     _degree(
-        _seated,
-        2.5,
         "seated",
-        "sitting",
-        "sitting down",
-        "seated down",
-        "sitting on the floor",
-        "seated on the ground",
-        "in a seated position",
-        "seated low",
+        2.5,
+        "seated | sitting | sitting down | seated down | sitting on the floor | seated on the ground | in a seated "
+        "position | seated low",
     ),
-    _almost(_seated, 0.7, "almost sitting", "about to sit down", "nearly seated"),
+    _almost("seated", 0.7, "almost sitting | about to sit down | nearly seated"),
     _degree(
-        _lotus,
+        "lotus",
         6.0,
-        "in the lotus position",
-        "meditating",
-        "seated in the lotus position",
-        "sitting in meditation",
-        "meditating with its knees out",
-        "sitting cross-legged",
-        "seated down to meditate",
-        "in a lotus seat",
-        "meditating on the floor",
-        "seated with its knees out and its feet in",
-        "in a meditation position",
+        "in the lotus position | meditating | seated in the lotus position | sitting in meditation | meditating "
+        "with its knees out | sitting cross-legged | seated down to meditate | in a lotus seat | meditating on the "
+        "floor | seated with its knees out and its feet in | in a meditation position",
     ),
-    _almost(
-        _lotus, 0.8, "almost in the lotus position", "nearly seated to meditate", "not quite in the lotus position"
-    ),
+    _almost("lotus", 0.8, "almost in the lotus position | nearly seated to meditate | not quite in the lotus position"),
     _degree(
-        _splits,
+        "splits",
         6.0,
-        "doing the splits",
-        "in the side splits",
-        "doing side splits",
-        "in a split",
-        "doing gymnastics",
-        "practicing the splits",
-        "practicing gymnastics",
-        "with its legs in the splits",
-        "doing a gymnastics split",
-        "doing the side splits on the floor",
-        "in a straddle split",
+        "doing the splits | in the side splits | doing side splits | in a split | doing gymnastics | practicing the "
+        "splits | practicing gymnastics | with its legs in the splits | doing a gymnastics split | doing the side "
+        "splits on the floor | in a straddle split",
     ),
-    _almost(_splits, 0.8, "almost in the splits", "nearly doing the splits", "on its way into the splits"),
-    _degree(_front_splits, 2.5, "in the front splits", "with one leg forward and one back", "in a deep lunge"),
-    _degree(_squatting, 2.5, "squatting", "crouching", "in a squat", "squatting on its feet", "crouching low"),
-    _degree(_on_back, 3.0, "lying on its back", "flat on its back", "fallen on its back", "lying face up"),
-    _degree(_on_front, 3.0, "lying on its front", "lying face down", "fallen on its face", "flat on its belly"),
-    _degree(_on_side, 3.0, "lying on its side", "fallen over sideways", "on its side on the floor"),
-    _degree(_lying, 1.5, "lying down", "lying on the ground", "fallen down", "collapsed on the floor"),
-    _degree(_all_fours, 3.0, "on all fours", "on its hands and knees", "crawling"),
-    _degree(_bent_over, 2.5, "bent over", "bending forwards", "bowing deeply", "bent at the waist"),
-    _degree(_leaning, 2.0, "leaning", "tilting over", "leaning over", "off balance"),
-    _degree(_toppling, 2.0, "falling", "toppling over", "falling over", "losing its balance"),
-    _degree(_in_air, 4.0, "in the air", "jumping", "floating above the floor", "off the ground"),
+    _almost("splits", 0.8, "almost in the splits | nearly doing the splits | on its way into the splits"),
+    _degree("front splits", 2.5, "in the front splits | with one leg forward and one back | in a deep lunge"),
+    _degree("squatting", 2.5, "squatting | crouching | in a squat | squatting on its feet | crouching low"),
+    _degree("on back", 3.0, "lying on its back | flat on its back | fallen on its back | lying face up"),
+    _degree("on front", 3.0, "lying on its front | lying face down | fallen on its face | flat on its belly"),
+    _degree("on side", 3.0, "lying on its side | fallen over sideways | on its side on the floor"),
+    _degree("lying", 1.5, "lying down | lying on the ground | fallen down | collapsed on the floor"),
+    _degree("all fours", 3.0, "on all fours | on its hands and knees | crawling"),
+    _degree("bent over", 2.5, "bent over | bending forwards | bowing deeply | bent at the waist"),
+    _degree("leaning", 2.0, "leaning | tilting over | leaning over | off balance"),
+    _degree("toppling", 2.0, "falling | toppling over | falling over | losing its balance"),
+    _degree("in air", 4.0, "in the air | jumping | floating above the floor | off the ground"),
 )
 """What is said of the whole robot."""
 
 ARMS: tuple[Said, ...] = (
     _degree(
-        _raised,
+        "raised",
         4.0,
-        "both arms raised",
-        "its arms raised",
-        "both arms up",
-        "its arms up in the air",
-        "both hands above its head",
-        "its hands up",
-        "both arms raised high",
-        "raised arms",
-        "arms raised overhead",
+        "both arms raised | its arms raised | both arms up | its arms up in the air | both hands above its head | "
+        "its hands up | both arms raised high | raised arms | arms raised overhead",
     ),
     (
-        _low_hand,
-        Wording(between((-0.3, -0.15), (-0.05, 0.1)), ("its arms half raised", "its hands at head height"), 1.0),
+        "lower hand",
+        Wording(between((-0.3, -0.15), (-0.05, 0.1)), "its arms half raised | its hands at head height", 1.0),
     ),
-    _degree(_one_raised, 3.0, "one arm raised", "one hand up", "one arm up and one arm down", "only one arm raised"),
+    _degree("one raised", 3.0, "one arm raised | one hand up | one arm up and one arm down | only one arm raised"),
     _degree(
-        _on_hips,
+        "on hips",
         5.0,
-        "its hands on its hips",
-        "hands on hips",
-        "both hands on its hips",
-        "hands at its hips",
-        "its hands on its waist",
-        "elbows out and hands on hips",
-        "both hands on the hips",
+        "its hands on its hips | hands on hips | both hands on its hips | hands at its hips | its hands on its "
+        "waist | elbows out and hands on hips | both hands on the hips",
     ),
-    _almost(_on_hips, 0.8, "its hands near its hips", "its hands not quite on its hips"),
-    _degree(_one_on_hip, 3.0, "one hand on its hip", "a hand on one hip", "only one hand on the hip"),
-    _degree(_on_chest, 4.0, "its hands on its chest", "both hands at its chest", "hands before its chest"),
+    _almost("on hips", 0.8, "its hands near its hips | its hands not quite on its hips"),
+    _degree("one on hip", 3.0, "one hand on its hip | a hand on one hip | only one hand on the hip"),
+    _degree("on chest", 4.0, "its hands on its chest | both hands at its chest | hands before its chest"),
     _degree(
-        _crossed,
+        "crossed",
         6.0,
-        "its arms crossed",
-        "arms crossed",
-        "crossed arms",
-        "its forearms crossed",
-        "its arms crossed before its chest",
-        "both arms crossed",
-        "arms folded across each other",
+        "its arms crossed | arms crossed | crossed arms | its forearms crossed | its arms crossed before its chest "
+        "| both arms crossed | arms folded across each other",
     ),
-    _almost(_crossed, 0.8, "its arms almost crossed", "its forearms close to each other"),
-    _degree(_together, 3.0, "its hands together", "its hands touching", "both hands in front of it, touching"),
-    _degree(_sideways, 4.0, "its arms stretched out to the sides", "its arms out sideways", "arms spread wide"),
-    _degree(_forward, 4.0, "its arms stretched forwards", "both arms held out in front", "arms reaching forwards"),
-    _degree(_hanging, 4.0, "its arms hanging down", "its arms at its sides", "both arms down", "its hands down low"),
-    (_low_hand, Wording(below((-0.5, -0.25)), ("its hands below its shoulders", "its arms not raised"), 0.7)),
+    _almost("crossed", 0.8, "its arms almost crossed | its forearms close to each other"),
+    _degree("together", 3.0, "its hands together | its hands touching | both hands in front of it, touching"),
+    _degree("sideways", 4.0, "its arms stretched out to the sides | its arms out sideways | arms spread wide"),
+    _degree("forward", 4.0, "its arms stretched forwards | both arms held out in front | arms reaching forwards"),
+    _degree("hanging", 4.0, "its arms hanging down | its arms at its sides | both arms down | its hands down low"),
+    ("lower hand", Wording(below((-0.5, -0.25)), "its hands below its shoulders | its arms not raised", 0.7)),
 )
 """What is said of the arms; follows "with"."""
 
 LEGS: tuple[Said, ...] = (
-    (_straight, Wording(below((0.15, 0.6)), ("both legs straight", "straight legs", "its legs stretched"), 2.0)),
-    (_bend, Wording(between((0.4, 0.8), (1.4, 2.0)), ("bent knees", "its knees bent", "both legs bent"), 2.0)),
-    (_bend, Wording(above((1.5, 2.2)), ("its knees bent sharply", "its legs folded", "its feet under its seat"), 2.0)),
-    (_apart, Wording(below((0.12, 0.35)), ("its legs together", "its feet close together"), 1.2)),
-    (_apart, Wording(between((0.35, 0.6), (0.9, 1.3)), ("its legs apart", "its feet apart"), 1.5)),
+    ("greater bend", Wording(below((0.15, 0.6)), "both legs straight | straight legs | its legs stretched", 2.0)),
+    ("lesser bend", Wording(between((0.4, 0.8), (1.4, 2.0)), "bent knees | its knees bent | both legs bent", 2.0)),
     (
-        _apart,
+        "lesser bend",
+        Wording(above((1.5, 2.2)), "its knees bent sharply | its legs folded | its feet under its seat", 2.0),
+    ),
+    ("leg spread", Wording(below((0.12, 0.35)), "its legs together | its feet close together", 1.2)),
+    ("leg spread", Wording(between((0.35, 0.6), (0.9, 1.3)), "its legs apart | its feet apart", 1.5)),
+    (
+        "leg spread",
+        Wording(above((1.1, 1.7)), "its legs spread wide | its legs wide apart | its legs spread to the sides", 2.5),
+    ),
+    (
+        "knees out",
+        Wording(above((0.14, 0.28)), "its knees pointing outwards | its knees apart | its knees out to the sides", 2.0),
+    ),
+    ("knees", Wording(below((0.03, 0.14)), "both knees on the floor | its knees on the ground | both knees down", 3.0)),
+    (
+        "knees",
+        Wording(between((0.06, 0.14), (0.22, 0.34)), "its knees near the floor | its knees just above the floor", 1.5),
+    ),
+    ("knees", Wording(above((0.3, 0.45)), "its knees off the floor | its knees above the ground", 0.6)),
+    (
+        "lifted",
         Wording(
-            above((1.1, 1.7)), ("its legs spread wide", "its legs wide apart", "its legs spread to the sides"), 2.5
+            between((0.06, 0.14), (0.25, 0.4)), "one foot a little above the floor | one foot lifted slightly", 2.0
         ),
     ),
     (
-        _knees_out,
-        Wording(
-            above((0.14, 0.28)), ("its knees pointing outwards", "its knees apart", "its knees out to the sides"), 2.0
-        ),
-    ),
-    (
-        _knee_top,
-        Wording(below((0.03, 0.14)), ("both knees on the floor", "its knees on the ground", "both knees down"), 3.0),
-    ),
-    (
-        _knee_top,
-        Wording(
-            between((0.06, 0.14), (0.22, 0.34)), ("its knees near the floor", "its knees just above the floor"), 1.5
-        ),
-    ),
-    (_knee_top, Wording(above((0.3, 0.45)), ("its knees off the floor", "its knees above the ground"), 0.6)),
-    (
-        _lifted,
-        Wording(
-            between((0.06, 0.14), (0.25, 0.4)), ("one foot a little above the floor", "one foot lifted slightly"), 2.0
-        ),
-    ),
-    (
-        _lifted,
-        Wording(above((0.2, 0.4)), ("one leg lifted", "one leg raised", "one foot high up", "one leg in the air"), 3.0),
+        "lifted",
+        Wording(above((0.2, 0.4)), "one leg lifted | one leg raised | one foot high up | one leg in the air", 3.0),
     ),
 )
 """What is said of the legs; follows "with"."""
 
 HEIGHTS: tuple[Said, ...] = (
-    (_head, Wording(above((1.3, 1.45)), ("at its full height", "as tall as it can be", "with its head high up"), 1.5)),
-    (_head, Wording(between((0.95, 1.15), (1.3, 1.45)), ("not at its full height", "a little lowered"), 1.0)),
-    (_head, Wording(between((0.65, 0.85), (1.0, 1.2)), ("with its head at half its height", "lowered halfway"), 1.0)),
+    ("head", Wording(above((1.3, 1.45)), "at its full height | as tall as it can be | with its head high up", 1.5)),
+    ("head", Wording(between((0.95, 1.15), (1.3, 1.45)), "not at its full height | a little lowered", 1.0)),
+    ("head", Wording(between((0.65, 0.85), (1.0, 1.2)), "with its head at half its height | lowered halfway", 1.0)),
+    ("head", Wording(between((0.35, 0.55), (0.75, 0.95)), "low down | with its head low | close to the ground", 1.0)),
+    ("head", Wording(below((0.2, 0.45)), "with its head on the floor | right down on the ground", 1.5)),
+    ("pelvis", Wording(below((0.05, 0.15)), "with its seat on the floor | with its bottom on the ground", 1.5)),
     (
-        _head,
-        Wording(between((0.35, 0.55), (0.75, 0.95)), ("low down", "with its head low", "close to the ground"), 1.0),
+        "pelvis",
+        Wording(between((0.06, 0.14), (0.25, 0.35)), "with its seat just above the floor | with its hips low", 1.2),
     ),
-    (_head, Wording(below((0.2, 0.45)), ("with its head on the floor", "right down on the ground"), 1.5)),
-    (_seat, Wording(below((0.05, 0.15)), ("with its seat on the floor", "with its bottom on the ground"), 1.5)),
-    (
-        _seat,
-        Wording(between((0.06, 0.14), (0.25, 0.35)), ("with its seat just above the floor", "with its hips low"), 1.2),
-    ),
-    (_seat, Wording(above((0.6, 0.72)), ("with its hips high above the floor", "with its seat high up"), 0.6)),
-    (
-        _tilt,
-        Wording(below((0.1, 0.3)), ("with an upright trunk", "holding itself upright", "with a straight back"), 1.5),
-    ),
-    (_tilt, Wording(between((0.2, 0.4), (0.6, 0.9)), ("leaning slightly", "with its trunk a little tilted"), 1.2)),
-    (_tilt, Wording(between((0.6, 0.8), (1.2, 1.4)), ("with its trunk tilted far", "leaning heavily"), 1.2)),
-    (_tilt, Wording(above((1.3, 1.6)), ("with its trunk level with the floor", "with a lying trunk"), 1.2)),
-    (_tilt, Wording(above((1.9, 2.3)), ("upside down", "head first"), 2.0)),
+    ("pelvis", Wording(above((0.6, 0.72)), "with its hips high above the floor | with its seat high up", 0.6)),
+    ("tilt", Wording(below((0.1, 0.3)), "with an upright trunk | holding itself upright | with a straight back", 1.5)),
+    ("tilt", Wording(between((0.2, 0.4), (0.6, 0.9)), "leaning slightly | with its trunk a little tilted", 1.2)),
+    ("tilt", Wording(between((0.6, 0.8), (1.2, 1.4)), "with its trunk tilted far | leaning heavily", 1.2)),
+    ("tilt", Wording(above((1.3, 1.6)), "with its trunk level with the floor | with a lying trunk", 1.2)),
+    ("tilt", Wording(above((1.9, 2.3)), "upside down | head first", 2.0)),
 )
 """What is said of height and uprightness."""
 
 _GROUPS = (POSTURES, ARMS, LEGS, HEIGHTS)
 
-_SUBJECTS = (
-    "a humanoid robot",
-    "a humanoid robot",
-    "a robot",
-    "a robot",
-    "the robot",
-    "a humanoid",
-    "the humanoid robot",
+_SUBJECTS = phrases(
+    "a humanoid robot | a humanoid robot | a robot | a robot | the robot | a humanoid | the humanoid robot"
 )
 _PREFIXES = ("", "", "", "", "", "", "a frame of ", "an image of ")
-_FACING = ("facing the camera", "seen from the front", "facing us")
-_BACK = ("seen from behind", "facing away", "with its back to the camera")
-_SIDE = ("seen from the side", "turned to the side", "in profile")
-_GENERIC = ("somewhere", "in some posture", "that moves", "in a simulation", "in an empty place")
+_FACING = phrases("facing the camera | seen from the front | facing us")
+_BACK = phrases("seen from behind | facing away | with its back to the camera")
+_SIDE = phrases("seen from the side | turned to the side | in profile")
+_GENERIC = phrases("somewhere | in some posture | that moves | in a simulation | in an empty place")
 
 
 class HumanoidCaptioner:
@@ -539,7 +365,7 @@ class HumanoidCaptioner:
     """
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a posed state (`posed_states.draw_state`) and a look.
+        """Draw a posed state (`draw_state`) and a look.
 
         Returns:
             float64 ``[48]``.
@@ -563,7 +389,7 @@ class HumanoidCaptioner:
         return states[:, 0].astype(np.int64), states[:, 1:]
 
     def caption(self, state: np.ndarray, rng: np.random.Generator) -> str:
-        """One true sentence about the state; never held out (`grammar.is_held_out`)."""
+        """One true sentence about the state; never held out (`is_held_out`)."""
         look = LOOKS[int(state[0])]
         facts = _facts(state[1:].tobytes())
         return accept(lambda: _sentence(look, facts, rng))
@@ -583,7 +409,7 @@ class _Facts:
 def _facts(state: bytes) -> _Facts:
     """Measure a state once: a training visits it many times, and measuring takes longer than saying."""
     body = measure_state(np.frombuffer(state))
-    return _Facts(tuple([float(measure(body)) for measure, _ in group] for group in _GROUPS), body.heading)
+    return _Facts(tuple([float(MEASURES[measure](body)) for measure, _ in group] for group in _GROUPS), body.heading)
 
 
 def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None:

@@ -270,7 +270,7 @@ class PoseStates:
 
         Args:
             source: ``"visited"``: by random policies and by those of `policies`; ``"posed"``: families of poses,
-                transitions between them and what physics makes of them (`posed_states`).
+                transitions between them and what physics makes of them.
             count: How many.
             seed: In ``[0, 2**32)``.
 

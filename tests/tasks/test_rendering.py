@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -9,20 +13,20 @@ from vlm_rewards.tasks.rendering import BAR_COLOUR, FrameRenderer, letterbox
 class Renders(gym.Env):
     """Renders what it was given."""
 
-    def __init__(self, picture, render_mode="rgb_array"):
-        self.picture = picture
+    def __init__(self, image, render_mode="rgb_array"):
+        self.image = image
         self.render_mode = render_mode
 
     def render(self):
-        return self.picture
+        return self.image
 
 
-def test_a_picture_of_the_right_size_is_passed_through(rng):
-    picture = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
-    assert FrameRenderer(Renders(picture), 48).render() is picture
+def test_a_image_of_the_right_size_is_passed_through(rng):
+    image = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    assert FrameRenderer(Renders(image), 48).render() is image
 
 
-def test_wide_pictures_get_bars_above_and_below():
+def test_wide_images_get_bars_above_and_below():
     frame = FrameRenderer(Renders(np.full((400, 600, 3), 255, dtype=np.uint8)), 96).render()
     assert frame.shape == (96, 96, 3)
     assert (frame[:16] == BAR_COLOUR).all()  # 96 * 400 / 600 = 64 rows of frame, 16 of bar on either side
@@ -30,7 +34,7 @@ def test_wide_pictures_get_bars_above_and_below():
     assert (frame[80:] == BAR_COLOUR).all()
 
 
-def test_tall_pictures_get_bars_beside_them_and_small_ones_grow():
+def test_tall_images_get_bars_beside_them_and_small_ones_grow():
     frame = letterbox(np.zeros((20, 10, 3), dtype=np.uint8), 41)
     columns = np.nonzero((frame == 0).all(axis=(0, 2)))[0]
     assert frame.shape == (41, 41, 3)
@@ -40,17 +44,17 @@ def test_tall_pictures_get_bars_beside_them_and_small_ones_grow():
 
 
 def test_nothing_is_squashed():
-    picture = np.zeros((200, 400, 3), dtype=np.uint8)
-    picture[60:140, 160:240] = 255  # a square
-    rows, columns = np.nonzero(letterbox(picture, 100)[..., 0] > 191)
+    image = np.zeros((200, 400, 3), dtype=np.uint8)
+    image[60:140, 160:240] = 255  # a square
+    rows, columns = np.nonzero(letterbox(image, 100)[..., 0] > 191)
     assert np.ptp(rows) == np.ptp(columns)
 
 
 def test_nothing_is_cropped():
-    picture = np.zeros((90, 300, 3), dtype=np.uint8)
-    picture[:30, :30] = (255, 0, 0)
-    picture[-30:, -30:] = (0, 255, 0)
-    frame = letterbox(picture, 100)
+    image = np.zeros((90, 300, 3), dtype=np.uint8)
+    image[:30, :30] = (255, 0, 0)
+    image[-30:, -30:] = (0, 255, 0)
+    frame = letterbox(image, 100)
     assert tuple(frame[40, 4]) == (255, 0, 0)
     assert tuple(frame[60, 95]) == (0, 255, 0)
 
@@ -62,13 +66,13 @@ def test_shrinking_is_antialiased():
     assert np.abs(frame[:, 4:-4].astype(int) - 127).max() < 6
 
 
-def test_pictures_that_are_views_are_accepted(rng):
-    picture = rng.integers(0, 256, (60, 90, 3), dtype=np.uint8)
-    assert (letterbox(picture[::-1], 64) == letterbox(picture[::-1].copy(), 64)).all()
+def test_images_that_are_views_are_accepted(rng):
+    image = rng.integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    assert (letterbox(image[::-1], 64) == letterbox(image[::-1].copy(), 64)).all()
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
         (None, r"got None \(has it been reset"),
         ([np.zeros((8, 8, 3), dtype=np.uint8)], "got a list"),
@@ -79,8 +83,8 @@ def test_pictures_that_are_views_are_accepted(rng):
         (np.zeros((0, 8, 3), dtype=np.uint8), r"got an array of uint8 \[0, 8, 3\]"),
     ],
 )
-def test_what_is_not_a_picture_is_named(picture, message):
-    renderer = FrameRenderer(Renders(picture), 64)
+def test_what_is_not_a_image_is_named(image, message):
+    renderer = FrameRenderer(Renders(image), 64)
     with pytest.raises(InvalidInputError, match=r"render\(\) of Renders must return a uint8 array.*" + message):
         renderer.render()
 
@@ -97,7 +101,7 @@ def test_the_remedy_names_the_environment():
         FrameRenderer(env, 64)
 
 
-def test_gymnasiums_own_pictures_are_letterboxed():
+def test_gymnasiums_own_images_are_letterboxed():
     env = gym.make("CartPole-v1", render_mode="rgb_array")
     env.reset(seed=0)
     frame = FrameRenderer(env, 96).render()
@@ -109,3 +113,20 @@ def test_gymnasiums_own_pictures_are_letterboxed():
 def test_sizes_that_are_refused():
     with pytest.raises(InvalidInputError, match="at least 32 pixels, got 8"):
         FrameRenderer(Renders(None), 8)
+
+
+HUMANOID = "from vlm_rewards.tasks.humanoid.model import build_humanoid as build; build(96)"
+STATES = "from vlm_rewards.tasks.humanoid.model import HumanoidModel as Build; Build()"
+HOPPER = (
+    "from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task as build; "
+    "build(EnvironmentConfig('Hopper-v5'), goal='a robot hopping', baseline='a robot')"
+)
+
+
+@pytest.mark.parametrize("code", [HUMANOID, STATES, HOPPER])
+def test_without_opengl_the_packages_to_install_are_named(code: str) -> None:
+    lacking = {**os.environ, "MUJOCO_GL": "nothing"}
+    done = subprocess.run([sys.executable, "-c", code], env=lacking, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("vlm_rewards.errors.InvalidInputError: MuJoCo cannot be imported, with MUJOCO_GL='nothing'")
+    assert last.endswith("apt-get install libegl1 libgl1-mesa-dri.")
