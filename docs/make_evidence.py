@@ -29,7 +29,9 @@ def read(folder: str) -> dict[str, dict[str, Any]]:
 def blocks() -> dict[str, str]:
     """Every table and number, by its name."""
     records, measured = read("records"), read("measurements")
-    learned = {pose: [records[name] for name in sorted(records) if re.fullmatch(rf"{pose}-\d+", name)] for pose in POSES}
+    learned = {
+        pose: [records[name] for name in sorted(records) if re.fullmatch(rf"{pose}-\d+", name)] for pose in POSES
+    }
     values = {
         "records": records,
         "measured": measured,

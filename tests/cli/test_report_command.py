@@ -9,7 +9,7 @@ import pytest
 
 from report_runs import RECORDS, record, run_folder
 from vlm_rewards.cli import main
-from vlm_rewards.reporting.report.markdown import BEGIN, END
+from vlm_rewards.reporting.page import BEGIN, END
 
 ONE = RECORDS / "cartpole-0.json"
 

@@ -18,6 +18,7 @@ from vlm_rewards.files import sync_folder, write_atomically, write_json
 from vlm_rewards.media import write_png
 from vlm_rewards.templates import render
 
+
 def dataset_card(
     facts: Mapping[str, Any], row: Mapping[str, Any], state_names: Sequence[str], state_units: Sequence[str]
 ) -> str:
