@@ -1,4 +1,4 @@
-"""Write the tables and numbers of README and docs from docs/records and docs/measurements: python docs/make_evidence.py.
+"""Write the tables and numbers of README and docs from records and measurements: python docs/make_evidence.py.
 
 What stands between <!-- evidence:NAME --> and <!-- /evidence --> in a page comes from the block of that name in
 docs/evidence.md.j2; the tables of docs/results.md are what `vlm-rewards report docs/records` says.
