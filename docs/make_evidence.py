@@ -1,4 +1,4 @@
-"""Write the tables and numbers of README and docs from docs/records and docs/measurements: python docs/make_evidence.py.
+"""Write the tables and numbers of README and docs from records and measurements: python docs/make_evidence.py.
 
 What stands between <!-- evidence:NAME --> and <!-- /evidence --> in a page comes from the block of that name in
 docs/evidence.md.j2; the tables of docs/results.md are what `vlm-rewards report docs/records` says.
@@ -29,7 +29,9 @@ def read(folder: str) -> dict[str, dict[str, Any]]:
 def blocks() -> dict[str, str]:
     """Every table and number, by its name."""
     records, measured = read("records"), read("measurements")
-    learned = {pose: [records[name] for name in sorted(records) if re.fullmatch(rf"{pose}-\d+", name)] for pose in POSES}
+    learned = {
+        pose: [records[name] for name in sorted(records) if re.fullmatch(rf"{pose}-\d+", name)] for pose in POSES
+    }
     values = {
         "records": records,
         "measured": measured,

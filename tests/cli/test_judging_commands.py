@@ -174,7 +174,7 @@ def test_landscape_writes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert "greatest at pole_angle in rad" in said
     drawn = tmp_path / "again"
-    assert run("figures", out, "--out", drawn) == 0
+    assert run("report", out, "--figures", drawn) == 0
     assert capsys.readouterr().out == f"{drawn / 'out.png'}\n"
 
 
@@ -270,5 +270,5 @@ def test_scaling_trains_judges_and_draws(
     capsys.readouterr()
     assert run(*command[:2], "--encoder", "tiny-xs", "tiny", "--out", out, "--steps", 3, "--dry-run") == 2
     assert "was trained otherwise" in capsys.readouterr().err
-    assert run("figures", out / "scaling.json", "--out", tmp_path / "figures") == 0
+    assert run("report", out / "scaling.json", "--figures", tmp_path / "figures") == 0
     assert len(capsys.readouterr().out.splitlines()) == 3

@@ -224,7 +224,6 @@ REFUSED = [
     ("scaling cartpole --out new --encoder tiny RN50/openia", "unknown pretrained tag of RN50 'openia'"),
     ("scaling cartpole --out new --steps 0", "steps must be an int of at least 1, got 0"),
     ("scaling cartpole", "--out"),
-    ("figures", "records must name at least one file or folder, got none"),
     ("figures nowhere", "records must be files or folders that exist, got 'nowhere'"),
     ("figures damaged.json", "damaged.json"),
     ("figures notes", "records must be files, or folders with one of judge.json"),

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from vlm_rewards.reporting.report.markdown import BEGIN, END
 
 from report_runs import RECORDS, record, run_folder
 from vlm_rewards.cli import main
+from vlm_rewards.reporting.page import BEGIN, END
 
 ONE = RECORDS / "cartpole-0.json"
 

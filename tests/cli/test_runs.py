@@ -247,7 +247,7 @@ def test_a_dataset_is_relabelled_once(
 ABOUT_A_TASK = ("train", "baselines", "judge", "landscape", "scaling")
 VERBS = (
     *ABOUT_A_TASK,
-    *("export", "evaluate", "score", "relabel", "finetune", "tasks", "bench", "report", "figures", "sweep"),
+    *("export", "evaluate", "score", "relabel", "finetune", "tasks", "bench", "report", "sweep"),
 )
 
 

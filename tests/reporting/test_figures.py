@@ -10,10 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from report_runs import RECORDS, record, run_folder
 from saved_figures import saved_by
 from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.reporting.contents import contents
 from vlm_rewards.reporting.figures import curves
-from vlm_rewards.reporting.figures.curves import plot_learning_curve, plot_video_rewards
+from vlm_rewards.reporting.figures.curves import RunCurve, plot_learning_curve, plot_runs, plot_video_rewards
+from vlm_rewards.reporting.gathering import gather
 
 METRICS = """step,wall_seconds,episodes,vlm_return_mean,vlm_return_std,true_return_mean,success_rate,updates,loss
 100,1.0,0,,,,,0,
@@ -26,6 +29,11 @@ SNAPSHOTS = """step,vlm_return,vlm_return_std,true_return,success_rate,path
 300,90,2,150,0.6,step_300.safetensors
 400,80,2,190,1.0,step_400.safetensors
 """
+
+
+STEPS = np.array([100.0, 200.0, 300.0])
+JUDGED = {"step": STEPS, "vlm_return": np.array([1.0, 5.0, 3.0]), "success_rate": np.array([0.0, 0.5, 1.0])}
+TRAINED = {"step": STEPS, "vlm_return_mean": np.array([0.0, np.nan, 2.0])}
 
 
 @pytest.fixture
@@ -118,3 +126,42 @@ def test_one_frame_is_enough_and_none_is_refused(tmp_path: Path) -> None:
         plot_video_rewards([], 25, tmp_path / "v.png", goal="a", encoder="b")
     with pytest.raises(InvalidInputError, match=r"fps must be positive, got 0\.0"):
         plot_video_rewards([0.1], 0, tmp_path / "v.png", goal="a", encoder="b")
+
+
+def test_snapshots_training_and_the_best(tmp_path: Path, drawn: list[Figure]) -> None:
+    runs = [RunCurve("a", 0, 0, TRAINED, JUDGED), RunCurve("b", 1, 0, TRAINED, {}), RunCurve("c", 2, 0, {}, {})]
+    plot_runs(runs, tmp_path / "out.png", title="costs $5 and $6")
+    vlm, success = drawn[0].axes  # no true return, no panel
+    lines = {line.get_label(): line for line in vlm.lines}
+    np.testing.assert_array_equal(lines["a"].get_ydata(), [1, 5, 3])
+    np.testing.assert_array_equal(lines["_training"].get_xdata(), [100, 300])
+    np.testing.assert_array_equal(lines["b"].get_ydata(), [0, 2])
+    assert (lines["_best"].get_xdata()[0], lines["_best"].get_ydata()[0]) == (200, 5)
+    star = success.lines[-1]
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (200, 0.5)
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["a", "b"]
+
+
+def test_nothing_to_draw_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="at least one number to draw"):
+        plot_runs([RunCurve("a", 0, 0, {}, {"step": STEPS})], tmp_path / "out.png", title="")
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(("settings", "seeds"), [(1, 3), (3, 1)])
+def test_what_there_is_more_of_has_the_colours(tmp_path: Path, drawn: list[Figure], settings: int, seeds: int) -> None:
+    for setting in range(settings):
+        for seed in range(seeds):
+            alpha = 0.1 * setting
+            run_folder(tmp_path / f"{setting}-{seed}", record(seed=seed, alpha=alpha, config={"alpha": alpha}))
+    _, (figure, *_) = contents(gather([tmp_path]))
+    assert figure.content.startswith(b"\x89PNG")
+    named = [line for line in drawn[0].axes[0].lines if not str(line.get_label()).startswith("_")]
+    assert len({line.get_color() for line in named}) == 3
+    assert {line.get_linestyle() for line in named} == {"-"}
+
+
+def test_a_record_that_came_alone_shows_its_snapshots(drawn: list[Figure]) -> None:
+    _, media = contents(gather([RECORDS / "cartpole-0.json"]))
+    assert [one.name for one in media] == ["cartpole-runs.png", "cartpole-0-curve.png"]
+    assert drawn[1].axes[0].lines[0].get_ydata()[0] == pytest.approx(113.958, abs=1e-3)

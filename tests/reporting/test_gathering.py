@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vlm_rewards.reporting.report.gathering import gather
-from vlm_rewards.reporting.report.reading import read_columns
 
 from report_runs import RECORDS, record, run_folder
 from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.files import read_columns
+from vlm_rewards.reporting.gathering import gather
 
 
 def sweep(folder: Path, *, seeds: int = 4) -> Path:
@@ -53,7 +53,7 @@ def test_a_sweep_in_every_state(tmp_path: Path, above: int) -> None:
     ]
     assert found.runs[1].record["steps"] == 24_000
     assert found.runs[2].last_words == "ValueError: no"
-    assert [(study.kind, study.pictures) for study in found.studies] == [("sweep", (folder / "summary.png",))]
+    assert [(study.kind, study.frames) for study in found.studies] == [("sweep", (folder / "summary.png",))]
 
 
 def test_each_is_there_once(tmp_path: Path) -> None:

@@ -105,13 +105,13 @@ CART_WORDINGS = (
     Wording(above((1.3, 1.9)), "far to the {side} | far {side} | well to the {side} of the middle"),
     Wording(
         above((1.9, 2.3)),
-        "at the {side} edge | at the {side} end of the track | at the edge of the frame on the {side}",
+        "at the {side} edge | at the {side} end of the track | at the edge of the picture on the {side}",
         2.0,
     ),
 )
 """What is said of the cart's distance from the middle, in metres."""
 
-_PREFIXES = ("", "", "", "", "a frame of ", "a drawing of ", "an image of ", "a side view of ")
+_PREFIXES = ("", "", "", "", "a picture of ", "a drawing of ", "an image of ", "a side view of ")
 _POLES = phrases("a pole | the pole | pole | a pole | the pole | a stick | the rod | a thin pole | a brown pole")
 _CARTS = phrases("a cart | the cart | cart | the cart | a black cart | a small cart")
 _GENERIC = phrases(

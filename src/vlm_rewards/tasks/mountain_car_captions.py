@@ -59,7 +59,7 @@ LEFT_WORDINGS = (
     Wording(between((0.5, 0.62), (2, 2)), "high up on the left slope | far up the left hillside | high on the left"),
     Wording(
         between((0.6, 0.72), (2, 2)),
-        "at the left edge of the frame | at the far left | at the left end of the road | at the left side of the frame",
+        "at the left edge of the picture | at the far left | at the left end of the road | at the left side of the picture",
         2.0,
     ),
 )
@@ -101,7 +101,7 @@ PEAK_WORDINGS = (
     ),
     Wording(
         between((0.53, 0.58), (0.7, 0.7)),
-        "just past the peak | at the right edge of the frame | beyond the top | over the top, on the far side",
+        "just past the peak | at the right edge of the picture | beyond the top | over the top, on the far side",
         1.5,
     ),
 )
@@ -134,7 +134,7 @@ FLAG_WORDINGS = (
 """What is said of the flag, by the car's distance from its place at the flag."""
 
 _FLAGS = phrases("flag | yellow flag | yellow flag | flagpole | goal | goal flag")
-_PREFIXES = ("", "", "", "", "", "a frame of ", "an image of ")
+_PREFIXES = ("", "", "", "", "", "a picture of ", "an image of ")
 _CARS = phrases("a car | the car | car | a small car | a vehicle | a car | a car")
 
 _TEXTURED_CARS = phrases("a red car | the red car | a little red car")
@@ -156,7 +156,7 @@ _ORIGINAL_LOOK = phrases(
 _ORIGINAL_GENERIC = phrases(
     "a line drawing of a car on a hill | a black curve on white with a small car | a car driving on a mountain "
     "drawn as a line | a car somewhere on the mountain | a sketch of a mountain with a car | a small black car "
-    "and a flag on a curved line | a white frame with a curved line and a flag on the right | a simple drawing "
+    "and a flag on a curved line | a white picture with a curved line and a flag on the right | a simple drawing "
     "of a car in a valley landscape"
 )
 

@@ -350,7 +350,7 @@ _GROUPS = (POSTURES, ARMS, LEGS, HEIGHTS)
 _SUBJECTS = phrases(
     "a humanoid robot | a humanoid robot | a robot | a robot | the robot | a humanoid | the humanoid robot"
 )
-_PREFIXES = ("", "", "", "", "", "", "a frame of ", "an image of ")
+_PREFIXES = ("", "", "", "", "", "", "a picture of ", "an image of ")
 _FACING = phrases("facing the camera | seen from the front | facing us")
 _BACK = phrases("seen from behind | facing away | with its back to the camera")
 _SIDE = phrases("seen from the side | turned to the side | in profile")

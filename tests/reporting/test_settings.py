@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from vlm_rewards.reporting.report.runs import Run
-from vlm_rewards.reporting.report.seeds import flat, settings_of
-from vlm_rewards.reporting.report.settings import differences, settings_rows
-from vlm_rewards.reporting.results import seed_notes, seed_rows
 
 from report_runs import record
+from vlm_rewards.reporting.contents import tables
+from vlm_rewards.reporting.gathering import Gathered, Run
+from vlm_rewards.reporting.settings import differences, flat, settings_of, settings_rows
+from vlm_rewards.templates import render
 
 
 def run(seed: int, rate: float | None = 1.0, config: dict[str, Any] | None = None) -> Run:
@@ -20,22 +20,27 @@ def run(seed: int, rate: float | None = 1.0, config: dict[str, Any] | None = Non
     return Run(f"run-{seed}", "complete" if told["evaluation"] else "interrupted", told)
 
 
+def seed_rows(runs: list[Run]) -> list[list[str]]:
+    return tables(Gathered(tuple(runs), (), (), ()))["seeds"]["rows"]
+
+
 def test_an_interquartile_mean_by_hand() -> None:
-    (setting,) = settings_of([run(seed, rate) for seed, rate in enumerate((0.0, 0.2, 0.6, 1.0))])
+    runs = [run(seed, rate) for seed, rate in enumerate((0.0, 0.2, 0.6, 1.0))]
+    (setting,) = settings_of(runs)
     assert setting.label == "DQN"
-    assert setting.success is not None
-    assert setting.success.iqm == pytest.approx(0.4)  # the middle two of four
-    assert setting.success.mean == pytest.approx(0.45)
-    ((label, evaluated, success, mean, true, _),) = seed_rows([setting])
-    assert (label, evaluated, mean) == ("DQN", "4 of 4", "45.0 %, 0.0 to 100.0 %")
+    assert setting.success["iqm"] == pytest.approx(0.4)  # the middle two of four
+    assert setting.success["mean"] == pytest.approx(0.45)
+    ((label, evaluated, success, mean, true, _),) = seed_rows(runs)
+    assert (label, evaluated, mean) == ("cartpole: DQN", "4 of 4", "45.0 %, 0.0 to 100.0 %")
     assert success.startswith("40.0 % (")
     assert true.startswith("150.0 (")
 
 
 def test_what_was_not_evaluated_is_counted_and_said() -> None:
-    settings = settings_of([run(0, 0.5), run(0, 0.7), run(1, None)])
-    assert seed_rows(settings)[0][:4] == ("DQN", "2 of 3", "60.0 % (50.0 to 70.0 %)", "60.0 %, 50.0 to 70.0 %")
-    notes = " ".join(seed_notes(settings))
+    runs = [run(0, 0.5), run(0, 0.7), run(1, None)]
+    success = ["60.0 % (50.0 to 70.0 %)", "60.0 %, 50.0 to 70.0 %"]
+    assert seed_rows(runs)[0][:4] == ["cartpole: DQN", "2 of 3", *success]
+    notes = render("reporting/templates/tables.md.j2", **tables(Gathered(tuple(runs), (), (), ())))
     assert "An interval from 2 seeds says little" in notes
     assert "1 of 3 runs have no evaluation" in notes
     assert "seed 0 is there more than once" in notes
@@ -68,8 +73,8 @@ def test_other_weights_are_another_setting() -> None:
 
 def test_a_return_that_is_no_number_has_no_mean() -> None:
     (setting,) = settings_of([run(0, float("nan")), run(1)])
-    assert setting.success is None
-    assert setting.true_return is not None
+    assert setting.success["iqm"] is None
+    assert setting.true_return["iqm"] == 50
 
 
 def test_only_what_is_not_the_presets_is_a_difference() -> None:

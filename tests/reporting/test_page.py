@@ -13,18 +13,26 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from vlm_rewards.reporting.report.blocks import Beside, Cell, Commands, Document, Facts, Fold, Media, Notes, Section
-from vlm_rewards.reporting.report.blocks import Table as TableBlock
-from vlm_rewards.reporting.report.contents import document, tables
-from vlm_rewards.reporting.report.fitting import embedded_size, fit
-from vlm_rewards.reporting.report.gathering import gather
-from vlm_rewards.reporting.report.markdown import BEGIN, END, code, escaped, has_markers, markdown, placed
-from vlm_rewards.reporting.report.names import Names
-from vlm_rewards.reporting.report.page import page
 
 from report_runs import RECORDS, record, run_folder, video
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.media import read_frames
+from vlm_rewards.reporting.contents import Media, Shelf, contents
+from vlm_rewards.reporting.gathering import gather
+from vlm_rewards.reporting.page import (
+    BEGIN,
+    END,
+    Fitted,
+    embedded_size,
+    fit,
+    has_markers,
+    html_page,
+    markdown_page,
+    placed,
+)
+from vlm_rewards.templates import markdown_code, markdown_text
+
+Told = tuple[dict[str, Any], list[Media]]
 
 HOSTILE = "<script>alert(1)</script><img src=http://x.example/y onerror=a>\"'&|*_`[x](http://x.example)"
 VOID = {"meta", "img", "br"}
@@ -67,8 +75,18 @@ class Page(HTMLParser):
         return [attributes[name] for _, attributes in self.tags if name in attributes]
 
 
-def made(*paths: Path, max_mb: float = 15, title: str = "A title") -> tuple[bytes, Page]:
-    content, _ = page(document(gather(paths), title, "vlm-rewards report"), max_mb)
+def told_of(*paths: Path, title: str = "A title", command: str = "vlm-rewards report") -> Told:
+    told, media = contents(gather(paths))
+    return {**told, "title": title, "command": command}, media
+
+
+def paged(told: Told, max_mb: float = 15) -> tuple[bytes, Fitted]:
+    text, fitted = html_page(*told, max_mb)
+    return text.encode("utf-8", "replace"), fitted
+
+
+def made(*paths: Path, title: str = "A title") -> tuple[bytes, Page]:
+    content, _ = paged(told_of(*paths, title=title))
     return content, Page(content.decode())
 
 
@@ -95,7 +113,7 @@ def check_self_contained(text: str, parsed: Page) -> None:
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Document, bytes, Page]:
+def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Told, bytes, Page]:
     """Ten runs in every state, the committed baselines, a judgement."""
     folder = tmp_path_factory.mktemp("runs")
     for seed in range(4):
@@ -117,13 +135,13 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Document
     (folder / "judge.json").write_text(json.dumps({**judged, "prompts": [{"goal": "up", "baseline": "any"}]}))
     Image.new("RGB", (30, 20)).save(folder / "judge.png")
     (folder / "bench.json").write_text('{"kind": "bench"}')
-    whole = document(gather([folder, *RECORDS.glob("baselines-*.json")]), "A title", "vlm-rewards report")
-    content, _ = page(whole, 15)
+    whole = told_of(folder, *RECORDS.glob("baselines-*.json"))
+    content, _ = paged(whole)
     return folder, whole, content, Page(content.decode())
 
 
 @pytest.mark.slow
-def test_ten_runs_make_one_file_that_loads_nothing(everything: tuple[Path, Document, bytes, Page]) -> None:
+def test_ten_runs_make_one_file_that_loads_nothing(everything: tuple[Path, Told, bytes, Page]) -> None:
     _, _, content, parsed = everything
     check_self_contained(content.decode(), parsed)
     assert len(content) < 15_000_000
@@ -133,7 +151,7 @@ def test_ten_runs_make_one_file_that_loads_nothing(everything: tuple[Path, Docum
         assert data.startswith(b"\x89PNG") or data[4:8] == b"ftyp"
 
 
-def test_every_run_is_a_row_and_a_section_with_its_state(everything: tuple[Path, Document, bytes, Page]) -> None:
+def test_every_run_is_a_row_and_a_section_with_its_state(everything: tuple[Path, Told, bytes, Page]) -> None:
     rows = {row[0]: row for row in everything[3].rows}
     words = everything[3].words
     assert "10, of 3 tasks: 5 complete" not in words  # six are
@@ -147,7 +165,7 @@ def test_every_run_is_a_row_and_a_section_with_its_state(everything: tuple[Path,
     assert sum(anchor.startswith("run-") for anchor in everything[3].values("id")) == 10
 
 
-def test_the_numbers_are_those_of_the_records(everything: tuple[Path, Document, bytes, Page]) -> None:
+def test_the_numbers_are_those_of_the_records(everything: tuple[Path, Told, bytes, Page]) -> None:
     rows = [tuple(row) for row in everything[3].rows]
     for seed in range(4):
         told = record(f"cartpole-{seed}")
@@ -170,7 +188,7 @@ def test_the_numbers_are_those_of_the_records(everything: tuple[Path, Document, 
     ]
 
 
-def test_what_else_is_to_be_known(everything: tuple[Path, Document, bytes, Page]) -> None:
+def test_what_else_is_to_be_known(everything: tuple[Path, Told, bytes, Page]) -> None:
     folder, _, _, parsed = everything
     for words in (
         f"Left out: '{folder}/bench.json' is a record of kind 'bench'",
@@ -197,9 +215,9 @@ def test_what_else_is_to_be_known(everything: tuple[Path, Document, bytes, Page]
     assert ["one", "goal “up”, baseline “any”", "0.5", "0.123", "-"] in parsed.rows
 
 
-def test_a_missing_table_of_baselines_says_how_to_make_it() -> None:
+def test_missing_reference_policies_say_how_to_make_it() -> None:
     _, parsed = made(RECORDS / "cartpole-0.json")
-    assert "not among the inputs; make them with vlm-rewards baselines cartpole" in parsed.words
+    assert "not among the inputs; make them with vlm-rewards evaluate cartpole --policy all" in parsed.words
     assert "none: its record came without its folder" in parsed.words
 
 
@@ -214,7 +232,8 @@ def test_hostile_strings_stay_strings(tmp_path: Path) -> None:
     content, parsed = made(tmp_path, title=HOSTILE)
     check_self_contained(content.decode(), parsed)
     assert parsed.words.count(" ".join(HOSTILE.split())) > 10
-    text = markdown(document(gather([tmp_path]), HOSTILE, HOSTILE), "files")
+    told, media = told_of(tmp_path, title=HOSTILE, command=HOSTILE)
+    text = markdown_page(told, {one.name: f"files/{one.name}" for one in media})
     outside = re.sub(r"(?<!`)(`{2,})(?!`).*?(?<!`)\1(?!`)", "", text, flags=re.DOTALL)  # the string has one itself
     assert "<script" not in outside
     assert not re.search(r"(?<!\\)]\(http", outside)
@@ -235,13 +254,13 @@ def test_what_does_not_fit_is_left_out_by_name(tmp_path: Path) -> None:
     for seed in range(3):
         folder = run_folder(tmp_path / f"run-{seed}", record(seed=seed))
         video(folder / "videos" / "best.mp4", frames=30 + seed, side=96)
-    whole = document(gather([tmp_path]), "A title", "vlm-rewards report")
-    everything, _ = page(whole, 15)
+    whole = told_of(tmp_path)
+    everything, _ = paged(whole)
     one = (tmp_path / "run-0" / "videos" / "best.mp4").stat().st_size
-    coarse, fitted = page(whole, (len(everything) - 3.5 * one) / 1e6)  # as text each has 4/3: half of one is left
+    coarse, fitted = paged(whole, (len(everything) - 3.5 * one) / 1e6)  # as text each has 4/3: half of one is left
     assert len(coarse) < len(everything) - 3.5 * one
     assert (len(fitted.smaller), fitted.left_out) == (3, ())
-    content, fitted = page(whole, (len(coarse) - 1) / 1e6)
+    content, fitted = paged(whole, (len(coarse) - 1) / 1e6)
     assert len(content) < len(coarse)
     parsed = Page(content.decode())
     kept = [source for source in parsed.values("src") if source.startswith("data:video")]
@@ -251,7 +270,7 @@ def test_what_does_not_fit_is_left_out_by_name(tmp_path: Path) -> None:
     for caption in dropped:
         assert f"MB: {caption}" in parsed.words
         assert f"Left out for the size of this file: {caption}" in parsed.words
-    bare, _ = page(whole, 0.001)  # the text is never cut
+    bare, _ = paged(whole, 0.001)  # the text is never cut
     assert not Page(bare.decode()).values("src")
     assert len(bare) < 100_000
 
@@ -264,9 +283,9 @@ def test_videos_go_first_and_shrink_before_they_go(tmp_path: Path) -> None:
     roomy = fit([*videos, figure], 4 * len(film) * 2)
     assert (len(roomy.kept), roomy.smaller, roomy.left_out) == (4, (), ())
     tight = fit([*videos, figure], len(film))
-    assert tight.kept["a.png"] is figure
-    assert {media.name for media in tight.smaller} == set(tight.kept) - {"a.png"}
-    frames = list(read_frames(_file(tmp_path, tight.kept["0.mp4"].content)))
+    assert tight.kept[0] is figure
+    assert tight.smaller == tight.kept[1:]
+    frames = list(read_frames(_file(tmp_path, tight.kept[1].content)))
     assert frames[0].pixels.shape == (192, 192, 3)
     assert len(frames) == 20  # 15 a second
     assert fit([*videos, figure], 4_400).left_out == tuple(fit(videos, 0).left_out)
@@ -276,16 +295,17 @@ def test_a_video_that_cannot_be_read_is_kept_as_it_is_or_left_out() -> None:
     broken = Media("a.mp4", "mp4", b"x" * 900, "broken", (4, 0))
     other = Media("b.mp4", "mp4", b"x" * 90_000, "other", (4, 1))
     fitted = fit([broken, other], 2_000)
-    assert (list(fitted.kept.values()), fitted.smaller, fitted.left_out) == ([broken], (), (other,))
+    assert (list(fitted.kept), fitted.smaller, fitted.left_out) == ([broken], (), (other,))
 
 
-def test_markdown_says_the_same(everything: tuple[Path, Document, bytes, Page]) -> None:
+def test_markdown_says_the_same(everything: tuple[Path, Told, bytes, Page]) -> None:
     _, whole, _, parsed = everything
-    text = markdown(whole, "my files")
+    told, media = whole
+    text = markdown_page(told, {one.name: f"my%20files/{one.name}" for one in media})
     assert text.startswith("<!-- written by vlm-rewards report -->\n\n# A title\n")
     links = re.findall(r"\]\((my%20files/[^)]+)\)", text)
-    assert [link.removeprefix("my%20files/") for link in links] == [media.name for media in whole.media()]
-    assert all(re.fullmatch(r"[\w.-]+", media.name) for media in whole.media())
+    assert [link.removeprefix("my%20files/") for link in links] == [one.name for one in media]
+    assert all(re.fullmatch(r"[\w.-]+", one.name) for one in media)
     for row in parsed.rows:
         if row[0].startswith(("DQN", "SAC")) and len(row) == 6 and "/" in row[1]:
             assert f"| **{row[0]}** | " + " | ".join(row[1:]) + " |" in text
@@ -294,7 +314,7 @@ def test_markdown_says_the_same(everything: tuple[Path, Document, bytes, Page]) 
 def test_tables_go_between_the_lines_of_a_page() -> None:
     before = f"# Mine\n{BEGIN}\nan earlier table\n{END}\nafter\n"
     assert has_markers(before)
-    text = placed(before, tables(gather([RECORDS])))
+    text = placed(before, gather([RECORDS]))
     assert text.startswith(f"# Mine\n{BEGIN}\n| task | policy |")
     assert text.endswith(f"\n{END}\nafter\n")
     assert "earlier" not in text
@@ -303,12 +323,7 @@ def test_tables_go_between_the_lines_of_a_page() -> None:
     assert f"| cartpole | **DQN, seed 3** | 100/100 (96.3 to 100.0 %) | - | - | 200.0 ± 0.0 | {vlm} |" in text
     assert "| cartpole: DQN | 5 of 5 | 100.0 % (100.0 to 100.0 %) |" in text
     assert "$ vlm-rewards train cartpole --seed 0 --run-dir runs/cartpole-0" in text
-    assert placed(text, tables(gather([RECORDS]))) == text
-
-
-def test_the_page_of_results_is_what_its_command_makes() -> None:
-    text = (RECORDS.parent / "results.md").read_text()
-    assert placed(text, tables(gather([RECORDS]))) == text
+    assert placed(text, gather([RECORDS])) == text
 
 
 @pytest.mark.parametrize("text", [BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
@@ -330,42 +345,18 @@ def test_lines_of_a_page_must_be_a_pair(text: str) -> None:
     ],
 )
 def test_nothing_has_a_meaning_in_markdown(text: str, expected: str) -> None:
-    assert escaped(text) == expected
+    assert markdown_text(text) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [("a", "`a`"), ("a`b", "`` a`b ``"), ("a|b\nc", "`a\\|b c`")])
 def test_code_in_markdown(text: str, expected: str) -> None:
-    assert code(text) == expected
-
-
-def test_every_block_in_markdown() -> None:
-    section = Section(
-        "Head",
-        "head",
-        (
-            Facts((("name", "value"),)),
-            Notes(("one", "two")),
-            Commands(("a", "b ```")),
-            TableBlock(("x",), ((Cell("text", strong=True, code="c"),),)),
-            Fold("More", (Beside((Media("a.png", "png", b"", "A [frame]", (0, 0)),)),)),
-        ),
-    )
-    assert markdown(Document("T", (), (section,)), "f").split("\n\n")[1:] == [
-        "# T",
-        "## Head",
-        "* name: value",
-        "* one\n* two",
-        "````console\n$ a\n$ b ```\n````",
-        "| x |\n| --- |\n| **text** `c` |",
-        "**More**",
-        "![A \\[frame\\]](f/a.png)\n",
-    ]
+    assert markdown_code(text) == expected
 
 
 def test_names_of_files_are_never_the_same() -> None:
-    names = Names()
+    shelf = Shelf()
     wanted = ("../A b", "a/b", "A-B", "…", "x" * 200)
-    assert [names.new(name, "png") for name in wanted] == [
+    assert [shelf.add(name, "png", b"", "", (0, 0)).name for name in wanted] == [
         "A-b.png",
         "a-b-2.png",
         "A-B-3.png",

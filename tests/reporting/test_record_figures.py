@@ -1,4 +1,4 @@
-"""The figures of judgements and landscapes show the numbers of their records."""
+"""The figures of judgements, landscapes and sweeps show the numbers of their records."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 from PIL import Image
-from vlm_rewards.reporting.judgements import draw_figures, read_record, title_of
 
 from saved_figures import saved_by
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.files import write_json
-from vlm_rewards.reporting.figures import judging, landscapes
+from vlm_rewards.reporting.figures import epic, landscapes, sweeps
 from vlm_rewards.reporting.figures.landscapes import SHOWN, plot_landscape, shown_places
+from vlm_rewards.reporting.figures.records import draw_figures, title_of
 from vlm_rewards.reporting.figures.style import domain_note
+from vlm_rewards.reporting.figures.sweeps import plot_sweep
+from vlm_rewards.reporting.page import report
 
 
 def row(encoder: int, alpha: float, epic: float) -> dict[str, Any]:
@@ -67,7 +70,7 @@ LANDSCAPE = {
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were saved, newest last."""
-    return saved_by(monkeypatch, judging, landscapes)
+    return saved_by(monkeypatch, epic, landscapes, sweeps)
 
 
 def changed(record: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -117,9 +120,9 @@ def test_one_encoder_has_no_size_to_compare(tmp_path: Path) -> None:
     names = [path.name for path in draw_figures(one, tmp_path, "")]
     assert names == ["epic-over-alpha.png", "histograms.png"]
     with pytest.raises(InvalidInputError, match="encoders must be at least two to compare sizes, got 1"):
-        judging.plot_epic_over_parameters(one, tmp_path / "x.png", title="", alpha=0.5)
+        epic.plot_epic_over_parameters(one, tmp_path / "x.png", title="", alpha=0.5)
     with pytest.raises(InvalidInputError, match=r"alpha must be one of \[0.0, 0.5\], got 0.7"):
-        judging.plot_epic_over_parameters(JUDGED, tmp_path / "x.png", title="", alpha=0.7)
+        epic.plot_epic_over_parameters(JUDGED, tmp_path / "x.png", title="", alpha=0.7)
 
 
 def test_without_labels_there_are_no_histograms(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -127,13 +130,13 @@ def test_without_labels_there_are_no_histograms(tmp_path: Path, drawn: list[Figu
     assert len(draw_figures(record, tmp_path, "")) == 2
     assert drawn[0].axes[0].get_ylabel() == "EPIC distance to the true reward"
     with pytest.raises(InvalidInputError, match="histograms need labelled states"):
-        judging.plot_histograms(record, tmp_path / "x.png", title="")
+        epic.plot_histograms(record, tmp_path / "x.png", title="")
 
 
 def test_models_without_the_count_of_their_image_tower_are_drawn_whole(tmp_path: Path, drawn: list[Figure]) -> None:
     encoders = [{"name": "a", "parameters": 10}, {"name": "b", "parameters": 100, "image_parameters": 50}]
     record = changed(JUDGED, encoders=encoders)
-    judging.plot_epic_over_parameters(record, tmp_path / "x.png", title=title_of(record), alpha=0.5)
+    epic.plot_epic_over_parameters(record, tmp_path / "x.png", title=title_of(record), alpha=0.5)
     assert drawn[0].axes[0].get_xlabel() == "parameters of the whole model (logarithmic)"
     assert [x for x, _ in points(drawn[0])] == [10, 100]
     assert "not zero-shot" not in drawn[0].get_suptitle()
@@ -201,22 +204,82 @@ def test_shown_states_are_spread_evenly() -> None:
     assert shown_places(2) == [0, 0, 0, 0, 1, 1, 1]
 
 
-def test_records_are_found_and_checked(tmp_path: Path) -> None:
-    for kind, record in (("judge", JUDGED), ("landscape", LANDSCAPE)):
-        (tmp_path / kind).mkdir()
-        write_json(tmp_path / kind / f"{kind}.json", record)
-        assert read_record(tmp_path / kind) == read_record(tmp_path / kind / f"{kind}.json") == record
-    write_json(tmp_path / "judge" / "landscape.json", LANDSCAPE)
-    with pytest.raises(InvalidInputError, match=r"folders with one of judge.json, scaling.json"):
-        read_record(tmp_path / "judge")
-    with pytest.raises(InvalidInputError, match="must be files or folders that exist"):
-        read_record(tmp_path / "none")
+def test_figures_are_drawn_of_records_by_name(tmp_path: Path) -> None:
+    for folder, record in (("one", JUDGED), ("two", LANDSCAPE)):
+        (tmp_path / folder).mkdir()
+        write_json(tmp_path / folder / f"{record['kind']}.json", record)
+    written = report([tmp_path / "one", tmp_path / "two"], figures=tmp_path / "out")
+    kinds = ("epic-over-alpha", "epic-over-parameters", "histograms")
+    assert [path.name for path in written.files] == [*(f"one-{kind}.png" for kind in kinds), "two.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in written.files)
+    (tmp_path / "a" / "one").mkdir(parents=True)
+    write_json(tmp_path / "a" / "one" / "judge.json", changed(JUDGED, task="other"))
+    with pytest.raises(InvalidInputError, match="records must have names of their own, got one, one"):
+        report([tmp_path / "one", tmp_path / "a"], figures=tmp_path / "out")
     write_json(tmp_path / "bench.json", {"kind": "bench"})
-    with pytest.raises(InvalidInputError, match=r"kinds judge, scaling, landscape, sweep, .*bench.json' is 'bench'"):
-        read_record(tmp_path / "bench.json")
-    with pytest.raises(InvalidInputError, match="must be of the kinds"):
+    with pytest.raises(
+        InvalidInputError, match=r"kind 'bench', which a report does not show. Choices: runs, baselines"
+    ):
+        report([tmp_path / "bench.json"], figures=tmp_path / "out")
+
+
+def test_other_and_incomplete_records_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="must be of the kinds judge, scaling, landscape, sweep, got 'None'"):
         draw_figures({}, tmp_path, "")
     with pytest.raises(InvalidInputError, match="must be of the kind 'landscape', got 'judge'"):
         plot_landscape(JUDGED, tmp_path / "x.png")
     with pytest.raises(CheckpointError, match="the record is incomplete: KeyError 'rows'"):
         draw_figures({key: value for key, value in JUDGED.items() if key != "rows"}, tmp_path, "")
+
+
+def score(seeds: list[float], iqm: float | None, interval: list[float] | None) -> dict[str, Any]:
+    return {"seeds": seeds, "iqm": iqm, "iqm_interval_95": interval}
+
+
+def setting(label: str, planned: int, success: dict[str, Any], true: dict[str, Any]) -> dict[str, Any]:
+    seeds = {"planned": list(range(planned)), "done": list(range(len(true["seeds"])))}
+    return {"label": label, "seeds": seeds, "success_rate": success, "true_return": true}
+
+
+THREE = setting("alpha 0", 3, score([0.1, 0.5, 0.9], 0.5, [0.1, 0.9]), score([10, 50, 90], 50, [10, 90]))
+ONE = setting("“costs $5 and $6”", 3, score([0.25], 0.25, None), score([25], 25, None))
+NONE = setting("alpha 1", 2, score([], None, None), score([], None, None))
+SWEEP = {"kind": "sweep", "task": "cartpole", "score": "success_rate", "settings": [THREE, ONE, NONE]}
+
+
+def test_a_point_an_interval_and_every_seed(tmp_path: Path, drawn: list[Figure]) -> None:
+    out = plot_sweep(SWEEP, tmp_path / "sweep.png")
+    with Image.open(out) as image:
+        assert image.format == "PNG"
+    success, true = drawn[0].axes
+    for panel, scale in ((success, 1), (true, 100)):
+        points = [np.asarray(line.get_xydata()) for line in panel.get_lines()]
+        seeds = next(xy for xy in points if len(xy) == 3)
+        assert seeds[:, 0].tolist() == pytest.approx([0.1 * scale, 0.5 * scale, 0.9 * scale])
+        assert set(seeds[:, 1]) == {0.22}
+        assert any(xy.tolist() == [[pytest.approx(0.5 * scale), 0]] for xy in points)
+        bars = [c for c in panel.collections if isinstance(c, LineCollection)]
+        (bar,) = (segment for collection in bars for segment in collection.get_segments())  # one seed has none
+        assert bar.tolist() == [[pytest.approx(0.1 * scale), 0], [pytest.approx(0.9 * scale), 0]]
+        assert [text.get_text() for text in panel.texts] == ["no seed is done"]
+    assert success.get_ylim() == (2.5, -0.5)
+    labels = [label.get_text() for label in success.get_yticklabels()]
+    assert labels == ["alpha 0\n3 seeds", "“costs \\$5 and \\$6”\n1 of 3 seeds", "alpha 1\n0 of 2 seeds"]
+    assert "fewer than 3 seeds in a row: its interval says little" in drawn[0].get_suptitle()
+    (legend,) = drawn[0].legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["each seed", "interquartile mean, 95 % interval over seeds", "one seed: no interval"]
+
+
+def test_without_a_criterion_there_is_one_panel(tmp_path: Path, drawn: list[Figure]) -> None:
+    plot_sweep({**SWEEP, "score": "true_return", "settings": [THREE]}, tmp_path / "sweep.png")
+    (panel,) = drawn[0].axes
+    assert panel.get_xlabel() == "environment's own return"
+    assert drawn[0].get_suptitle() == "cartpole: one setting, all seeds"
+
+
+def test_nothing_done_and_other_records(tmp_path: Path, drawn: list[Figure]) -> None:
+    assert plot_sweep({**SWEEP, "settings": [NONE]}, tmp_path / "sweep.png").is_file()
+    assert not drawn[0].legends
+    with pytest.raises(InvalidInputError, match="record must be of the kind 'sweep', got 'bench'"):
+        plot_sweep({"kind": "bench"}, tmp_path / "sweep.png")
