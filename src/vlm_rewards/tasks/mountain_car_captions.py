@@ -59,7 +59,8 @@ LEFT_WORDINGS = (
     Wording(between((0.5, 0.62), (2, 2)), "high up on the left slope | far up the left hillside | high on the left"),
     Wording(
         between((0.6, 0.72), (2, 2)),
-        "at the left edge of the picture | at the far left | at the left end of the road | at the left side of the picture",
+        "at the left edge of the picture | at the far left | at the left end of the road | "
+        "at the left side of the picture",
         2.0,
     ),
 )

@@ -33,6 +33,7 @@ from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.rollouts import SIMULATORS
 from vlm_rewards.rewards.goal_pictures import check_files
+from vlm_rewards.rewards.config import needs_encoder
 from vlm_rewards.rewards.registry import get_form
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.algorithms import AlgorithmConfig, PPOConfig, build_algorithm, rollout_rows
@@ -208,7 +209,7 @@ def _space(space: gym.Space[Any]) -> dict[str, Any]:
 
 def _plan_encoders(config: TrainConfig, watched: str | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """The encoder, and that of a held-out reward where that has its own; what they will read is checked."""
-    if not getattr(get_form(config.reward.form), "needs_encoder", True):
+    if not needs_encoder(config.reward):
         return None, None
     encoder, held_out = _plan_encoder(config.encoder, config.dtype), None
     check_prompt_lengths(config.encoder, (config.goal, config.baseline, *config.reward.others))
