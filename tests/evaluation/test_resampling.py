@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slow_twins import bootstrapped
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation import statistics as resampling
 from vlm_rewards.evaluation.epic import label_distance, pearson_distance
-from vlm_rewards.evaluation.statistics import PearsonBootstrap, bootstrapped
+from vlm_rewards.evaluation.statistics import PearsonBootstrap
 
 ALONE = np.arange
 
