@@ -12,7 +12,7 @@ from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.states import (
     StateSet,
     check_new,
-    pictured_states,
+    file_states,
     read_labels,
     uniform_states,
     write_states,
@@ -37,7 +37,7 @@ def test_written_states_come_back_as_they_were(tmp_path: Path) -> None:
     file = write_states(states, tmp_path / "new" / "states")
     assert file.read_text() == "file,label,criterion\nstate_00000.png,,1\nstate_00001.png,,0\nstate_00002.png,,1\n"
     assert read_labels(file) == {}  # nobody has looked yet
-    back = pictured_states(file.parent, 8)
+    back = file_states(file.parent, 8)
     np.testing.assert_array_equal(back.frames, states.frames)
     assert back.names == ("state_00000.png", "state_00001.png", "state_00002.png")
     assert back.labels is None
@@ -54,7 +54,7 @@ def test_without_a_criterion_there_is_no_column_for_it(tmp_path: Path) -> None:
 def test_pictures_of_any_shape_are_letterboxed(tmp_path: Path) -> None:
     Image.new("RGB", (40, 20), "red").save(tmp_path / "a2.png")
     Image.new("L", (10, 10), 7).save(tmp_path / "a10.png")
-    states = pictured_states(tmp_path, 16)
+    states = file_states(tmp_path, 16)
     assert states.names == ("a2.png", "a10.png")
     assert states.frames.shape == (2, 16, 16, 3)
     assert states.frames[0, 8].tolist() == [[255, 0, 0]] * 16  # as wide as the square
@@ -65,7 +65,7 @@ def test_pictures_of_any_shape_are_letterboxed(tmp_path: Path) -> None:
 def test_one_picture_is_no_set(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(InvalidInputError, match="must hold at least two frames, got 1"):
-        pictured_states(tmp_path, 8)
+        file_states(tmp_path, 8)
 
 
 def test_labels_in_all_their_spellings(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_run_does_what_its_plan_says(make_config: Make, tmp_path: Path, case: 
 def test_an_evaluation_does_what_its_plan_says(episodes: int) -> None:
     reward, planned = Noting(), plan_rollouts(episodes, 8)
     task = point_task(horizon=8)
-    with PolicyEvaluator(task, reward, image_size=32, n_envs=planned.simulators, n_workers=1) as evaluator:
+    with PolicyEvaluator(task, reward, frame_size=32, n_envs=planned.simulators, n_workers=1) as evaluator:
         evaluator.run(lambda observations: np.zeros(len(observations), dtype=np.int64), episodes=episodes, seed=0)
         assert evaluator.venv.ring.slots == planned.slots
     assert sum(reward.given) == planned.states

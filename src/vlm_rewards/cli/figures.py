@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from vlm_rewards.cli.judging import check_out
+from vlm_rewards.cli.judge import check_out
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.judgements import draw_figures, read_record
 

@@ -173,7 +173,7 @@ class EmbeddingCache:
         with self._connection() as database:
             rows = database.execute(
                 "SELECT name, key, COUNT(*), SUM(LENGTH(value)) FROM encoder "
-                "JOIN frame ON frame.encoder = encoder.id JOIN vector ON vector.picture = frame.id "
+                "JOIN frame ON frame.encoder = encoder.id JOIN vector ON vector.frame = frame.id "
                 "GROUP BY encoder.id ORDER BY name, key"
             ).fetchall()
         return [CachedEncoder(*row) for row in rows]
@@ -229,7 +229,7 @@ class EmbeddingCache:
             for start in range(0, len(frames), _LOOKUP):
                 asked = frames[start : start + _LOOKUP]
                 where = f"encoder = ? AND digest IN ({','.join('?' * len(asked))})"
-                both = "frame JOIN vector ON vector.picture = frame.id"
+                both = "frame JOIN vector ON vector.frame = frame.id"
                 rows = database.execute(f"SELECT digest, value FROM {both} WHERE {where}", (number, *asked)).fetchall()
                 if any(len(vector) != 4 * encoder.embedding_dim for _, vector in rows):
                     raise sqlite3.DatabaseError("an embedding has another length than the encoder's")
