@@ -47,7 +47,15 @@ from vlm_rewards.evaluation.judging import (
     needs_encoder,
     prompt_pairs,
 )
-from vlm_rewards.evaluation.landscape import POINTS, dimensions, landscape, line_of
+from vlm_rewards.evaluation.landscape import (
+    POINTS,
+    StateLine,
+    dimensions,
+    landscape,
+    line_along,
+    line_between,
+    read_values,
+)
 from vlm_rewards.evaluation.states import RECIPE, ChosenStates, Policies, StateSet, open_studio, states_of, write_states
 from vlm_rewards.files import write_json
 from vlm_rewards.finetuning.config import FROM_SCRATCH
@@ -395,20 +403,13 @@ def _write_judged(out: Path, record: dict[str, Any], judged: Judged, states: Sta
             file = out / f"states-{place}-{row.prompt + 1}.png"
         elif row.facts is not None:
             heading = f"{name}, {row.form}"
-            stem = f"states-{place}-{row.form.replace('/', '-').replace(':', '-')}"
-            file = next(name for name in _numbered(out, stem) if name not in written)
+            stem = f"states-{place}-{Path(row.form).name.replace(':', '-')}"
+            again = sum(path.stem.startswith(stem) for path in written)
+            file = out / f"{stem}{f'-{again + 1}' if again else ''}.png"
         else:
             continue
         written.append(write_png(extremes(row, states, heading), file))
     return written
-
-
-def _numbered(out: Path, stem: str) -> Iterator[Path]:
-    yield out / f"{stem}.png"
-    number = 2
-    while True:
-        yield out / f"{stem}-{number}.png"
-        number += 1
 
 
 def _draw_line(plan: _Plan, console: Console) -> int:
@@ -424,8 +425,7 @@ def _draw_line(plan: _Plan, console: Console) -> int:
         return 0
     if len(plan.prompts) != 1:
         raise InvalidInputError("goal and baseline must be one each for a landscape, got several.")
-    between = {name: getattr(options, name) for name in ("low", "high", "at", "from_state", "to_state", "points")}
-    line = line_of(space, task.dimension if options.along == _OWN_DIMENSION else options.along, **between)
+    line = _line(options, space, task.dimension)
     trained_sizes(plan.encoders, chosen.rewards.trained, task.name)
     found = landscape(plan.rewards(console), task, line)
     record = {
@@ -451,6 +451,19 @@ def _draw_line(plan: _Plan, console: Console) -> int:
         for name in ("landscape.json", "landscape.png", "states.png"):
             say(console, str(out / name))
     return 0
+
+
+def _line(options: _Line, space: StateSpace, own: str | None) -> StateLine:
+    if options.along is None:
+        ends = (read_values("from_state", options.from_state), read_values("to_state", options.to_state))
+        return line_between(space, *ends, points=options.points)
+    dimension = own if options.along == _OWN_DIMENSION else options.along
+    if dimension is None:
+        raise InvalidInputError(
+            f"dimension is needed: the task has none of its own. Choices: {', '.join(space.names)}."
+        )
+    at = read_values("at", options.at)
+    return line_along(space, dimension, low=options.low, high=options.high, at=at, points=options.points)
 
 
 def _list(console: Console, space: StateSpace, default: str | None) -> None:

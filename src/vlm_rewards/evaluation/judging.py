@@ -434,15 +434,15 @@ class _Judging:
             for pair, values in zip(reward.prompts, rewards, strict=True):
                 prompt = self._prompts.setdefault(pair, len(self._prompts))
                 where = f"encoder {reward.encoder.name!r}, prompts {prompt + 1}"
-                names = [f"{where}, alpha {alpha:g}" for alpha in reward.alphas]
-                places = [(encoder, prompt, alpha) for alpha in reward.alphas]
-                self._rows += self._judged(name or GOAL_BASELINE, places, names, values, shown, None)
+                about: dict[str, Any] = {"form": name or GOAL_BASELINE, "encoder": encoder, "prompt": prompt}
+                self._rows += self._judged(values, reward.alphas, shown, where, about)
             return
         rewards, encoder = self._score(reward)
         facts = dict(_frame_reward(reward).describe())
         facts.pop("encoder", None)
         form = name or str(facts.get("name") or facts.get("formula") or type(reward).__name__)
-        self._rows += self._judged(form, [(encoder, None, None)], [f"reward {form!r}"], rewards[None], None, facts)
+        about = {"form": form, "encoder": encoder, "prompt": None, "facts": facts}
+        self._rows += self._judged(rewards[None], [None], None, f"reward {form!r}", about)
 
     def result(self) -> Judged:
         if self._bootstrap is None:
@@ -474,28 +474,26 @@ class _Judging:
 
     def _judged(
         self,
-        form: str,
-        places: Sequence[tuple[int | None, int | None, float | None]],
-        names: Sequence[str],
         rewards: NDArray[np.float32],
+        alphas: Sequence[float | None],
         shown: float | None,
-        facts: dict[str, Any] | None,
+        where: str,
+        about: dict[str, Any],
     ) -> Iterator[Judgement]:
-        """Judge rewards ``[m n]``; a histogram is made of those at the strength ``shown``."""
+        """Judge rewards ``[a n]``; a histogram is made of those at the strength ``shown``."""
         reference, labelled = self._reference, self._labelled
-        for name, values in zip(names, rewards, strict=True):
+        for alpha, values in zip(alphas, rewards, strict=True):
             try:
                 check_labelled(values, reference) if labelled else check_rewards(values, reference)
             except InvalidInputError as error:
+                name = where if alpha is None else f"{where}, alpha {alpha:g}"
                 raise InvalidInputError(f"{name}: {error}") from None
         epics = self._bootstrap.distances(rewards) if self._bootstrap else []
-        rows = zip(places, rewards, epics, *ranked(rewards, reference), strict=True)
-        for (encoder, prompt, alpha), values, epic, rank, area in rows:
+        rows = zip(alphas, rewards, epics, *ranked(rewards, reference), strict=True)
+        for alpha, values, epic, rank, area in rows:
             order = np.argsort(-values, kind="stable")
             yield Judgement(
-                form=form,
-                encoder=encoder,
-                prompt=prompt,
+                **about,
                 alpha=alpha,
                 epic=epic,
                 auroc=float(area) if labelled else None,
@@ -503,7 +501,6 @@ class _Judging:
                 highest=tuple(order[:_EXTREMES].tolist()),
                 lowest=tuple(order[::-1][:_EXTREMES].tolist()),
                 histogram=_histogram(values, reference) if labelled and alpha == shown else None,
-                facts=facts,
             )
 
 

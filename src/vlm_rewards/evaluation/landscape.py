@@ -154,44 +154,16 @@ def line_between(
     return StateLine(states, np.linspace(0.0, 1.0, points), _BETWEEN, "", same, tuple(space.names))
 
 
-def line_of(
-    space: StateSpace,
-    dimension: str | None,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    at: Sequence[str] = (),
-    from_state: Sequence[str] = (),
-    to_state: Sequence[str] = (),
-    points: int = POINTS,
-) -> StateLine:
-    """The line that settings ask for: along a dimension, or between two states where one of these is given.
+def read_values(field: str, given: Sequence[str]) -> dict[str, float]:
+    """Read values of dimensions by name.
 
     Args:
-        space: What a state consists of.
-        dimension: Name of the dimension; None only between two states.
-        low: As `line_along` takes it.
-        high: The same.
-        at: The same, ``NAME=VALUE`` each.
-        from_state: As ``one`` of `line_between`, ``NAME=VALUE`` each.
-        to_state: As ``two``.
-        points: How many states, at least 2.
+        field: What they are for, as the message names it.
+        given: ``NAME=VALUE`` each.
 
     Raises:
-        InvalidInputError: Settings of both kinds are given, or a value breaks the rules of `line_along` or
-            `line_between`.
+        InvalidInputError: One is something else, or a name comes twice.
     """
-    if from_state or to_state:
-        ends = (_values("from_state", from_state), _values("to_state", to_state))
-        return line_between(space, *ends, points=points)
-    if dimension is None:
-        raise InvalidInputError(
-            f"dimension is needed: the task has none of its own. Choices: {', '.join(space.names)}."
-        )
-    return line_along(space, dimension, low=low, high=high, at=_values("at", at), points=points)
-
-
-def _values(field: str, given: Sequence[str]) -> dict[str, float]:
     values: dict[str, float] = {}
     for text in given:
         name, equals, value = text.partition("=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -40,7 +41,9 @@ def reference_policy(name: str, task: Task, action_space: gym.Space[Any], *, see
         UnknownNameError: There is no such policy.
     """
     if name == "random":
-        space = type(action_space)(**_arguments(action_space))
+        if not isinstance(action_space, gym.spaces.Box | gym.spaces.Discrete):
+            raise InvalidInputError(f"the action space must be Box or Discrete, got {action_space!r}.")
+        space = copy.deepcopy(action_space)  # with a generator of its own, so that nobody else's samples are disturbed
         space.seed(seed)
         return lambda observations: np.stack([np.asarray(space.sample()) for _ in observations])
     if name == "zero":
@@ -54,15 +57,6 @@ def reference_policy(name: str, task: Task, action_space: gym.Space[Any], *, see
             raise InvalidInputError(f"task {task.name!r} has no one-line rule.")
         return lambda observations: np.stack([np.asarray(rule(row), dtype=action_space.dtype) for row in observations])
     raise unknown_name("policy", name, REFERENCE_POLICIES)
-
-
-def _arguments(space: gym.Space[Any]) -> dict[str, Any]:
-    """A copy of the space with a generator of its own, so that nobody else's samples are disturbed."""
-    if isinstance(space, gym.spaces.Discrete):
-        return {"n": space.n, "start": space.start}
-    if isinstance(space, gym.spaces.Box):
-        return {"low": space.low, "high": space.high, "dtype": space.dtype}
-    raise InvalidInputError(f"the action space must be Box or Discrete, got {space!r}.")
 
 
 _CHUNK_FRAMES = 256
