@@ -262,7 +262,7 @@ def test_without_labels_the_true_reward_is_the_reference() -> None:
 
 
 def test_a_record_can_be_written_and_says_what_the_rows_say() -> None:
-    judged = judge(sweeps([Counting], PROMPTS, [0.25, 0.75]), walls(), embed=direct, resamples=20)
+    judged = judge(sweeps([Counting], PROMPTS, [0.25, 0.75, 0.25]), walls(), embed=direct, resamples=20)
     record = json.loads(json.dumps(judged.to_dict()))
     assert list(record) == ["reference", "focus", "interval", "encoders", "prompts", "alphas", "rows", "histograms"]
     assert record["prompts"][1] == {"goal": "a red wall", "baseline": "a frame"}
@@ -288,12 +288,6 @@ def test_the_same_seed_gives_the_same_judgement() -> None:
 
     assert once(1) == once(1)
     assert once(1).rows != once(2).rows
-
-
-def test_repeated_alphas_are_judged_once() -> None:
-    judged = judge(sweeps([Counting], PROMPTS[:1], [0.5, 0.1, 0.5]), walls(), embed=direct, resamples=10)
-    assert judged.alphas == (0.5, 0.1)
-    assert len(judged.rows) == 2
 
 
 def refused(message: str, **changes: Any) -> None:

@@ -13,6 +13,7 @@ from vlm_rewards.evaluation.states import (
     StateSet,
     check_new,
     file_states,
+    goal_files,
     read_labels,
     uniform_states,
     write_states,
@@ -92,6 +93,21 @@ def test_bad_labels(text: str, message: str, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="cannot be read"):
         read_labels(tmp_path / "none.csv")
+
+
+def test_goal_files_are_those_that_labels_call_goals(tmp_path: Path) -> None:
+    folder = write_states(grey(4), tmp_path / "states").parent
+    assert goal_files(["a.png", str(folder)]) == (
+        "a.png",
+        *(str(folder / f"state_0000{place}.png") for place in (0, 2)),
+    )
+    (folder / "labels.csv").write_text("file,label,criterion\nstate_00000.png,0,1\nstate_00003.png,1,0\n")
+    assert goal_files([str(folder)]) == (str(folder / "state_00003.png"),)
+    (folder / "labels.csv").write_text("file,label,criterion\nstate_00000.png,0,1\n")
+    with pytest.raises(InvalidInputError, match="must have a frame that its labels call a goal, got none"):
+        goal_files([str(folder)])
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        goal_files([str(tmp_path)])
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:

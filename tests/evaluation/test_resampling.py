@@ -150,17 +150,6 @@ def test_the_same_seed_gives_the_same_interval(rng: np.random.Generator, monkeyp
     assert frugal._kept is None
 
 
-def test_more_confidence_is_wider(rng: np.random.Generator) -> None:
-    reference = rng.normal(size=200)
-    rewards = scored(rng, reference, [1.0])
-    intervals = [
-        PearsonBootstrap(reference, ALONE(200), confidence=level).distances(rewards)[0] for level in (0.5, 0.9, 0.99)
-    ]
-    lows, highs = zip(*((found.low, found.high) for found in intervals), strict=True)
-    assert lows[0] > lows[1] > lows[2]
-    assert highs[0] < highs[1] < highs[2]
-
-
 def test_too_few_of_one_kind_are_refused() -> None:
     # One episode of ten has the goal states: (9/10)^10 = 0.35 of the resamples are without it.
     groups = np.repeat(np.arange(10), 4)

@@ -56,7 +56,16 @@ from vlm_rewards.evaluation.landscape import (
     line_between,
     read_values,
 )
-from vlm_rewards.evaluation.states import RECIPE, ChosenStates, Policies, StateSet, open_studio, states_of, write_states
+from vlm_rewards.evaluation.states import (
+    RECIPE,
+    ChosenStates,
+    Policies,
+    StateSet,
+    goal_files,
+    open_studio,
+    states_of,
+    write_states,
+)
 from vlm_rewards.files import write_json
 from vlm_rewards.finetuning.config import FROM_SCRATCH
 from vlm_rewards.finetuning.sizes import PAPER, SIZES_FOLDER, expand, plan_encoders, trained_sizes, training_facts
@@ -88,10 +97,16 @@ class FormInputs:
     """softmax: prompts that compete with the goal; default: the baseline."""
     temperature: _Number = None
     """softmax: how sharply one prompt wins; default 0.01, CLIP's own."""
-    goal_pictures: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE ...")] = ()
-    """goal-pictures: files that show the goal; --save-states makes some."""
+    goal_pictures: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE|DIR ...")] = ()
+    """goal-pictures: files that show the goal, or folders that `judge --save-states DIR` wrote: of these the frames
+    that labels.csv calls goals."""
     demonstration: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """demonstration: a video of how it is done."""
+
+    def configs(self, forms: Sequence[str]) -> tuple[RewardConfig, ...]:
+        """Settings of forms, each with those of these inputs that it takes."""
+        given = {**dataclasses.asdict(self), "goal_pictures": goal_files(self.goal_pictures)}
+        return form_configs(forms, **given)
 
 
 @dataclass(frozen=True)
@@ -254,7 +269,7 @@ def main(arguments: list[str]) -> int:
 def _checked(about: AboutTask[_Arguments], command: str) -> _Plan:
     """Everything that can be wrong before a simulator is opened or a model loaded."""
     chosen, options, line = about.settings, about.settings.rewards, about.settings.line
-    forms = form_configs(options.form, **dataclasses.asdict(options.inputs))
+    forms = options.inputs.configs(options.form)
     alphas = check_alphas(options.alpha, options.focus)
     resolve_dtype(options.dtype, resolve_device(options.device))
     prompts = prompt_pairs(options.goal or (about.config.goal,), options.baseline or (about.config.baseline,))

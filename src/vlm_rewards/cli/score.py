@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from vlm_rewards.cli.common import IN_DOMAIN_NOTE, warn_of_unknown_words
 from vlm_rewards.cli.judge import FormInputs
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError, check_count
-from vlm_rewards.evaluation.judging import GOAL_BASELINE, form_configs, needs_encoder
+from vlm_rewards.evaluation.judging import GOAL_BASELINE, needs_encoder
 from vlm_rewards.evaluation.scoring import Score, frames_per_second, score_paths, scores_to_csv, scores_to_json
 from vlm_rewards.media import expand_paths
 from vlm_rewards.reporting.figures.curves import plot_video_rewards
@@ -91,7 +90,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _reward(chosen: _Arguments, console: Console) -> FrameReward:
-    (config,) = form_configs((chosen.form,), **dataclasses.asdict(chosen.inputs))
+    (config,) = chosen.inputs.configs((chosen.form,))
     goal, baseline = chosen.goal or "", chosen.baseline or ""
     build: Any = functools.partial(build_reward, config, goal=goal, baseline=baseline, alpha=chosen.alpha)
     if not needs_encoder(config):

@@ -490,12 +490,13 @@ def check_new(field: str, folder: Path) -> None:
         raise InvalidInputError(f"{field} must be a new or empty folder, got {str(folder)!r}.")
 
 
-def read_labels(path: Path) -> dict[str, bool]:
+def read_labels(path: Path, column: str = "label") -> dict[str, bool]:
     """Read which states show the goal.
 
     Args:
         path: CSV with a header and the columns ``file`` (as `write_states` names them; or ``index``, the number of a
             state) and ``label`` (1, true, yes or goal; 0, false, no or other; empty where nobody has looked yet).
+        column: Another column to read in place of ``label``.
 
     Returns:
         Labels by the name of the file; rows without a label are left out.
@@ -510,19 +511,44 @@ def read_labels(path: Path) -> dict[str, bool]:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"labels {str(path)!r} cannot be read: {error}.") from None
     key = next((name for name in ("file", "index") if name in columns), None)
-    if key is None or "label" not in columns:
-        raise InvalidInputError(f"labels {str(path)!r} must have the columns file (or index) and label, got {columns}.")
+    if key is None or column not in columns:
+        raise InvalidInputError(
+            f"labels {str(path)!r} must have the columns file (or index) and {column}, got {columns}."
+        )
     found: dict[str, bool] = {}
     for number, row in enumerate(rows, start=2):
-        text = (row["label"] or "").strip().lower()
+        text = (row[column] or "").strip().lower()
         if not text:
             continue
         if text not in _YES | _NO:
-            raise InvalidInputError(f"labels {str(path)!r}, line {number}: label must be 1 or 0, got {text!r}.")
+            raise InvalidInputError(f"labels {str(path)!r}, line {number}: {column} must be 1 or 0, got {text!r}.")
         name = _name(key, (row[key] or "").strip(), f"labels {str(path)!r}, line {number}")
         if found.setdefault(name, text in _YES) != (text in _YES):
             raise InvalidInputError(f"labels {str(path)!r}, line {number}: {name} has another label above.")
     return found
+
+
+def goal_files(paths: Sequence[str]) -> tuple[str, ...]:
+    """Files that show the goal: of a folder that `write_states` wrote, those labelled so, or else by the criterion.
+
+    Args:
+        paths: Files, which are taken as they are, and such folders.
+
+    Raises:
+        InvalidInputError: A folder has no labels that can be read, or no goal among them.
+    """
+    files: list[str] = []
+    for path in paths:
+        folder = Path(path)
+        if not folder.is_dir():
+            files.append(path)
+            continue
+        labels = read_labels(folder / LABELS) or read_labels(folder / LABELS, "criterion")
+        goals = [str(folder / name) for name, held in labels.items() if held]
+        if not goals:
+            raise InvalidInputError(f"goal_pictures {path!r} must have a frame that its labels call a goal, got none.")
+        files += goals
+    return tuple(files)
 
 
 def _name(key: str, value: str, where: str) -> str:
