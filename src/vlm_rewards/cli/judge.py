@@ -220,6 +220,7 @@ class _Plan:
     prompts: tuple[PromptPair, ...]
     alphas: tuple[float, ...]
     encoders: tuple[str, ...]
+    trainings: dict[str, dict[str, Any]]
 
     def rewards(self, console: Console) -> Iterator[tuple[str, Judgeable]]:
         """Make the rewards one after another; encoders are loaded when it is their turn."""
@@ -276,6 +277,7 @@ def _checked(about: AboutTask[_Arguments], command: str) -> _Plan:
     encoders = expand(options.encoder or (about.config.encoder,)) if any(map(needs_encoder, forms)) else ()
     for name in set(encoders) - set(FROM_SCRATCH):
         parse_source(name)
+    trainings = trained_sizes(encoders, options.trained, about.task.name)
     check_out(chosen.out)
     check_count("points", line.points, least=2)
     between = bool(line.from_state or line.to_state)
@@ -288,7 +290,7 @@ def _checked(about: AboutTask[_Arguments], command: str) -> _Plan:
     source = chosen.source
     if source.save_states is None and (source.format is not None or source.overwrite):
         raise InvalidInputError("format and overwrite are of use with --save-states alone.")
-    return _Plan(about.task, chosen, command, forms, prompts, alphas, encoders)
+    return _Plan(about.task, chosen, command, forms, prompts, alphas, encoders, trainings)
 
 
 def check_out(out: Path | None) -> None:
@@ -324,7 +326,6 @@ def _policies_of(task: Task, folder: Path) -> Policies:
 
 def _judge(plan: _Plan, states_at: ChosenStates, console: Console) -> int:
     task, chosen = plan.task, plan.chosen
-    trainings = trained_sizes(plan.encoders, chosen.rewards.trained, task.name)
     cache = EmbeddingCache()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -336,7 +337,7 @@ def _judge(plan: _Plan, states_at: ChosenStates, console: Console) -> int:
         judged = judge(plan.rewards(console), states_at, embed=embed, focus=chosen.rewards.focus)
     console.print(f"embedded {cache.embedded:,} frames, found {cache.found:,} in the cache", style="dim")
     states, told = states_at.last(), judged.to_dict(states_at.last())
-    study = len(plan.encoders) > 1 and (trainings or PAPER in chosen.rewards.encoder)
+    study = len(plan.encoders) > 1 and (plan.trainings or PAPER in chosen.rewards.encoder)
     record = {
         "kind": "scaling" if study else "judge",
         "command": plan.command,
@@ -351,8 +352,8 @@ def _judge(plan: _Plan, states_at: ChosenStates, console: Console) -> int:
         **provenance(),
     }
     record["encoders"] = plan.named(told["encoders"])
-    if trainings:
-        record["trainings"] = [training_facts(size, training) for size, training in trainings.items()]
+    if plan.trainings:
+        record["trainings"] = [training_facts(size, training) for size, training in plan.trainings.items()]
     out = plan.save(record)
     _print_judged(console, judged, states)
     if out is not None:
@@ -441,7 +442,6 @@ def _draw_line(plan: _Plan, console: Console) -> int:
     if len(plan.prompts) != 1:
         raise InvalidInputError("goal and baseline must be one each for a landscape, got several.")
     line = _line(options, space, task.dimension)
-    trained_sizes(plan.encoders, chosen.rewards.trained, task.name)
     found = landscape(plan.rewards(console), task, line)
     record = {
         "kind": "landscape",
