@@ -46,6 +46,8 @@ def _registries() -> Iterator[None]:
     from vlm_rewards.tasks.task import list_tasks
 
     assert list_tasks()  # those of the package are registered when they are first asked for
+    for form in registry.FORMS._own:
+        registry.get_form(form)  # a module that is imported already would not register its form again
     before = [(known, dict(known)) for known in (tasks._REGISTRY, registry.FORMS._values)]
     yield
     for known, then in before:
