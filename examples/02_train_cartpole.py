@@ -29,7 +29,7 @@ def run(run_dir: Path) -> None:
     encoder = load_encoder(config.encoder)
     reward = VLMReward(encoder, goal=config.goal, baseline=config.baseline, alpha=config.alpha)
 
-    with PolicyEvaluator(task, reward, image_size=encoder.image_size, n_envs=4) as evaluator:
+    with PolicyEvaluator(task, reward, n_envs=4) as evaluator:
 
         def evaluate(policy: Any, *, episodes: int, seed: int) -> dict[str, Any]:
             return evaluator.run(policy, episodes=episodes, seed=seed).to_dict()

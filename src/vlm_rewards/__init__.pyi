@@ -10,6 +10,13 @@ from .collection.wrapper import VLMRewardWrapper as VLMRewardWrapper
 from .encoders.base import ImageTextEncoder as ImageTextEncoder
 from .encoders.loading import load_encoder as load_encoder
 from .encoders.loading import register_encoder as register_encoder
+from .evaluation.judging import Judged as Judged
+from .evaluation.judging import PromptSweep as PromptSweep
+from .evaluation.judging import judge as judge
+from .evaluation.judging import prompt_pairs as prompt_pairs
+from .evaluation.landscape import landscape as landscape
+from .evaluation.states import StateSet as StateSet
+from .evaluation.states import states_of as states_of
 from .offline.dataset import RelabelOptions as RelabelOptions
 from .offline.relabelling import open_dataset as open_dataset
 from .offline.relabelling import relabel as relabel

@@ -1,4 +1,4 @@
-"""``dataset`` as a user meets it: both layouts, read back by other means."""
+"""Data sets of ``judge --save-states`` as a user meets them: both layouts, read back by other means."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from vlm_rewards.cli import main
-from vlm_rewards.cli.dataset import portable_command
+from vlm_rewards.evaluation.dataset import portable_command
 from vlm_rewards.evaluation.states import generated_states, named_policies, open_studio, visited_states
 from vlm_rewards.tasks.humanoid.body import MARGINS
 from vlm_rewards.tasks.task import get_task
 
-POSED = "dataset kneeling --states posed --count 12 --size 32"
-CARTPOLE = "dataset cartpole --count 12 --state-seed 3 --size 32"
-UNIFORM = "dataset cartpole --states uniform --count 12 --size 32"
+POSED = "judge kneeling --states posed --count 12 --size 32"
+CARTPOLE = "judge cartpole --count 12 --state-seed 3 --size 32"
+UNIFORM = "judge cartpole --states uniform --count 12 --size 32"
 
 
 def run(line: str) -> None:
@@ -51,7 +51,7 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_of_posed_states(capsys: pytest.CaptureFixture[str]) -> None:
-    run(f"{POSED} --out deep/kneeling.npz")
+    run(f"{POSED} --save-states deep/kneeling.npz")
     told = arrays(Path("deep/kneeling.npz"))
     states = generated_states(get_task("kneeling"), "posed", 12, seed=0, size=32)
     np.testing.assert_array_equal(told["picture"], states.frames)
@@ -79,8 +79,8 @@ def test_a_file_of_posed_states(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_a_folder_has_what_the_file_has() -> None:
-    run(f"{CARTPOLE} --out cartpole.npz")
-    run(f"{CARTPOLE} --format hf --out cartpole")
+    run(f"{CARTPOLE} --save-states cartpole.npz")
+    run(f"{CARTPOLE} --format hf --save-states cartpole")
     told, folder = arrays(Path("cartpole.npz")), Path("cartpole")
     table = rows(folder)
     np.testing.assert_array_equal(pictures(folder, [row["file_name"] for row in table]), told["picture"])
@@ -100,7 +100,7 @@ def test_a_folder_has_what_the_file_has() -> None:
 
 @pytest.mark.slow
 def test_posed_states_have_a_column_for_each_criterion() -> None:
-    run(f"{POSED} --format hf --out kneeling")
+    run(f"{POSED} --format hf --save-states kneeling")
     table = rows(Path("kneeling"))
     assert [name for name in table[0] if name.startswith("label_")] == [f"label_{pose}" for pose in MARGINS]
     assert [row["label_kneeling"] for row in table] == [row["label"] for row in table]
@@ -110,7 +110,7 @@ def test_posed_states_have_a_column_for_each_criterion() -> None:
 @pytest.mark.slow
 def test_states_that_were_visited_are_those_that_the_simulator_was_in() -> None:
     task = get_task("cartpole")
-    run(f"{CARTPOLE} --out cartpole.npz")
+    run(f"{CARTPOLE} --save-states cartpole.npz")
     told = arrays(Path("cartpole.npz"))
     np.testing.assert_array_equal(
         told["picture"], visited_states(task, named_policies("rule", task), 12, seed=3, size=32).frames
@@ -126,7 +126,7 @@ def test_the_same_command_writes_the_same_bytes() -> None:
     for layout, names in (("npz", ("a.npz", "b.npz")), ("hf", ("a", "b"))):
         written = []
         for name in names:
-            run(f"{UNIFORM} --format {layout} --out {name}")
+            run(f"{UNIFORM} --format {layout} --save-states {name}")
             written.append(Path(name).read_bytes() if layout == "npz" else contents(Path(name)))
             time.sleep(2.1 if name == "a.npz" else 0)  # zip files tell times to two seconds
         assert written[0] == written[1]
@@ -135,11 +135,11 @@ def test_the_same_command_writes_the_same_bytes() -> None:
 @pytest.mark.slow
 def test_a_data_set_is_replaced_by_another_when_told_to() -> None:
     Path("cartpole").mkdir()  # empty
-    run(f"{UNIFORM} --format hf --out cartpole")
-    run("dataset cartpole --states uniform --count 5 --size 32 --format hf --out cartpole --overwrite")
+    run(f"{UNIFORM} --format hf --save-states cartpole")
+    run("judge cartpole --states uniform --count 5 --size 32 --format hf --save-states cartpole --overwrite")
     assert len(rows(Path("cartpole"))) == len(list(Path("cartpole/data/train").glob("*.png"))) == 5
-    run(f"{UNIFORM} --out c.npz")
-    run("dataset cartpole --states uniform --count 5 --size 32 --out c.npz --overwrite")
+    run(f"{UNIFORM} --save-states c.npz")
+    run("judge cartpole --states uniform --count 5 --size 32 --save-states c.npz --overwrite")
     assert len(arrays(Path("c.npz"))["group"]) == 5
     assert sorted(path.name for path in Path().iterdir()) == ["c.npz", "cartpole"]
 
@@ -154,19 +154,20 @@ def test_what_is_no_data_set_is_left_alone(
     np.savez("thesis.npz", chapters=np.arange(3))
     before = contents(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        main(f"{UNIFORM} --format {layout} --out {name}{more}".split())
+        main(f"{UNIFORM} --format {layout} --save-states {name}{more}".split())
     assert ended.value.code == 2
-    assert f"out '{name}' is in use and holds no data set; it will not be overwritten" in capsys.readouterr().err
+    message = f"save_states '{name}' is in use and holds no data set; it will not be overwritten"
+    assert message in capsys.readouterr().err
     assert contents(tmp_path) == before
 
 
 def test_a_data_set_is_not_replaced_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
-    run(f"{UNIFORM} --out c.npz")
+    run(f"{UNIFORM} --save-states c.npz")
     before = Path("c.npz").read_bytes()
     with pytest.raises(SystemExit) as ended:
-        main(f"{UNIFORM} --out c.npz".split())
+        main(f"{UNIFORM} --save-states c.npz".split())
     assert ended.value.code == 2
-    assert "out 'c.npz' exists already; --overwrite replaces it" in capsys.readouterr().err
+    assert "save_states 'c.npz' exists already; --overwrite replaces it" in capsys.readouterr().err
     assert Path("c.npz").read_bytes() == before
 
 
@@ -175,12 +176,14 @@ def test_what_the_simulator_cannot_tell_is_left_out(capsys: pytest.CaptureFixtur
         "from vlm_rewards import register_task\nfrom vlm_rewards.testing.point import point_task\n"
         'register_task(point_task("point-that-tells-nothing"), replace=True)\n'
     )
-    run("dataset point.py --count 12 --size 32 --out p.npz")
+    run("judge point.py --count 12 --size 32 --save-states p.npz")
     assert set(arrays(Path("p.npz"))) == {"picture", "group", "label", "true_reward", "origin", "facts"}
     assert "no state: it is not told" in capsys.readouterr().out
 
 
 def test_the_command_of_a_record_has_no_paths_of_the_machine() -> None:
-    typed = ["/home/me/task.py", "--out", "/tmp/x.npz", "--overwrite", "--states", "/runs/a", "b", "--labels=/d/l.csv"]
-    assert portable_command(typed) == "vlm-rewards dataset task.py --states a b --labels=l.csv"
-    assert portable_command(["cartpole", "--out=x.npz", "--size=32"]) == "vlm-rewards dataset cartpole --size=32"
+    typed = ["/home/me/task.py", "--save-states", "/tmp/x.npz", "--overwrite"]
+    typed += ["--states", "/runs/a", "b", "--labels=/d/l.csv"]
+    assert portable_command("judge", typed) == "vlm-rewards judge task.py --states a b --labels=l.csv"
+    typed = ["cartpole", "--save-states=x.npz", "--size=32"]
+    assert portable_command("judge", typed) == "vlm-rewards judge cartpole --size=32"

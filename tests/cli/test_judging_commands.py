@@ -1,4 +1,4 @@
-"""``judge``, ``landscape``, ``scaling`` and ``figures`` as a user meets them."""
+"""``judge`` and ``figures`` as a user meets them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from vlm_rewards.evaluation.epic import pearson_distance
 from vlm_rewards.evaluation.states import named_policies, visited_states
 from vlm_rewards.evaluation.statistics import auroc
 from vlm_rewards.files import write_json
-from vlm_rewards.finetuning import sizes as training
-from vlm_rewards.finetuning.run import settings_of
 from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
+from vlm_rewards.tasks.cartpole import draw_cartpole
 from vlm_rewards.tasks.task import get_task
 
 GOAL = "a car at the peak of the mountain, next to the yellow flag"
@@ -99,7 +98,7 @@ def test_the_second_time_nothing_is_embedded(
 def test_people_label_states_and_the_rest_is_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = ("--states", "random", "uniform", "--count", 20, "--state-seed", 5)
     folder = tmp_path / "states"
-    assert run("judge", "mountaincar-textured", *source, "--save-states", folder, "--picture-size", 64) == 0
+    assert run("judge", "mountaincar-textured", *source, "--save-states", folder, "--size", 64) == 0
     assert f"--labels {folder / 'labels.csv'}" in capsys.readouterr().out
     with Image.open(folder / "state_00019.png") as image:
         assert image.size == (64, 64)
@@ -161,10 +160,10 @@ def test_a_runs_policies_visit_the_states(tmp_path: Path, capsys: pytest.Capture
     assert "are of task 'cartpole', not of 'mountaincar'" in " ".join(capsys.readouterr().err.split())
 
 
-def test_landscape_writes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_writes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     line = ("--points", 9, "--at", "cart_position=1", "--alpha", 0, 1)
-    assert run("landscape", "cartpole", *line, "--out", out) == 0
+    assert run("judge", "cartpole", "--along", "default", *line, "--out", out) == 0
     record = read(out / "landscape.json")
     assert record["values"] == pytest.approx(np.linspace(-np.pi, np.pi, 9), abs=1e-5)
     assert record["fixed"]["cart_position"] == 1.0
@@ -179,23 +178,23 @@ def test_landscape_writes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.slow
-def test_landscape_between_two_states_of_any_environment(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_between_two_states_of_any_environment(capsys: pytest.CaptureFixture[str]) -> None:
     sentences = ("--goal", "the pole hangs", "--baseline", "a pole", "--points", 3, "--alpha", 0.5, "--json")
     ends = ("--from-state", "state0=0", "--to-state", "state0=3.14", "state1=1")
-    assert run("landscape", "--env-id", "Pendulum-v1", *sentences, *ends) == 0
+    assert run("judge", "--env-id", "Pendulum-v1", *sentences, *ends) == 0
     record = json.loads(capsys.readouterr().out)
     assert [end["state0"] for end in record["ends"]] == [0.0, 3.14]
     assert record["goal_states"] is None
     assert record["maxima"][0][0]["goal"] is None
-    assert run("landscape", "--env-id", "Pendulum-v1", *sentences) == 2
+    assert run("judge", "--env-id", "Pendulum-v1", *sentences, "--along", "default") == 2
     assert "dimension is needed: the task has none of its own. Choices: state0, state1" in capsys.readouterr().err
 
 
-def test_landscape_lists_the_dimensions(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("landscape", "mountaincar", "--list") == 0
+def test_a_line_lists_the_dimensions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("judge", "mountaincar", "--along", "list") == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert rows[1][:3] == ["position", "-1.2", "0.6"]
-    assert run("landscape", "cartpole", "--list", "--json") == 0
+    assert run("judge", "cartpole", "--along=list", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert [one["low"] for one in told] == [-2.4, None, pytest.approx(-np.pi), None]
 
@@ -203,61 +202,47 @@ def test_landscape_lists_the_dimensions(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.slow
 def test_the_papers_study_is_checked_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "study"
-    study = ("scaling", "cartpole", "--encoder", "paper", "--states", "uniform", "--out", out, "--dry-run")
+    study = ("judge", "cartpole", "--encoder", "paper", "--states", "uniform", "--out", out, "--dry-run")
     assert run(*study) == 0
     said = capsys.readouterr().out
     for name, parameters in (("RN50/openai", "102.0 M"), ("ViT-bigG-14/laion2b_s39b_b160k", "2,539.6 M")):
         assert any(line.split()[0] == name and parameters in line for line in said.splitlines() if line)
-    assert "rewards: 1 pair of prompts at 11 alphas, 11 an encoder" in said
+    assert "rewards of goal-baseline: 1 pair of prompts at 11 alphas, 11 an encoder" in said
     assert "at 224 pixels" in said
-    assert said.splitlines()[-1] == "nothing was loaded, trained or written"
+    assert said.splitlines()[-1] == "nothing was loaded or written"
     assert not out.exists()
     sentences = ("--goal", "a", "--baseline", "b", "--states", "uniform")
-    pendulum = ("scaling", "--env-id", "Pendulum-v1", *sentences, "--out", out, "--dry-run")
+    pendulum = ("judge", "--env-id", "Pendulum-v1", *sentences, "--out", out, "--dry-run")
     assert run(*pendulum) == 2  # Pendulum's state has no bounds that anybody says
 
 
+def untrained(size: str, folder: Path, steps: int = 400) -> None:
+    """What `finetune` leaves, without the minutes that it takes."""
+    built = build_tiny(size=size)
+    (folder / size).mkdir(parents=True)
+    save_folder(built, folder / size)
+    counts = {"image_tower": sum(weight.numel() for weight in built.model.visual.parameters())}
+    told = {"command": "vlm-rewards finetune", "commit": None, "seconds": {}, "loss": {"mean": [5.0]}}
+    record = {**told, "config": {"model": size, "steps": steps}, "parameters": counts, "evaluation": {}}
+    write_json(folder / size / "training_record.json", record)
+    (folder / size / "MODEL_CARD.md").touch()
+
+
 @pytest.mark.slow
-def test_scaling_trains_judges_and_draws(
+def test_sizes_that_were_trained_are_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained: list[str] = []
-
-    def untrained(config: Any, *, console: Any) -> None:
-        """What `run_finetune` leaves, without the minutes that it takes."""
-        trained.append(config.model)
-        built = build_tiny(size=config.model)
-        Path(config.out).mkdir(parents=True)
-        save_folder(built, Path(config.out))
-        counts = {"image_tower": sum(weight.numel() for weight in built.model.visual.parameters())}
-        told = {"command": "vlm-rewards finetune", "commit": None, "seconds": {}, "loss": {"mean": [5.0]}}
-        record = {**told, "config": settings_of(config), "parameters": counts, "evaluation": {}}
-        write_json(Path(config.out) / "training_record.json", record)
-        (Path(config.out) / "MODEL_CARD.md").touch()
-
-    monkeypatch.setattr(training, "run_finetune", untrained)
     monkeypatch.chdir(tmp_path)
     out = Path("runs/study")  # relative, as one types it
-    budget = ("--steps", 2, "--states-per-task", 32, "--states", "uniform")
-    command = (
-        "scaling",
-        "cartpole",
-        "--encoder",
-        "tiny-xs",
-        "tiny",
-        *budget,
-        "--count",
-        120,
-        "--alpha",
-        0.5,
-        "--out",
-        out,
-    )
+    source = ("--states", "uniform", "--count", 120, "--alpha", 0.5, "--out", out)
+    command = ("judge", "cartpole", "--encoder", "tiny-xs", "tiny", *source)
+    untrained("tiny-xs", Path("runs/sizes"))
+    assert run(*command) == 2
+    told = capsys.readouterr().err
+    assert "encoder 'tiny' must be trained first, in 'runs/sizes'" in told
+    assert "\n  vlm-rewards finetune --model tiny --steps 400" in told
+    untrained("tiny", Path("runs/sizes"))
     assert run(*command) == 0
-    assert trained == ["tiny-xs", "tiny"]
-    capsys.readouterr()
-    assert run(*command, "--dry-run") == 0  # another time it would go on with both
-    assert "tiny is trained already" in capsys.readouterr().out
     record = read(out / "scaling.json")
     assert record["kind"] == "scaling"
     assert [encoder["name"] for encoder in record["encoders"]] == ["tiny-xs", "tiny"]
@@ -268,7 +253,62 @@ def test_scaling_trains_judges_and_draws(
     names = {path.name for path in out.iterdir()}
     assert {"epic-over-alpha.png", "epic-over-parameters.png", "histograms.png", "states-2-1.png"} <= names
     capsys.readouterr()
-    assert run(*command[:2], "--encoder", "tiny-xs", "tiny", "--out", out, "--steps", 3, "--dry-run") == 2
-    assert "was trained otherwise" in capsys.readouterr().err
     assert run("report", out / "scaling.json", "--figures", tmp_path / "figures") == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+FORMS = ("--form", "goal-baseline", "contrast", "softmax", "goal-pictures", "--temperature", 0.1)
+
+
+@pytest.fixture
+def upright(tmp_path: Path) -> Path:
+    Image.fromarray(draw_cartpole(0.0, 0.0, 96)).save(tmp_path / "upright.png")
+    return tmp_path / "upright.png"
+
+
+@pytest.mark.slow
+def test_every_form_is_judged_and_drawn(upright: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = (*FORMS, "--goal-pictures", upright, "--alpha", 0, 0.5, "--out", tmp_path / "out")
+    assert run("judge", "cartpole", *chosen, "--count", 60, "--states", "uniform") == 0
+    record = read(tmp_path / "out" / "judge.json")
+    assert [row["alpha"] for row in record["rows"]] == [0, 0.5]
+    assert [row["form"] for row in record["forms"]] == ["contrast", "softmax", "goal-pictures"]
+    assert record["forms"][1]["reward"]["temperature"] == 0.1
+    said = capsys.readouterr().out
+    for row in record["forms"]:
+        assert f"{row['epic']:.3f} ({row['epic_low']:.3f} to {row['epic_high']:.3f})" in said
+        assert (tmp_path / "out" / f"states-1-{row['form']}.png").is_file()
+    assert run("judge", "cartpole", *chosen, "--along", "pole_angle", "--points", 9) == 0
+    record = read(tmp_path / "out" / "landscape.json")
+    assert [encoder.get("form") for encoder in record["encoders"]] == [None, "contrast", "softmax", "goal-pictures"]
+    assert [len(rewards) for rewards in record["rewards"]] == [2, 1, 1, 1]
+    assert record["maxima"][3] == [{"value": 0.0, "goal": True}]
+
+
+def test_options_that_are_of_no_use_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (("--form", "goal-baseline", "contrast", "--others", "a"), "others is of no use to the reward forms goal-base"),
+        (("--form", "contrast", "--others", "a"), "others is of no use to the reward form 'contrast'"),
+        (("--form", "contrast", "contrast"), "form must be named once each, and at least one, got contrast, contrast"),
+        (("--form", "goal-pictures"), "the reward form 'goal-pictures' needs goal_pictures"),
+        (("--low", "0"), "--low is of use with --along NAME alone"),
+        (("--overwrite",), "format and overwrite are of use with --save-states alone"),
+        (("--along", "default", "--goal", "a", "b"), "goal and baseline must be one each for a landscape"),
+    ):
+        assert run("judge", "cartpole", *arguments) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_any_form_scores_files(upright: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("score", upright, "--form", "goal-pictures", "--goal-pictures", upright, "--json") == 0
+    (score,) = json.loads(capsys.readouterr().out)["scores"]
+    assert score["reward"] == pytest.approx(1.0, abs=1e-5)
+    assert score["goal_similarity"] is None
+    assert run("score", upright, "--form", "contrast", "--goal", "a", "--baseline", "b") == 0
+    assert "goal . x" not in capsys.readouterr().out
+    for given, message in (
+        ((), "goal is needed by the reward form 'goal-baseline'"),
+        (("--form", "contrast", "--goal", "a"), "baseline is needed by the reward form 'contrast'"),
+    ):
+        assert run("score", upright, *given) == 2
+        assert message in capsys.readouterr().err

@@ -244,7 +244,7 @@ def test_a_dataset_is_relabelled_once(
         assert episode.infos["true_rewards"].tolist() == own["rewards"]
 
 
-ABOUT_A_TASK = ("train", "baselines", "judge", "landscape", "scaling")
+ABOUT_A_TASK = ("train", "baselines", "judge")
 VERBS = (
     *ABOUT_A_TASK,
     *("export", "evaluate", "score", "relabel", "finetune", "tasks", "bench", "report", "sweep"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import json
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.encoders.cache import EmbeddingCache
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.epic import label_distance, pearson_distance
-from vlm_rewards.evaluation.judging import ALPHAS, Judged, PromptPair, judge, prompt_pairs
+from vlm_rewards.evaluation.judging import ALPHAS, Judged, PromptPair, PromptSweep, judge, named_rewards, prompt_pairs
 from vlm_rewards.evaluation.states import STATES, StateSet, named_policies, visited_states
 from vlm_rewards.evaluation.statistics import PearsonBootstrap, auroc, ranked, spearman
+from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.config import RewardConfig
+from vlm_rewards.rewards.contrast import ContrastReward
 from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
+from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.tasks.cartpole_captions import CartPoleCaptioner
 from vlm_rewards.tasks.task import get_task
 from vlm_rewards.testing.fakes import FakeEncoder
@@ -64,6 +70,11 @@ def direct(encoder: ImageTextEncoder, frames: np.ndarray) -> np.ndarray:
     return encoder.embed_images(frames)
 
 
+def sweeps(makers: Any, prompts: Any, alphas: Any) -> Iterator[PromptSweep]:
+    """Each encoder is made when it is its turn."""
+    return (PromptSweep(make(), prompts, alphas) for make in makers)
+
+
 def walls(count: int = 120, *, labels: bool = True, rewards: bool = True) -> Callable[[int], StateSet]:
     """States whose labels and rewards have to do with their frames, at any size."""
     rng = np.random.default_rng(0)
@@ -86,7 +97,9 @@ def one_by_one(encoder: ImageTextEncoder, states: StateSet, pair: PromptPair, al
 def test_every_row_is_what_judging_alone_says() -> None:
     encoders, states_at = [Counting(1), Counting(2, image_size=48)], walls()
     alphas = [0.0, 0.3, 1.0]
-    judged = judge([lambda: encoders[0], lambda: encoders[1]], PROMPTS, alphas, states_at, embed=direct, resamples=50)
+    judged = judge(
+        sweeps([lambda: encoders[0], lambda: encoders[1]], PROMPTS, alphas), states_at, embed=direct, resamples=50
+    )
     order = [(e, p, a) for e in range(2) for p in range(6) for a in alphas]
     assert [(row.encoder, row.prompt, row.alpha) for row in judged.rows] == order
     labels = states_at(32).labels
@@ -124,7 +137,9 @@ def test_a_judgement_by_hand() -> None:
     levels, labels = np.array([0, 60, 60, 90], dtype=np.uint8), np.array([True, True, False, False])
     frames = np.broadcast_to(levels[:, None, None, None], (4, 2, 2, 3)).copy()
     states = StateSet(frames, labels, None, np.arange(4))
-    judged = judge([Angles], [PromptPair("goal", "baseline")], [0], lambda size: states, embed=direct, resamples=20)
+    judged = judge(
+        sweeps([Angles], [PromptPair("goal", "baseline")], [0]), lambda size: states, embed=direct, resamples=20
+    )
     (row,) = judged.rows
     # Means 3/4 and 1/4; deviation sqrt((1/4 + 0 + 0 + 1/4) / 4) = sqrt(1/8): rho = 1/2 * 1/2 / sqrt(1/8) = sqrt(1/2).
     assert row.epic.value == pytest.approx(np.sqrt((1 - np.sqrt(0.5)) / 2), abs=1e-6)
@@ -144,7 +159,7 @@ def test_each_picture_and_sentence_is_embedded_once_an_encoder(tmp_path: Path) -
     for pairs, alphas in ((PROMPTS[:1], [0.5]), (PROMPTS, ALPHAS)):
         encoders = [Counting(1), Counting(2)]
         makers = [functools.partial(encoders.__getitem__, index) for index in range(2)]
-        judge(makers, pairs, alphas, states_at, embed=cache.embed, resamples=10)
+        judge(sweeps(makers, pairs, alphas), states_at, embed=cache.embed, resamples=10)
         sentences = sorted({text for pair in pairs for text in (pair.goal, pair.baseline)})
         assert [sorted(encoder.sentences) for encoder in encoders] == [sentences] * 2
         assert [encoder.pictures for encoder in encoders] == ([[60]] * 2 if len(pairs) == 1 else [[]] * 2)
@@ -154,8 +169,8 @@ def test_each_picture_and_sentence_is_embedded_once_an_encoder(tmp_path: Path) -
 def test_pictures_go_through_the_cache_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLM_REWARDS_CACHE", str(tmp_path))
     first, second = Counting(), Counting()
-    judge([lambda: first], PROMPTS, [0.5], walls(30), resamples=10)
-    judge([lambda: second], PROMPTS, [0.5], walls(30), resamples=10)
+    judge(sweeps([lambda: first], PROMPTS, [0.5]), walls(30), resamples=10)
+    judge(sweeps([lambda: second], PROMPTS, [0.5]), walls(30), resamples=10)
     assert (first.pictures, second.pictures) == ([30], [])
     assert [entry.embeddings for entry in EmbeddingCache(tmp_path).entries()] == [30]
 
@@ -171,7 +186,7 @@ def test_an_encoder_is_gone_before_the_next_is_made() -> None:
         alive.append(weakref.ref(encoder))
         return encoder
 
-    judge([make] * 3, PROMPTS[:2], [0.5], walls(30), embed=direct, resamples=10)
+    judge(sweeps([make] * 3, PROMPTS[:2], [0.5]), walls(30), embed=direct, resamples=10)
     assert len(alive) == 3
 
 
@@ -181,7 +196,9 @@ def test_intervals_come_from_whole_episodes_where_there_are_some() -> None:
     encoder = Counting()
     found = {}
     for kind, given_states in (("episodes", states), ("states", apart)):
-        judged = judge([lambda: encoder], PROMPTS, [0.2, 0.8], lambda size, s=given_states: s, embed=direct, seed=3)
+        judged = judge(
+            sweeps([lambda: encoder], PROMPTS, [0.2, 0.8]), lambda size, s=given_states: s, embed=direct, seed=3
+        )
         bootstrap = PearsonBootstrap(judged_labels(given_states), given_states.groups, seed=3)
         for row in judged.rows:
             rewards = one_by_one(encoder, given_states, PROMPTS[row.prompt], row.alpha)
@@ -201,7 +218,7 @@ def judged_labels(states: StateSet) -> np.ndarray:
 def test_histograms_have_every_state_once() -> None:
     states_at = walls(200)
     encoder = Counting()
-    judged = judge([lambda: encoder], PROMPTS, [0.0, 0.4, 0.7], states_at, embed=direct, resamples=10)
+    judged = judge(sweeps([lambda: encoder], PROMPTS, [0.0, 0.4, 0.7]), states_at, embed=direct, resamples=10)
     labels = judged_labels(states_at(32))
     assert [(h["encoder"], h["prompt"], h["alpha"]) for h in judged.histograms] == [(0, p, 0.4) for p in range(6)]
     for histogram in judged.histograms:
@@ -213,7 +230,7 @@ def test_histograms_have_every_state_once() -> None:
         for kind, mask in (("goal", labels), ("other", ~labels)):
             counted = [((standard[mask] >= low) & (standard[mask] < low + 0.2)).sum() for low in edges[:-1]]
             assert histogram[kind] == counted
-    focused = judge([lambda: encoder], PROMPTS, [0.0, 0.4], states_at, embed=direct, focus=0.0, resamples=10)
+    focused = judge(sweeps([lambda: encoder], PROMPTS, [0.0, 0.4]), states_at, embed=direct, focus=0.0, resamples=10)
     assert {histogram["alpha"] for histogram in focused.histograms} == {0.0}
 
 
@@ -222,7 +239,7 @@ def test_what_lies_far_out_goes_into_the_last_bins() -> None:
     frames = np.zeros((1_000, 4, 4, 3), dtype=np.uint8)
     frames[7] = 255
     states = StateSet(frames, np.arange(1_000) == 7, None, np.arange(1_000))
-    judged = judge([Counting], [PROMPTS[0]], [0.5], lambda size: states, embed=direct, resamples=10)
+    judged = judge(sweeps([Counting], [PROMPTS[0]], [0.5]), lambda size: states, embed=direct, resamples=10)
     goal = judged.histograms[0]["goal"]
     assert sum(goal) == goal[0] + goal[-1] == 1
     assert sum(judged.histograms[0]["other"]) == 999
@@ -231,9 +248,9 @@ def test_what_lies_far_out_goes_into_the_last_bins() -> None:
 def test_without_labels_the_true_reward_is_the_reference() -> None:
     states_at = walls(labels=False)
     encoder = Counting()
-    judged = judge([lambda: encoder], PROMPTS, [0.1, 0.9], states_at, embed=direct, resamples=20)
+    judged = judge(sweeps([lambda: encoder], PROMPTS, [0.1, 0.9]), states_at, embed=direct, resamples=20)
     assert judged.reference == "true_reward"
-    assert judged.histograms == ()
+    assert judged.histograms == []
     reference = states_at(32).true_rewards
     assert reference is not None
     for row in judged.rows:
@@ -245,12 +262,12 @@ def test_without_labels_the_true_reward_is_the_reference() -> None:
 
 
 def test_a_record_can_be_written_and_says_what_the_rows_say() -> None:
-    judged = judge([Counting], PROMPTS, [0.25, 0.75], walls(), embed=direct, resamples=20)
+    judged = judge(sweeps([Counting], PROMPTS, [0.25, 0.75, 0.25]), walls(), embed=direct, resamples=20)
     record = json.loads(json.dumps(judged.to_dict()))
     assert list(record) == ["reference", "focus", "interval", "encoders", "prompts", "alphas", "rows", "histograms"]
     assert record["prompts"][1] == {"goal": "a red wall", "baseline": "a frame"}
     assert (record["alphas"], len(record["rows"]), len(record["histograms"])) == ([0.25, 0.75], 12, 6)
-    row = judged.row(0, 4, 0.75)
+    row = judged.rows[9]
     assert record["rows"][9] == {
         "encoder": 0,
         "prompt": 4,
@@ -267,53 +284,41 @@ def test_a_record_can_be_written_and_says_what_the_rows_say() -> None:
 
 def test_the_same_seed_gives_the_same_judgement() -> None:
     def once(seed: int) -> Judged:
-        return judge([Counting], PROMPTS, ALPHAS, walls(), embed=direct, resamples=50, seed=seed)
+        return judge(sweeps([Counting], PROMPTS, ALPHAS), walls(), embed=direct, resamples=50, seed=seed)
 
     assert once(1) == once(1)
     assert once(1).rows != once(2).rows
 
 
-def test_repeated_alphas_are_judged_once() -> None:
-    judged = judge([Counting], PROMPTS[:1], [0.5, 0.1, 0.5], walls(), embed=direct, resamples=10)
-    assert judged.alphas == (0.5, 0.1)
-    assert len(judged.rows) == 2
-
-
 def refused(message: str, **changes: Any) -> None:
-    made: list[int] = []
-
-    def make() -> Counting:
-        made.append(1)
-        return Counting()
-
-    arguments = {"encoders": [make], "prompts": PROMPTS, "alphas": [0.5], "states_at": walls(30), **changes}
+    arguments = {"encoders": [Counting], "prompts": PROMPTS, "alphas": [0.5], "states": walls(30), **changes}
+    rewards = sweeps(arguments.pop("encoders"), arguments.pop("prompts"), arguments.pop("alphas"))
     with pytest.raises(InvalidInputError, match=message):
-        judge(embed=direct, resamples=10, **arguments)
-    if {"prompts", "alphas", "focus"} & set(changes):
-        assert made == []  # before a model is loaded
+        judge(rewards, embed=direct, resamples=10, **arguments)
 
 
 def test_bad_requests_are_refused() -> None:
-    for field in ("encoders", "prompts", "alphas"):
-        refused("encoders, prompts and alphas must each have at least one, got none", **{field: []})
+    refused("rewards must be at least one, got none", encoders=[])
+    refused("prompts must have at least one pair, got none", prompts=[])
+    refused("alpha must have at least one value in", alphas=[])
     refused(r"alpha must be in \[0, 1\], got 1.5", alphas=[0.5, 1.5])
     refused(r"focus must be one of the alphas \(0.5,\), got 0.4", focus=0.4)
 
 
 def test_states_without_anything_to_compare_with_are_refused() -> None:
-    refused("the states have nothing to compare a reward with", states_at=walls(30, labels=False, rewards=False))
+    refused("the states have nothing to compare a reward with", states=walls(30, labels=False, rewards=False))
     states = walls(30)(32)
     for label, text in ((True, "every state"), (False, "no state")):
         alike = StateSet(states.frames, np.full(30, label), None, states.groups)
-        refused(f"labels must have goal states and others, got {text} of 30 as goal", states_at=lambda size, s=alike: s)
+        refused(f"labels must have goal states and others, got {text} of 30 as goal", states=lambda size, s=alike: s)
     flat = StateSet(states.frames, None, np.ones(30), states.groups)
-    refused("the true reward must not be constant: it is 1 in all of 30 states", states_at=lambda size: flat)
+    refused("the true reward must not be constant: it is 1 in all of 30 states", states=lambda size: flat)
 
 
 def test_constant_rewards_are_refused_by_name() -> None:
     for labels in (True, False):
         states_at = walls(30, labels=labels)
-        refused("encoder 'fake', prompts 1, alpha 0.5: .* must not be constant", encoders=[Blind], states_at=states_at)
+        refused("encoder 'fake', prompts 1, alpha 0.5: .* must not be constant", encoders=[Blind], states=states_at)
 
 
 def test_other_states_for_another_size_are_refused() -> None:
@@ -323,21 +328,76 @@ def test_other_states_for_another_size_are_refused() -> None:
         return StateSet(states.frames, np.roll(labels, size // 48), None, states.groups)
 
     sizes = [lambda: Counting(1, 32), lambda: Counting(2, 48)]
-    refused(
-        "states_at must give the same states for every size of frame, it did not", encoders=sizes, states_at=shifted
-    )
+    refused("states must be the same for every size of frame, they were not", encoders=sizes, states=shifted)
 
     def more(size: int) -> StateSet:
         return walls(30 + size // 48)(size)
 
-    refused("states_at must give the same states for every size", encoders=sizes, states_at=more)
+    refused("states must be the same for every size", encoders=sizes, states=more)
 
 
-def test_a_row_that_is_not_there() -> None:
-    judged = judge([Counting], PROMPTS[:1], [0.5], walls(30), embed=direct, resamples=10)
-    assert judged.row(0, 0, 0.5) is judged.rows[0]
-    with pytest.raises(InvalidInputError, match=r"nothing was judged at encoder 0, prompt 0, alpha 0.4"):
-        judged.row(0, 0, 0.4)
+class Whites:
+    """A reward of its own, without an encoder."""
+
+    frame_size = 48
+
+    def __init__(self) -> None:
+        self.chunks: list[tuple[int, ...]] = []
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        self.chunks.append(frames.shape)
+        return frames.mean(axis=(1, 2, 3))
+
+    def describe(self) -> dict[str, Any]:
+        return {"formula": "whites"}
+
+
+def test_any_reward_is_judged_beside_a_sweep() -> None:
+    states_at, encoder, whites = walls(300), Counting(1), Whites()
+
+    def reds(frames: np.ndarray) -> list[float]:
+        return frames[..., 0].mean(axis=(1, 2)).tolist()
+
+    contrast = ContrastReward(encoder, goal="a red wall", baseline="a wall")
+    one = VLMReward(encoder, goal="night", baseline="a wall", alpha=0.3)
+    rewards = {"eq. 3": PromptSweep(encoder, PROMPTS[:2], [0.3]), "contrast": contrast, "one": one}
+    judged = judge({**rewards, "own": whites, "reds": reds}, states_at, embed=direct, resamples=50)
+    assert [row.form for row in judged.rows] == ["eq. 3", "eq. 3", "contrast", "one", "own", "reds"]
+    assert encoder.pictures == [300]  # once for all that is made of it
+    assert [shape[:2] for shape in whites.chunks] == [(256, 48), (44, 48)]
+    labels = judged_labels(states_at(32))
+    for row, reward, size in zip(judged.rows[2:], (contrast, one, whites, reds), (32, 32, 48, 224), strict=True):
+        scored = np.asarray(reward(states_at(size).frames))
+        assert row.epic.value == pytest.approx(label_distance(scored, labels), abs=1e-6)
+        assert row.auroc == pytest.approx(auroc(scored, labels), abs=1e-6)
+        assert row.histogram is not None
+    assert judged.best.form == "reds"
+    record = json.loads(json.dumps(judged.to_dict()))
+    assert (len(record["rows"]), len(record["histograms"]), len(record["encoders"])) == (2, 2, 1)
+    assert [row["encoder"] for row in record["forms"]] == [0, 0, None, None]
+    assert record["forms"][1]["reward"]["alpha"] == 0.3
+    assert record["forms"][2]["reward"] == {"formula": "whites"}
+
+
+def test_a_reward_alone_on_a_set_of_states() -> None:
+    states = walls()(32)
+    assert judge(Whites(), states).rows[0].form == "whites"
+    assert judge([one for one in (Whites(), Whites())], states).focus is None
+    alone = judge(VLMReward(Counting(), goal="night"), states, embed=direct)
+    assert (alone.rows[0].form, alone.prompts, alone.alphas) == ("goal (eq. 2)", (), ())
+    with pytest.raises(InvalidInputError, match=r"reward 'whites': rewards must not be constant"):
+        judge(Whites(), dataclasses.replace(states, frames=states.frames * 0))
+    with pytest.raises(InvalidInputError, match="cameras must be one where rewards are judged"):
+        judge(CameraReward(VLMReward(Counting(), goal="night"), cameras=2), states)
+
+
+def test_forms_by_name_are_made_once_for_all_that_they_take(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
+    pictures = RewardConfig(form="goal-pictures", goal_pictures=(str(tmp_path / "red.png"),))
+    forms = [RewardConfig(), RewardConfig(form="contrast"), RewardConfig(form="softmax", others=("a sea",)), pictures]
+    made = list(named_rewards(forms, [lambda: Counting(1), lambda: Counting(2)], PROMPTS[:2], [0.5]))
+    names = ["goal-baseline", "contrast", "contrast", "softmax", "goal-pictures"]  # one goal, two baselines
+    assert [name for name, _ in made] == names * 2
 
 
 def test_prompt_pairs() -> None:
@@ -381,7 +441,7 @@ def test_a_sweep_over_cached_frames_takes_under_two_seconds(tmp_path: Path, monk
     for _ in range(3):  # the machine may be busy for one of them
         cache = EmbeddingCache(tmp_path)
         start = time.perf_counter()
-        judged = judge([lambda: encoder], pairs, ALPHAS, lambda size: states, embed=cache.embed)
+        judged = judge(sweeps([lambda: encoder], pairs, ALPHAS), lambda size: states, embed=cache.embed)
         seconds.append(time.perf_counter() - start)
         assert (cache.embedded, cache.found, calls) == (0, STATES, [])
     assert len(judged.rows) == 11 * 20

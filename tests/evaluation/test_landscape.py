@@ -7,9 +7,10 @@ import pytest
 
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
-from vlm_rewards.evaluation.judging import ALPHAS
+from vlm_rewards.evaluation.judging import ALPHAS, PromptPair, PromptSweep
 from vlm_rewards.evaluation.landscape import POINTS, Landscape, landscape, line_along, line_between
 from vlm_rewards.evaluation.states import open_studio
+from vlm_rewards.rewards.contrast import ContrastReward
 from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
 from vlm_rewards.tasks.cartpole import draw_cartpole
 from vlm_rewards.tasks.state_access import StateSpace
@@ -80,15 +81,28 @@ def test_rewards_along_the_line_are_those_of_its_pictures() -> None:
     task, encoder = get_task("cartpole"), FakeEncoder(image_size=32)
     with open_studio(task, 32) as studio:
         line = line_along(studio.space, "pole_angle", at={"cart_position": 1.0}, points=9)
-    found = landscape(encoder, task, line, (0.0, 0.5), goal="up", baseline="pole", embed=direct)
+
+    def leftmost(frames: np.ndarray) -> np.ndarray:
+        return frames[:, :, 0].mean(axis=(1, 2))
+
+    sweep = PromptSweep(encoder, [PromptPair("up", "pole")], (0.0, 0.5))
+    contrast = ContrastReward(encoder, goal="up", baseline="pole")
+    rewards = {"eq. 3": sweep, "contrast": contrast, "left": leftmost}
+    found = landscape(rewards, task, line, embed=direct)
     pictures = np.stack([draw_cartpole(1.0, angle, 32) for angle in line.values])
     np.testing.assert_array_equal(found.frames, pictures)
     goal, baseline = encoder.embed_texts(["up", "pole"])
-    for rewards, alpha in zip(found.rewards, (0.0, 0.5), strict=True):
+    for rewards, alpha in zip(found.rewards[0], (0.0, 0.5), strict=True):
         alone = goal_baseline_reward(encoder.embed_images(pictures), goal, baseline, alpha)
         np.testing.assert_allclose(rewards, alone, atol=1e-6)
+    np.testing.assert_allclose(found.rewards[1], contrast(pictures)[None], atol=1e-6)
+    assert found.rewards[2].shape == (1, 9)  # at the size of a plain function's frames
     assert found.goal is not None
     assert found.goal.tolist() == [False] * 4 + [True] + [False] * 4
+    assert [one.get("form") for one in found.encoders] == [None, "contrast", "left"]
+    assert [one["name"] for one in found.encoders] == ["fake", "fake", "left"]
+    record = found.to_dict()
+    assert (record["alphas"], np.shape(record["rewards"][0]), np.shape(record["maxima"][1])) == ([0, 0.5], (2, 9), (1,))
 
 
 def test_what_cannot_be_seen_has_no_landscape() -> None:
@@ -96,13 +110,16 @@ def test_what_cannot_be_seen_has_no_landscape() -> None:
     with open_studio(task, 32) as studio:
         line = line_along(studio.space, "cart_velocity", low=-1.0, high=1.0, points=3)
     with pytest.raises(InvalidInputError, match="frames of all states are the same: 'cart_velocity' cannot be seen"):
-        landscape(FakeEncoder(image_size=32), task, line, (0.5,), goal="up", baseline="pole", embed=direct)
+        landscape(lambda frames: frames[:, 0, 0, 0], task, line)
 
 
 def test_maxima_say_where_and_whether_it_is_the_goal() -> None:
     rewards = np.array([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]], dtype=np.float32)
-    found = Landscape({}, rewards, np.array([False, True, True]), np.zeros((3, 8, 8, 3), np.uint8))
-    assert found.maxima(np.array([-1.0, 0.0, 1.0])) == [{"value": 0.0, "goal": True}, {"value": -1.0, "goal": False}]
+    line = line_along(SPACE, "x", points=3)
+    found = Landscape(
+        line, ({},), (0.0, 1.0), (rewards,), np.array([False, True, True]), np.zeros((3, 8, 8, 3), np.uint8)
+    )
+    assert found.maxima() == [[{"value": 0.0, "goal": True}, {"value": -1.0, "goal": False}]]
 
 
 @pytest.mark.slow
@@ -112,7 +129,7 @@ def test_the_bundled_encoders_maxima_lie_at_the_goal(name: str) -> None:
     assert task.dimension is not None
     with open_studio(task, 32) as studio:
         line = line_along(studio.space, task.dimension, points=POINTS)
-    found = landscape(encoder, task, line, ALPHAS, goal=task.goal, baseline=task.baseline, embed=direct)
-    assert [best["goal"] for best in found.maxima(line.values)] == [True] * len(ALPHAS)
+    found = landscape(PromptSweep(encoder, [PromptPair(task.goal, task.baseline)], ALPHAS), task, line, embed=direct)
+    assert [best["goal"] for best in found.maxima()[0]] == [True] * len(ALPHAS)
     assert found.goal is not None
     assert 0.05 < found.goal.mean() < 0.15  # and the goal is a small part of the line

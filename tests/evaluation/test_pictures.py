@@ -12,7 +12,8 @@ from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.states import (
     StateSet,
     check_new,
-    pictured_states,
+    file_states,
+    goal_files,
     read_labels,
     uniform_states,
     write_states,
@@ -37,7 +38,7 @@ def test_written_states_come_back_as_they_were(tmp_path: Path) -> None:
     file = write_states(states, tmp_path / "new" / "states")
     assert file.read_text() == "file,label,criterion\nstate_00000.png,,1\nstate_00001.png,,0\nstate_00002.png,,1\n"
     assert read_labels(file) == {}  # nobody has looked yet
-    back = pictured_states(file.parent, 8)
+    back = file_states(file.parent, 8)
     np.testing.assert_array_equal(back.frames, states.frames)
     assert back.names == ("state_00000.png", "state_00001.png", "state_00002.png")
     assert back.labels is None
@@ -54,7 +55,7 @@ def test_without_a_criterion_there_is_no_column_for_it(tmp_path: Path) -> None:
 def test_pictures_of_any_shape_are_letterboxed(tmp_path: Path) -> None:
     Image.new("RGB", (40, 20), "red").save(tmp_path / "a2.png")
     Image.new("L", (10, 10), 7).save(tmp_path / "a10.png")
-    states = pictured_states(tmp_path, 16)
+    states = file_states(tmp_path, 16)
     assert states.names == ("a2.png", "a10.png")
     assert states.frames.shape == (2, 16, 16, 3)
     assert states.frames[0, 8].tolist() == [[255, 0, 0]] * 16  # as wide as the square
@@ -65,7 +66,7 @@ def test_pictures_of_any_shape_are_letterboxed(tmp_path: Path) -> None:
 def test_one_picture_is_no_set(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(InvalidInputError, match="must hold at least two frames, got 1"):
-        pictured_states(tmp_path, 8)
+        file_states(tmp_path, 8)
 
 
 def test_labels_in_all_their_spellings(tmp_path: Path) -> None:
@@ -92,6 +93,21 @@ def test_bad_labels(text: str, message: str, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="cannot be read"):
         read_labels(tmp_path / "none.csv")
+
+
+def test_goal_files_are_those_that_labels_call_goals(tmp_path: Path) -> None:
+    folder = write_states(grey(4), tmp_path / "states").parent
+    assert goal_files(["a.png", str(folder)]) == (
+        "a.png",
+        *(str(folder / f"state_0000{place}.png") for place in (0, 2)),
+    )
+    (folder / "labels.csv").write_text("file,label,criterion\nstate_00000.png,0,1\nstate_00003.png,1,0\n")
+    assert goal_files([str(folder)]) == (str(folder / "state_00003.png"),)
+    (folder / "labels.csv").write_text("file,label,criterion\nstate_00000.png,0,1\n")
+    with pytest.raises(InvalidInputError, match="must have a frame that its labels call a goal, got none"):
+        goal_files([str(folder)])
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        goal_files([str(tmp_path)])
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:

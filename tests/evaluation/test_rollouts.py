@@ -39,7 +39,7 @@ def reward() -> FailingNow:
 
 @pytest.fixture(scope="module")
 def evaluator(reward: FailingNow) -> Iterator[PolicyEvaluator]:
-    with PolicyEvaluator(TASK, reward, image_size=32, n_envs=3, n_workers=2) as evaluator:
+    with PolicyEvaluator(TASK, reward, frame_size=32, n_envs=3, n_workers=2) as evaluator:
         yield evaluator
 
 

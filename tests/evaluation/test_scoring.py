@@ -104,7 +104,7 @@ def test_a_missing_file_is_found_before_anything_is_embedded(tmp_path: Path, rew
     with pytest.raises(InvalidInputError, match="paths must exist"):
         score_paths(reward, [save_grey(tmp_path / "a.png", 1), tmp_path / "b.png"], batch_size=1)
     assert reward.encoder.batches == []  # type: ignore[attr-defined]
-    with pytest.raises(InvalidInputError, match="batch_size must be an integer of at least 1, got 0"):
+    with pytest.raises(InvalidInputError, match="batch_size must be an int of at least 1, got 0"):
         score_paths(reward, [tmp_path / "a.png"], batch_size=0)
 
 

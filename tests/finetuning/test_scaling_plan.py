@@ -1,115 +1,85 @@
-"""What a scaling study compares, and what it has to train for that."""
+"""What a scaling study compares, and how it must have been trained."""
 
 from __future__ import annotations
 
-import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
-from rich.console import Console
+import tyro
 
-from vlm_rewards.errors import InvalidInputError, UnknownNameError
-from vlm_rewards.finetuning import sizes as training
-from vlm_rewards.finetuning.config import FROM_SCRATCH
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.files import write_json
+from vlm_rewards.finetuning.config import FROM_SCRATCH, FinetuneConfig
 from vlm_rewards.finetuning.sizes import (
     PAPER_MODELS,
-    Budget,
     expand,
-    is_trained,
     plan_encoders,
-    plan_trainings,
-    train,
+    trained_sizes,
+    training_command,
     training_facts,
 )
 
-TINY = Budget(steps=2, states_per_task=8, seed=4)
+RECORD: dict[str, Any] = {
+    "command": "vlm-rewards finetune",
+    "commit": "abc",
+    "parameters": {"all": 2, "image_tower": 1},
+    "seconds": {"training": 3.0},
+    "loss": {"mean": [2.0, 1.5]},
+    "evaluation": {"cartpole": {"retrieval": {"chance": 0.1}, "landscape": None}},
+}
+
+
+def leave(size: str, folder: Path, **settings: Any) -> None:
+    (folder / size).mkdir()
+    write_json(folder / size / "training_record.json", {**RECORD, "config": {"model": size, **settings}})
+    (folder / size / "MODEL_CARD.md").touch()
 
 
 def test_names_are_expanded() -> None:
-    assert expand([]) == FROM_SCRATCH
     assert expand(["tiny", "paper"]) == ("tiny", *PAPER_MODELS)
     with pytest.raises(InvalidInputError, match="encoder must be named once each"):
         expand(["paper", PAPER_MODELS[0]])
-    with pytest.raises(InvalidInputError, match="at least two to compare, got tiny"):
-        expand(["tiny"])
 
 
-def test_all_are_trained_on_the_same(tmp_path: Path) -> None:
-    planned = plan_trainings(["tiny-xs", "RN50/openai", "tiny-l"], TINY, tmp_path, "cpu")
-    assert {one.config.device for one in planned} == {"cpu"}
-    assert [one.name for one in planned] == ["tiny-xs", "tiny-l"]
-    assert [Path(one.config.out) for one in planned] == [tmp_path / "tiny-xs", tmp_path / "tiny-l"]
-    assert {(one.config.steps, one.config.states_per_task, one.config.seed) for one in planned} == {(2, 8, 4)}
-    with pytest.raises(UnknownNameError, match="'RN51'"):
-        plan_trainings(["RN51/openai"], TINY, tmp_path)
-    with pytest.raises(InvalidInputError, match="steps must be an int of at least 1, got 0"):
-        plan_trainings(["tiny"], Budget(steps=0), tmp_path)
-
-
-def test_the_humanoid_is_seen_only_by_encoders_that_are_to_judge_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", FROM_SCRATCH)
+def test_all_are_trained_on_the_same_and_on_the_humanoid_only_to_judge_it(size: str, tmp_path: Path) -> None:
     quick = ("cartpole", "mountaincar", "mountaincar-textured")
     for task, tasks in {"mountaincar": quick, "Hopper-v5": quick, "lotus": (*quick, "lotus")}.items():
-        (planned,) = plan_trainings(["tiny"], TINY, tmp_path, task=task)
-        assert planned.config.tasks == tasks
+        words = shlex.split(training_command(size, tmp_path, task))
+        config = tyro.cli(FinetuneConfig, args=words[2:])
+        wanted = {"steps": 400, "states_per_task": 4_000, "pictures_per_task": 32, "tasks": tasks}
+        assert config == FinetuneConfig(model=size, out=tmp_path / size, **wanted)
 
 
 def test_plans_of_both_kinds() -> None:
     assert [one.name for one in plan_encoders(["tiny", "RN50/openai"])] == ["tiny", "RN50/openai"]
 
 
-def test_what_is_trained_already_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    planned = plan_trainings(["tiny-xs", "tiny"], TINY, tmp_path)
-    began: list[str] = []
-
-    def fake(config, *, console):
-        began.append(config.model)
-        folder = Path(config.out)
-        folder.mkdir()
-        settings = {**training.settings_of(config), "device": "elsewhere"}
-        (folder / "training_record.json").write_text(json.dumps({"config": settings}))
-        (folder / "MODEL_CARD.md").touch()
-
-    monkeypatch.setattr(training, "run_finetune", fake)
-    assert [is_trained(one) for one in planned] == [False, False]
-    train(planned[:1], Console(quiet=True))
-    train(planned, Console(quiet=True))
-    assert began == ["tiny-xs", "tiny"]
-    assert [is_trained(one) for one in planned] == [True, True]
-    (tmp_path / "tiny" / "MODEL_CARD.md").unlink()  # written last: the training was broken off
-    assert not is_trained(planned[1])
-    others = plan_trainings(["tiny-xs"], Budget(steps=3, states_per_task=8, seed=4), tmp_path)
-    with pytest.raises(InvalidInputError, match=r"was trained otherwise: steps 2 instead of 3. Name another folder"):
-        train(others, Console(quiet=True))
-    assert began == ["tiny-xs", "tiny"]
+def test_what_is_not_trained_is_said_with_its_command(tmp_path: Path) -> None:
+    leave("tiny", tmp_path)
+    for missing in ("never begun", "broken off"):
+        with pytest.raises(InvalidInputError, match="encoder 'tiny-xs' must be trained first") as refused:
+            trained_sizes(["tiny", "RN50/openai", "tiny-xs", "tiny-l"], tmp_path, "cartpole")
+        commands = str(refused.value).splitlines()[1:]
+        assert commands == [f"  {training_command(size, tmp_path, 'cartpole')}" for size in ("tiny-xs", "tiny-l")]
+        if missing == "never begun":
+            leave("tiny-xs", tmp_path)
+            (tmp_path / "tiny-xs" / "MODEL_CARD.md").unlink()  # written last
 
 
-def test_a_training_that_was_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    planned = plan_trainings(["tiny-xs", "tiny"], TINY, tmp_path)
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / training.STATE).touch()
-    asked: dict[str, bool] = {}
-    monkeypatch.setattr(training, "run_finetune", lambda config, **_: asked.update({config.model: config.resume}))
-    train(planned, Console(quiet=True))
-    assert asked == {"tiny-xs": False, "tiny": True}
+def test_sizes_must_have_been_trained_alike(tmp_path: Path) -> None:
+    leave("tiny-xs", tmp_path, steps=2, device="cpu")
+    leave("tiny", tmp_path, steps=2, device="cuda", threads=4)
+    assert list(trained_sizes(["tiny-xs", "tiny"], tmp_path, "cartpole")) == ["tiny-xs", "tiny"]
+    leave("tiny-m", tmp_path, steps=3)
+    with pytest.raises(InvalidInputError, match="trained alike to be compared, the latter has steps 3 instead of 2"):
+        trained_sizes(["tiny", "tiny-m"], tmp_path, "cartpole")
 
 
-def test_facts_of_a_training_are_its_records(tmp_path: Path) -> None:
-    (planned,) = plan_trainings(["tiny-xs"], TINY, tmp_path)
-    record = {
-        "command": "vlm-rewards finetune",
-        "commit": "abc",
-        "parameters": {"all": 2, "image_tower": 1},
-        "seconds": {"training": 3.0},
-        "loss": {"mean": [2.0, 1.5]},
-        "evaluation": {"cartpole": {"retrieval": {"chance": 0.1}, "landscape": None}},
-        "config": {},
-    }
-    (tmp_path / "tiny-xs").mkdir()
-    (tmp_path / "tiny-xs" / "training_record.json").write_text(json.dumps(record))
-    facts = training_facts(planned)
-    assert facts["size"] == "tiny-xs"
-    assert facts["final_loss"] == 1.5
-    assert facts["retrieval"] == {"cartpole": {"chance": 0.1}}
-    assert {key: facts[key] for key in ("command", "commit", "parameters", "seconds")} == {
-        key: record[key] for key in ("command", "commit", "parameters", "seconds")
-    }
+def test_facts_of_a_training_are_its_records() -> None:
+    facts = training_facts("tiny-xs", RECORD)
+    kept = {key: RECORD[key] for key in ("command", "commit", "parameters", "seconds")}
+    retrieval = {"cartpole": {"chance": 0.1}}
+    assert facts == {"size": "tiny-xs", **kept, "final_loss": 1.5, "retrieval": retrieval}

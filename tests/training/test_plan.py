@@ -101,7 +101,7 @@ def test_an_evaluation_does_what_its_plan_says(make_config: Make, episodes: int)
     reward, planned = Noting(), plan(config)
     task = point_task(horizon=8)
     simulators = min(episodes, 16)
-    with PolicyEvaluator(task, reward, image_size=32, n_envs=simulators, n_workers=1) as evaluator:
+    with PolicyEvaluator(task, reward, frame_size=32, n_envs=simulators, n_workers=1) as evaluator:
         evaluator.run(lambda observations: np.zeros(len(observations), dtype=np.int64), episodes=episodes, seed=0)
         assert planned["memory"]["frames"]["selection_nbytes"] == evaluator.venv.ring.nbytes * (96 // 32) ** 2
     assert sum(reward.given) == planned["frames"]["evaluation"]

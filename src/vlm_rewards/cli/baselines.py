@@ -13,7 +13,7 @@ from rich.console import Console
 from vlm_rewards.cli.common import captioned_for, command_line, load_reward, print_evaluation
 from vlm_rewards.cli.task_choice import read_about_task
 from vlm_rewards.errors import check_count
-from vlm_rewards.evaluation.rollouts import BASELINES, SIMULATORS, PolicyEvaluator, baseline_policy
+from vlm_rewards.evaluation.rollouts import REFERENCE_POLICIES, SIMULATORS, PolicyEvaluator, reference_policy
 from vlm_rewards.files import write_atomically
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import describe_encoder
@@ -72,11 +72,11 @@ def _record(chosen: _Arguments, config: TrainConfig, console: Console) -> dict[s
     policies: dict[str, Any] = {}
     source = provenance()
     simulators = min(chosen.episodes, SIMULATORS)
-    with PolicyEvaluator(task, reward, image_size=reward.frame_size, n_envs=simulators) as evaluator:
-        for name in BASELINES:
+    with PolicyEvaluator(task, reward, n_envs=simulators) as evaluator:
+        for name in REFERENCE_POLICIES:
             if name == "rule" and task.rule is None:
                 continue
-            policy = baseline_policy(name, task, evaluator.venv.action_space, seed=chosen.seed)
+            policy = reference_policy(name, task, evaluator.venv.action_space, seed=chosen.seed)
             policies[name] = evaluator.run(policy, episodes=chosen.episodes, seed=seed).to_dict()
     return {
         "kind": "baselines",

@@ -26,9 +26,7 @@ _VIDEO_FPS = 30
 def selection_evaluator(task: Task, reward: FrameReward, config: TrainConfig) -> Iterator[Evaluate]:
     """Keep simulators open in which a run's snapshots are compared by VLM return."""
     simulators = min(config.selection_episodes, SIMULATORS)
-    with PolicyEvaluator(
-        task, reward, image_size=reward.frame_size, n_envs=simulators, n_workers=config.n_workers
-    ) as evaluator:
+    with PolicyEvaluator(task, reward, n_envs=simulators, n_workers=config.n_workers) as evaluator:
 
         def evaluate(policy: PolicyFunction, *, episodes: int, seed: int) -> dict[str, Any]:
             return evaluator.run(policy, episodes=episodes, seed=seed).to_dict()
@@ -61,12 +59,10 @@ def evaluate_run(
         The evaluation's summary with ``snapshot`` and ``video`` (None as yet), and the policy, for the video.
     """
     chosen = snapshot or best_snapshot(run).path
-    size, simulators = reward.frame_size, min(episodes, SIMULATORS)
+    simulators = min(episodes, SIMULATORS)
     with (
         console.status(f"evaluating {chosen} over {episodes} episodes"),
-        PolicyEvaluator(
-            task_of(config), reward, image_size=size, n_envs=simulators, n_workers=config.n_workers
-        ) as evaluator,
+        PolicyEvaluator(task_of(config), reward, n_envs=simulators, n_workers=config.n_workers) as evaluator,
     ):
         policy = load_policy(run, config, evaluator.venv, chosen)
         summary = evaluator.run(policy, episodes=episodes, seed=seed).to_dict()

@@ -1,10 +1,11 @@
-"""A data set of states, with frames, simulator states and labels, in files that others can read."""
+"""States in files: frames with labels to fill in, or a data set that others can read, as arrays or as images."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.evaluation.states import StateSet, numbered_names
-from vlm_rewards.files import sync_folder, write_atomically, write_json
+from vlm_rewards.evaluation.states import StateSet, check_new, numbered_names, open_studio
+from vlm_rewards.files import read_json, sync_folder, write_atomically, write_json
 from vlm_rewards.media import write_png
+from vlm_rewards.provenance import provenance
+from vlm_rewards.tasks.task import Task
 from vlm_rewards.templates import render
 
 
@@ -43,6 +46,100 @@ FACTS = "facts.json"
 """File at the top of a data set's folder that says what it is; a folder without it is not ours."""
 TRAIN = Path("data") / "train"
 """Where the frames of a folder lie, and their ``metadata.jsonl``."""
+KIND = "dataset"
+"""``kind`` of the facts that a data set carries."""
+DATASET_STATES = 2_000
+"""States of a data set, unless told otherwise."""
+LAYOUTS = ("npz", "hf", "png")
+"""How states are written: `write_npz`, `write_folder`, `write_states`."""
+_SMALL = 32  # pixels of a simulator that is only asked what its state is
+
+
+def check_place(out: Path, layout: str, *, overwrite: bool) -> None:
+    """Check that states may be written where they are to go, without making anything.
+
+    Args:
+        out: Where.
+        layout: One of `LAYOUTS`.
+        overwrite: Whether an earlier data set may be replaced.
+
+    Raises:
+        InvalidInputError: The name does not fit the layout, or something is there that may not be replaced.
+    """
+    if (layout == "npz") != (out.suffix == ".npz"):
+        wanted = "end in .npz" if layout == "npz" else "be a folder"
+        raise InvalidInputError(f"save_states must {wanted} with format {layout}, got {str(out)!r}.")
+    if layout == "png":
+        check_new("save_states", out)
+    elif out.exists() and not (layout == "hf" and out.is_dir() and not any(out.iterdir())):
+        if not (_is_npz(out) if layout == "npz" else _is_folder(out)):
+            raise InvalidInputError(
+                f"save_states {str(out)!r} is in use and holds no data set; it will not be overwritten."
+            )
+        if not overwrite:
+            raise InvalidInputError(f"save_states {str(out)!r} exists already; --overwrite replaces it.")
+
+
+def _is_npz(path: Path) -> bool:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return "facts" in arrays.files and "picture" in arrays.files
+    except Exception:  # whatever numpy and zipfile say of a file that is none
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return read_json(path / FACTS).get("kind") == KIND
+    except Exception:
+        return False
+
+
+def state_dataset(states: StateSet, task: Task, *, command: str, goal: str, baseline: str) -> StateDataset:
+    """Make a data set of states: with what they are, and what their simulator calls the numbers of a state.
+
+    Args:
+        states: The states.
+        task: Their task.
+        command: What made them (see `portable_command`).
+        goal: What the state should look like.
+        baseline: What any state looks like.
+    """
+    facts: dict[str, Any] = {
+        "kind": KIND,
+        "command": command,
+        "task": task.name,
+        "goal": goal,
+        "baseline": baseline,
+        "criterion": task.criterion_text,
+        "camera": task.camera,
+        "size": states.frames.shape[1],
+        "states": states.facts,
+        **provenance(),
+    }
+    if states.states is None:
+        return StateDataset(states, facts)
+    with open_studio(task, _SMALL) as studio:
+        return StateDataset(states, facts, studio.space.names, studio.space.units)
+
+
+def portable_command(verb: str, arguments: Sequence[str]) -> str:
+    """The command for a data set: without where it wrote to, and with the names alone of what lies elsewhere.
+
+    Args:
+        verb: Of ``vlm-rewards``.
+        arguments: What followed it.
+    """
+    kept: list[str] = []
+    pending = list(arguments)
+    while pending:
+        argument = pending.pop(0)
+        if argument == "--save-states":
+            pending = pending[1:]
+        elif not argument.startswith(("--save-states=", "--overwrite", "--no-overwrite")):
+            flag, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+            kept.append(flag + equals + (Path(value).name if Path(value).is_absolute() else value))
+    return shlex.join(["vlm-rewards", verb, *kept])
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from vlm_rewards.arrays import Embeddings, Frames
-from vlm_rewards.encoders.base import ImageTextEncoder
+from vlm_rewards.arrays import Frames
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.evaluation.judging import Embed, FrameScorer, Judgeable, PromptSweep, each_named
 from vlm_rewards.evaluation.states import open_studio
-from vlm_rewards.rewards.goal_baseline import check_alpha, goal_baseline_sweep
 from vlm_rewards.tasks.state_access import StateSpace, interpolate
 from vlm_rewards.tasks.task import Task
 
@@ -36,28 +35,55 @@ class StateLine:
     """Such as ``"rad"``; may be empty."""
     fixed: dict[str, float]
     """The dimensions that are the same in all states."""
+    names: tuple[str, ...]
+    """All dimensions."""
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """Rewards of one encoder along a line."""
+    """Rewards along a line."""
 
-    encoder: dict[str, Any]
-    """What the encoder says of itself."""
-    rewards: np.ndarray
-    """float32 ``[a n]``: at each alpha, of each state."""
+    line: StateLine
+    """The states."""
+    encoders: tuple[dict[str, Any], ...]
+    """Of each reward, or sweep: what its encoder says of itself; ``form`` is what a reward is called."""
+    alphas: tuple[float, ...]
+    """Strengths of the sweeps; none without one."""
+    rewards: tuple[np.ndarray, ...]
+    """Of each of ``encoders``, of each state: float32 ``[1 n]``, of a sweep ``[a n]``, at each alpha."""
     goal: np.ndarray | None
     """Where the criterion holds, bool ``[n]``; None where the task has none."""
     frames: Frames
     """uint8 ``[n size size 3]``."""
 
-    def maxima(self, values: np.ndarray) -> list[dict[str, Any]]:
-        """The greatest reward at each alpha: its place, and whether the criterion holds there; JSON-able."""
-        places = self.rewards.argmax(axis=1).tolist()
+    def maxima(self) -> list[list[dict[str, Any]]]:
+        """The greatest reward of each curve: its place, and whether the criterion holds there; JSON-able."""
         return [
-            {"value": round(float(values[place]), 5), "goal": None if self.goal is None else bool(self.goal[place])}
-            for place in places
+            [
+                {
+                    "value": round(float(self.line.values[place]), 5),
+                    "goal": None if self.goal is None else bool(self.goal[place]),
+                }
+                for place in rewards.argmax(axis=1).tolist()
+            ]
+            for rewards in self.rewards
         ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, for a record; figures are drawn from it."""
+        line = self.line
+        return {
+            "dimension": line.label,
+            "unit": line.unit,
+            "fixed": line.fixed,
+            "ends": [dict(zip(line.names, line.states[end].round(5).tolist(), strict=True)) for end in (0, -1)],
+            "alphas": list(self.alphas),
+            "values": line.values.round(5).tolist(),
+            "goal_states": None if self.goal is None else self.goal.tolist(),
+            "encoders": list(self.encoders),
+            "maxima": self.maxima(),
+            "rewards": [rewards.astype(float).round(5).tolist() for rewards in self.rewards],
+        }
 
 
 def line_along(
@@ -98,7 +124,7 @@ def line_along(
         raise InvalidInputError(f"low must be less than high, got {ends[0]:g} and {ends[1]:g}.")
     states = interpolate(first, last, points)
     fixed = {name: round(float(first[place]), 5) for place, name in enumerate(space.names) if place != index}
-    return StateLine(states, states[:, index], dimension, space.unit(dimension), fixed)
+    return StateLine(states, states[:, index], dimension, space.unit(dimension), fixed, tuple(space.names))
 
 
 def line_between(
@@ -124,41 +150,97 @@ def line_between(
         for name, value, other in zip(space.names, first, last, strict=True)
         if value == other
     }
-    return StateLine(interpolate(first, last, points), np.linspace(0.0, 1.0, points), _BETWEEN, "", same)
+    states = interpolate(first, last, points)
+    return StateLine(states, np.linspace(0.0, 1.0, points), _BETWEEN, "", same, tuple(space.names))
+
+
+def read_values(field: str, given: Sequence[str]) -> dict[str, float]:
+    """Read values of dimensions by name.
+
+    Args:
+        field: What they are for, as the message names it.
+        given: ``NAME=VALUE`` each.
+
+    Raises:
+        InvalidInputError: One is something else, or a name comes twice.
+    """
+    values: dict[str, float] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            equals, number = "", 0.0
+        if not name or not equals:
+            raise InvalidInputError(f"{field} must be NAME=VALUE with a number, got {text!r}.")
+        if name in values:
+            raise InvalidInputError(f"{field} must name {name!r} once, got {' '.join(given)}.")
+        values[name] = number
+    return values
 
 
 def landscape(
-    encoder: ImageTextEncoder,
+    rewards: Judgeable | Iterable[Judgeable | tuple[str, Judgeable]] | Mapping[str, Judgeable],
     task: Task,
     line: StateLine,
-    alphas: Sequence[float],
     *,
-    goal: str,
-    baseline: str,
-    embed: Callable[[ImageTextEncoder, Frames], Embeddings],
+    embed: Embed | None = None,
 ) -> Landscape:
     """Render the states of a line and score them.
 
     Args:
-        encoder: Embeds the frames.
+        rewards: Any reward or several, as `judge` takes them; a `PromptSweep` of one pair of prompts is scored at each
+            of its alphas.
         task: The task.
         line: The states.
-        alphas: Strengths of the baseline, in [0, 1].
-        goal: What a state should look like.
-        baseline: What any state looks like.
-        embed: Embeds frames, such as `EmbeddingCache.embed`.
+        embed: Embeds frames; default: through the cache (`EmbeddingCache`).
 
     Raises:
-        InvalidInputError: The simulator cannot be put into a state, an alpha is none, or all frames are the same.
+        InvalidInputError: There is no reward, the simulator cannot be put into a state, or all frames are the same.
     """
-    strengths = np.array([check_alpha(alpha) for alpha in alphas])
-    with open_studio(task, encoder.image_size) as studio:
-        frames, verdicts = studio.show(line.states)
-    if (frames == frames[0]).all():
-        raise InvalidInputError(f"the frames of all states are the same: {line.label!r} cannot be seen.")
-    goal_vector, baseline_vector = encoder.embed_texts([goal, baseline])
-    swept = goal_baseline_sweep(embed(encoder, frames), goal_vector[None], baseline_vector[None], strengths)
-    return Landscape(encoder.describe(), swept[0], verdicts, frames)
+    drawn: dict[int, tuple[Frames, np.ndarray | None]] = {}
+
+    def frames_at(size: int) -> Frames:
+        if size not in drawn:
+            with open_studio(task, size) as studio:
+                frames, verdicts = studio.show(line.states)
+            if (frames == frames[0]).all():
+                raise InvalidInputError(f"the frames of all states are the same: {line.label!r} cannot be seen.")
+            drawn[size] = frames, verdicts
+        return drawn[size][0]
+
+    score = FrameScorer(frames_at, embed)
+    scored: list[np.ndarray] = []
+    facts: list[dict[str, Any]] = []
+    alphas: tuple[float, ...] = ()
+    for name, reward in each_named(rewards):
+        values, place = score(reward)
+        about = {} if place is None else score.encoders[place]
+        if isinstance(reward, PromptSweep):
+            if len(reward.prompts) != 1 or reward.alphas != (alphas or reward.alphas):
+                raise InvalidInputError("a landscape's sweeps must have one pair of prompts and the same alphas.")
+            scored.append(values[0])
+            alphas = tuple(reward.alphas)
+        else:
+            scored.append(values[None])
+            form = name or getattr(reward, "__name__", type(reward).__name__)
+            about = {**about, "name": about.get("name", form), "form": form}
+        facts.append(about)
+        del reward  # an encoder goes before the next is made
+    if not scored:
+        raise InvalidInputError("rewards must be at least one, got none.")
+    frames, verdicts = next(iter(drawn.values()))
+    return Landscape(line, tuple(facts), alphas, tuple(scored), verdicts, frames)
+
+
+def dimensions(space: StateSpace) -> list[dict[str, Any]]:
+    """What a state consists of, JSON-able; what has no bound has None."""
+    ends = [[float(end) if np.isfinite(end) else None for end in bounds] for bounds in (space.low, space.high)]
+    rows = zip(space.names, *ends, space.start.tolist(), strict=True)
+    return [
+        {"dimension": name, "unit": space.unit(name), "low": low, "high": high, "start": start}
+        for name, low, high, start in rows
+    ]
 
 
 def _state(space: StateSpace, values: Mapping[str, float]) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Runs policies without exploration and says how they did; the baseline policies to compare with."""
+"""Runs policies without exploration and says how they did; the policies to compare with, that have learned nothing."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,12 +19,12 @@ from vlm_rewards.evaluation.statistics import wilson_interval
 from vlm_rewards.rewards.base import AnyReward
 from vlm_rewards.tasks.task import Task
 
-BASELINES = ("random", "zero", "rule")
+PolicyFunction = Callable[[np.ndarray], np.ndarray]
+"""Observations ``[n ...]`` to actions ``[n ...]``."""
+REFERENCE_POLICIES = ("random", "zero", "rule")
 
 
-def baseline_policy(
-    name: str, task: Task, action_space: gym.Space[Any], *, seed: int = 0
-) -> Callable[[np.ndarray], np.ndarray]:
+def reference_policy(name: str, task: Task, action_space: gym.Space[Any], *, seed: int = 0) -> PolicyFunction:
     """Build a policy that has learned nothing.
 
     Args:
@@ -41,7 +42,9 @@ def baseline_policy(
         UnknownNameError: There is no such policy.
     """
     if name == "random":
-        space = type(action_space)(**_arguments(action_space))
+        if not isinstance(action_space, gym.spaces.Box | gym.spaces.Discrete):
+            raise InvalidInputError(f"the action space must be Box or Discrete, got {action_space!r}.")
+        space = copy.deepcopy(action_space)  # with a generator of its own, so that nobody else's samples are disturbed
         space.seed(seed)
         return lambda observations: np.stack([np.asarray(space.sample()) for _ in observations])
     if name == "zero":
@@ -54,20 +57,8 @@ def baseline_policy(
         if rule is None:
             raise InvalidInputError(f"task {task.name!r} has no one-line rule.")
         return lambda observations: np.stack([np.asarray(rule(row), dtype=action_space.dtype) for row in observations])
-    raise unknown_name("baseline policy", name, BASELINES)
+    raise unknown_name("policy", name, REFERENCE_POLICIES)
 
-
-def _arguments(space: gym.Space[Any]) -> dict[str, Any]:
-    """A copy of the space with a generator of its own, so that nobody else's samples are disturbed."""
-    if isinstance(space, gym.spaces.Discrete):
-        return {"n": space.n, "start": space.start}
-    if isinstance(space, gym.spaces.Box):
-        return {"low": space.low, "high": space.high, "dtype": space.dtype}
-    raise InvalidInputError(f"the action space must be Box or Discrete, got {space!r}.")
-
-
-PolicyFunction = Callable[[np.ndarray], np.ndarray]
-"""Observations ``[n ...]`` to actions ``[n ...]``."""
 
 _CHUNK_FRAMES = 256
 SIMULATORS = 16
@@ -129,7 +120,7 @@ class PolicyEvaluator:
     Args:
         task: The task.
         reward: Scores the frames of every state visited.
-        image_size: Side of the frames in pixels: the encoder's.
+        frame_size: Side of the frames in pixels; default: what the reward wants.
         n_envs: Simulators. The episodes depend on it, as each simulator has
             seeds of its own.
         n_workers: Processes; default: one a core.
@@ -140,12 +131,15 @@ class PolicyEvaluator:
         task: Task,
         reward: AnyReward,
         *,
-        image_size: int,
+        frame_size: int | None = None,
         n_envs: int = SIMULATORS,
         n_workers: int | None = None,
     ) -> None:
+        size = getattr(reward, "frame_size", None) if frame_size is None else frame_size
+        if size is None:
+            raise InvalidInputError(f"frame_size must be given: {reward!r} does not say which frames it wants.")
         self._reward = reward
-        self.venv = RenderedVecEnv(task, n_envs, image_size=image_size, n_workers=n_workers)
+        self.venv = RenderedVecEnv(task, n_envs, image_size=size, n_workers=n_workers)
 
     def run(self, policy: PolicyFunction, *, episodes: int, seed: int) -> Evaluation:
         """Run a policy.

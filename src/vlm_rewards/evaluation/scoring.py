@@ -1,4 +1,4 @@
-"""Scores images and videos in files: the logic of ``vlm-rewards score``."""
+"""Scores images and videos in files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from vlm_rewards.arrays import Frame
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import InvalidInputError, check_count
 from vlm_rewards.media import PathLike, expand_paths, read_frames
+from vlm_rewards.rewards.base import EmbeddingReward, FrameReward
 from vlm_rewards.rewards.goal_baseline import goal_reward
 from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.tasks.rendering import letterbox
 
 _PENDING_BYTES = 256 * 2**20
 """Most that frames may take up while they wait for others of their size."""
@@ -24,42 +26,40 @@ _PENDING_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Score:
-    """What a reward says about one frame or one frame."""
+    """What a reward says about one image or one frame of a video."""
 
     path: str
     """The file."""
     frame: int | None
-    """Place in the video, from 0; None for a frame."""
+    """Place in the video, from 0; None for an image."""
     time_s: float | None
-    """Seconds since the video's start; None for a frame."""
-    goal_similarity: float
-    """Cosine similarity to the goal (eq. 2), in [-1, 1]."""
+    """Seconds since the video's start; None for an image."""
+    goal_similarity: float | None
+    """Cosine similarity to the goal (eq. 2), in [-1, 1]; None for a reward other than `VLMReward`."""
     baseline_similarity: float | None
     """Cosine similarity to the baseline, in [-1, 1]; None without one."""
     reward: float
-    """The reward (eq. 3 with a baseline, else eq. 2), in [-1, 1]."""
+    """The reward."""
 
 
-def score_paths(reward: VLMReward, paths: Sequence[PathLike], *, batch_size: int = 64) -> list[Score]:
-    """Score every frame and every frame of every video.
+def score_paths(reward: FrameReward, paths: Sequence[PathLike], *, batch_size: int = 64) -> list[Score]:
+    """Score every image and every frame of every video.
 
-    Frames of one size are embedded together; each goes through the model's
-    own preprocessing. A video is streamed: at most ``batch_size`` of its frames
-    are in memory at a time, fewer if they are large.
+    Frames of one size are scored together; where there is an encoder, each goes through its own preprocessing. A video
+    is streamed: at most ``batch_size`` of its frames are in memory at a time, fewer if they are large.
 
     Args:
-        reward: Scores frames.
+        reward: Scores frames. One without an encoder gets them letterboxed to the size that it wants.
         paths: Images, videos, animations, and folders of images.
-        batch_size: Most frames to embed at once, at least 1.
+        batch_size: Most frames to score at once, at least 1.
 
     Returns:
-        One score a frame or frame, in the order of ``paths``.
+        One score an image or frame, in the order of ``paths``.
 
     Raises:
         InvalidInputError: A path does not exist or cannot be read as a frame or a video.
     """
-    if isinstance(batch_size, bool) or batch_size < 1:
-        raise InvalidInputError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
+    check_count("batch_size", batch_size)
     files = expand_paths(paths)
     batches = _Batches(reward, batch_size)
     for path in files:
@@ -80,7 +80,7 @@ def frames_per_second(scores: Sequence[Score]) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 1.0
 
 
-def scores_to_json(scores: Sequence[Score], reward: VLMReward) -> str:
+def scores_to_json(scores: Sequence[Score], reward: FrameReward) -> str:
     """JSON text: what scored (``reward``) and what came out (``scores``)."""
     rows = [dataclasses.asdict(score) for score in scores]
     return json.dumps({"reward": reward.describe(), "scores": rows}, indent=2, ensure_ascii=False) + "\n"
@@ -98,7 +98,7 @@ def scores_to_csv(scores: Sequence[Score]) -> str:
 class _Batches:
     """Collects frames by size, scores each batch when it is full, and keeps the order."""
 
-    def __init__(self, reward: VLMReward, batch_size: int) -> None:
+    def __init__(self, reward: FrameReward, batch_size: int) -> None:
         self._reward = reward
         self._batch_size = batch_size
         self._origins: list[tuple[str, int | None, float | None]] = []
@@ -127,16 +127,23 @@ class _Batches:
     def _score(self, shape: tuple[int, ...]) -> None:
         group = self._waiting.pop(shape)
         self._waiting_bytes -= sum(pixels.nbytes for _, pixels in group)
-        embeddings = self._reward.embed(np.stack([pixels for _, pixels in group]))
-        goal = goal_reward(embeddings, self._reward.goal_embedding)
-        rewards = self._reward.score(embeddings)
-        against = self._reward.baseline_embedding
-        baseline = None if against is None else goal_reward(embeddings, against)
+        frames, reward = np.stack([pixels for _, pixels in group]), self._reward
+        near: list[np.ndarray | None] = [None, None]
+        if isinstance(reward, EmbeddingReward):
+            embeddings = reward.embed(frames)
+            rewards = reward.score(embeddings)
+            if isinstance(reward, VLMReward):
+                against = (reward.goal_embedding, reward.baseline_embedding)
+                near = [None if prompt is None else goal_reward(embeddings, prompt) for prompt in against]
+        else:
+            size = reward.frame_size
+            rewards = reward(np.stack([letterbox(frame, size) for frame in frames]))
         for place, (row, _) in enumerate(group):
+            goal, baseline = (None if values is None else _shortest(values[place]) for values in near)
             self._values[row] = {
-                "goal_similarity": _shortest(goal[place]),
-                "baseline_similarity": None if baseline is None else _shortest(baseline[place]),
-                "reward": _shortest(rewards[place]),
+                "goal_similarity": goal,
+                "baseline_similarity": baseline,
+                "reward": _shortest(np.float32(rewards[place])),
             }
 
 

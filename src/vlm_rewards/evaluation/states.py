@@ -16,7 +16,8 @@ import numpy as np
 from vlm_rewards.arrays import Frames
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
-from vlm_rewards.evaluation.rollouts import PolicyFunction, baseline_policy
+from vlm_rewards.evaluation.rollouts import PolicyFunction, reference_policy
+from vlm_rewards.files import read_json
 from vlm_rewards.media import expand_paths, read_frames, write_png
 from vlm_rewards.seeding import check_seed, derive_seed
 from vlm_rewards.tasks.rendering import letterbox
@@ -46,6 +47,8 @@ class Policies:
     """What to call them in a record."""
     build: Callable[[RenderedVecEnv, int], Sequence[PolicyFunction]]
     """Makes them for an environment, from a seed; each visits as many states as any other."""
+    count: int = 1
+    """How many there are, where it is known before they are made."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +103,18 @@ class StateSet:
         kept = np.array(sorted(places[name] for name in labels))
         names = tuple(self.name(index) for index in kept.tolist())
         values = np.array([labels[name] for name in names], dtype=bool)
-        facts = {**self.facts, "of_states": len(self), "labels_from": source, **_balance(values, kept)}
+
+        def taken(rows: np.ndarray | None) -> np.ndarray | None:
+            return None if rows is None else rows[kept]
+
         return StateSet(
             self.frames[kept],
             values,
-            None if self.true_rewards is None else self.true_rewards[kept],
+            taken(self.true_rewards),
             self.groups[kept],
-            facts,
+            {**self.facts, "of_states": len(self), "labels_from": source, **_balance(values, kept)},
             names,
-            None if self.states is None else self.states[kept],
+            taken(self.states),
             None if self.all_labels is None else {name: held[kept] for name, held in self.all_labels.items()},
             tuple(self.origins[index] for index in kept.tolist()) if self.origins else (),
         )
@@ -127,27 +133,22 @@ class StateSet:
         if len(sets) == 1:
             return sets[0]
         offsets = np.cumsum([0, *(int(part.groups.max()) + 1 for part in sets[:-1])])
-        groups = [part.groups + offset for part, offset in zip(sets, offsets, strict=True)]
-        optional = ("labels", "true_rewards", "states")
-        joined = {name: _concatenated([getattr(part, name) for part in sets]) for name in optional}
-        frames = np.concatenate([part.frames for part in sets])
-        named = any(part.names for part in sets)
+        groups = np.concatenate([part.groups + offset for part, offset in zip(sets, offsets, strict=True)])
         starts = np.cumsum([0, *map(len, sets[:-1])]).tolist()
         every = [part.names or numbered_names(start, len(part)) for part, start in zip(sets, starts, strict=True)]
-        names = tuple(name for part in every for name in part) if named else ()
+        names = tuple(name for part in every for name in part) if any(part.names for part in sets) else ()
         if len(set(names)) < len(names):
             raise InvalidInputError("states of several sources must have names of their own: some files share theirs.")
+        labels = _concatenated([part.labels for part in sets])
         facts = {"generator": " + ".join(str(part.facts["generator"]) for part in sets), "seed": sets[0].facts["seed"]}
-        parts = {"parts": [part.facts for part in sets]}
-        balance = _balance(joined["labels"], np.concatenate(groups))
         return cls(
-            frames,
-            joined["labels"],
-            joined["true_rewards"],
-            np.concatenate(groups),
-            facts | balance | parts,
+            np.concatenate([part.frames for part in sets]),
+            labels,
+            _concatenated([part.true_rewards for part in sets]),
+            groups,
+            facts | _balance(labels, groups) | {"parts": [part.facts for part in sets]},
             names,
-            joined["states"],
+            _concatenated([part.states for part in sets]),
             _joined_labels([part.all_labels for part in sets]),
             tuple(text for part in sets for text in part.origins) if all(part.origins for part in sets) else (),
         )
@@ -327,13 +328,13 @@ def named_policies(name: str, task: Task) -> Policies:
     if name not in ("random", "rule"):
         raise unknown_name("policies", name, ("random", "rule"))
     if name == "random":
-        return Policies(name, lambda venv, seed: [baseline_policy("random", task, venv.action_space, seed=seed)])
+        return Policies(name, lambda venv, seed: [reference_policy("random", task, venv.action_space, seed=seed)])
     if task.rule is None:
         raise InvalidInputError(f"states 'rule' need a one-line rule, and task {task.name!r} has none.")
 
     def mixed(venv: RenderedVecEnv, seed: int) -> list[PolicyFunction]:
-        rule = baseline_policy("rule", task, venv.action_space)
-        random = baseline_policy("random", task, venv.action_space, seed=seed)
+        rule = reference_policy("rule", task, venv.action_space)
+        random = reference_policy("random", task, venv.action_space, seed=seed)
         return [_mixture(rule, random, share, np.random.default_rng([seed, 1])) for share in RANDOM_SHARES]
 
     return Policies(name, mixed)
@@ -429,7 +430,7 @@ LABELS = "labels.csv"
 _YES, _NO = frozenset({"1", "true", "yes", "goal"}), frozenset({"0", "false", "no", "other"})
 
 
-def pictured_states(folder: Path, size: int) -> StateSet:
+def file_states(folder: Path, size: int) -> StateSet:
     """Frames of a folder as states, each an episode of its own.
 
     Args:
@@ -489,12 +490,13 @@ def check_new(field: str, folder: Path) -> None:
         raise InvalidInputError(f"{field} must be a new or empty folder, got {str(folder)!r}.")
 
 
-def read_labels(path: Path) -> dict[str, bool]:
+def read_labels(path: Path, column: str = "label") -> dict[str, bool]:
     """Read which states show the goal.
 
     Args:
         path: CSV with a header and the columns ``file`` (as `write_states` names them; or ``index``, the number of a
             state) and ``label`` (1, true, yes or goal; 0, false, no or other; empty where nobody has looked yet).
+        column: Another column to read in place of ``label``.
 
     Returns:
         Labels by the name of the file; rows without a label are left out.
@@ -509,19 +511,44 @@ def read_labels(path: Path) -> dict[str, bool]:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"labels {str(path)!r} cannot be read: {error}.") from None
     key = next((name for name in ("file", "index") if name in columns), None)
-    if key is None or "label" not in columns:
-        raise InvalidInputError(f"labels {str(path)!r} must have the columns file (or index) and label, got {columns}.")
+    if key is None or column not in columns:
+        raise InvalidInputError(
+            f"labels {str(path)!r} must have the columns file (or index) and {column}, got {columns}."
+        )
     found: dict[str, bool] = {}
     for number, row in enumerate(rows, start=2):
-        text = (row["label"] or "").strip().lower()
+        text = (row[column] or "").strip().lower()
         if not text:
             continue
         if text not in _YES | _NO:
-            raise InvalidInputError(f"labels {str(path)!r}, line {number}: label must be 1 or 0, got {text!r}.")
+            raise InvalidInputError(f"labels {str(path)!r}, line {number}: {column} must be 1 or 0, got {text!r}.")
         name = _name(key, (row[key] or "").strip(), f"labels {str(path)!r}, line {number}")
         if found.setdefault(name, text in _YES) != (text in _YES):
             raise InvalidInputError(f"labels {str(path)!r}, line {number}: {name} has another label above.")
     return found
+
+
+def goal_files(paths: Sequence[str]) -> tuple[str, ...]:
+    """Files that show the goal: of a folder that `write_states` wrote, those labelled so, or else by the criterion.
+
+    Args:
+        paths: Files, which are taken as they are, and such folders.
+
+    Raises:
+        InvalidInputError: A folder has no labels that can be read, or no goal among them.
+    """
+    files: list[str] = []
+    for path in paths:
+        folder = Path(path)
+        if not folder.is_dir():
+            files.append(path)
+            continue
+        labels = read_labels(folder / LABELS) or read_labels(folder / LABELS, "criterion")
+        goals = [str(folder / name) for name, held in labels.items() if held]
+        if not goals:
+            raise InvalidInputError(f"goal_pictures {path!r} must have a frame that its labels call a goal, got none.")
+        files += goals
+    return tuple(files)
 
 
 def _name(key: str, value: str, where: str) -> str:
@@ -530,3 +557,158 @@ def _name(key: str, value: str, where: str) -> str:
     if not value.isdecimal():
         raise InvalidInputError(f"{where}: index must be the number of a state, got {value!r}.")
     return numbered_names(int(value), 1)[0]
+
+
+RECIPE = "states.json"
+"""File beside the frames of states that says how to draw the same again."""
+_FEW = 4  # states of each source that are drawn to see that they can be
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A place that states come from."""
+
+    draw: Callable[[int, int], StateSet]
+    """States of a size of frame, as many as said."""
+    count: int
+    """How many are wanted."""
+    least: int = 2 * _FEW
+    """How many it takes to see that it works."""
+    files: tuple[str, ...] = ()
+    """Names of its frames, where it is a folder of them."""
+
+
+class ChosenStates:
+    """States for any size of frame, drawn when they are needed; made by `states_of`."""
+
+    def __init__(self, sources: Sequence[_Source], labels: Path | None, recipe: dict[str, Any]) -> None:
+        self.recipe = recipe
+        self._sources = sources
+        self._file, self._labels = labels, {} if labels is None else read_labels(labels)
+        self._last: tuple[int, StateSet] | None = None  # encoders of one size follow each other as a rule
+        if labels is not None:
+            self._check_labels(labels)
+
+    def __call__(self, size: int) -> StateSet:
+        """Draw the states; those drawn last are kept.
+
+        Args:
+            size: Side of the frames in pixels.
+        """
+        if self._last is None or self._last[0] != size:
+            self._last = None  # before there are more: thousands of frames are some GB
+            states = StateSet.joined([source.draw(size, source.count) for source in self._sources])
+            if self._file is not None:
+                states = states.relabelled(self._labels, self._file.name)
+            self._last = size, states
+        return self._last[1]
+
+    def few(self, size: int) -> StateSet:
+        """Draw a few states from each source, to see that it can be done; labels of a file are not looked at.
+
+        Args:
+            size: Side of the frames in pixels.
+        """
+        return StateSet.joined([source.draw(size, min(source.least, source.count)) for source in self._sources])
+
+    def last(self) -> StateSet:
+        """The states as they were drawn last.
+
+        Raises:
+            InvalidInputError: They have not been drawn.
+        """
+        if self._last is None:
+            raise InvalidInputError("the states have not been drawn yet.")
+        return self._last[1]
+
+    def _check_labels(self, file: Path) -> None:
+        """Labels of other states would be taken for those of these without a word: they have nothing but numbers."""
+        recipe, beside = self.recipe, file.parent / RECIPE
+        if beside.is_file() and not any(source.files for source in self._sources):
+            written = read_json(beside)
+            differing = [
+                f"{key} {written.get(key)!r} instead of {recipe[key]!r}"
+                for key in recipe
+                if written.get(key) != recipe[key]
+            ]
+            if differing:
+                raise InvalidInputError(f"labels {str(file)!r} are of other states: {', '.join(differing)}.")
+        known: list[str] = []
+        for source in self._sources:
+            known += source.files or numbered_names(len(known), source.count)
+        strangers = self._labels.keys() - set(known)
+        if strangers:
+            first = next(name for name in self._labels if name in strangers)
+            raise InvalidInputError(f"labels {str(file)!r} must be of the {len(known):,} states, got {first!r}.")
+
+
+def states_of(
+    task: Task,
+    sources: Sequence[str] = (),
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    labels: Path | None = None,
+    policies_of: Callable[[Path], Policies] | None = None,
+) -> ChosenStates:
+    """Check where states are to come from; draw them later, for any size of frame.
+
+    Args:
+        task: The task.
+        sources: ``"uniform"``, ``"random"``, ``"rule"``, the task's own generators', the folder of a run, or a folder
+            of frames; default: the task's first generator, or else its rule, or else random actions.
+        count: How many states, in equal parts from each source but folders of frames; default: `STATES`, or
+            `GENERATED_STATES` where the task generates them.
+        seed: Seeds them, in ``[0, 2**32)``.
+        labels: File of labels in place of the criterion's (see `read_labels`); states without one are dropped.
+        policies_of: Reads the policies of a run, whose folder has a ``config.json``; None: runs are no source.
+
+    Returns:
+        The states for a size of frame, as `judge` takes them.
+
+    Raises:
+        InvalidInputError: There is no such source, it is of another task, or labels are not of these states.
+    """
+    if task.cameras > 1:
+        raise InvalidInputError(
+            f"cameras must be one where rewards are judged, got {task.cameras}: judge each by itself, with --cameras."
+        )
+    own = () if task.generator is None else tuple(task.generator.sources)
+    names = tuple(sources) or (own or ("rule" if task.rule is not None else "random",))[:1]
+    if len(set(names)) < len(names):
+        raise InvalidInputError(f"states must be named once each, got {', '.join(names)}.")
+    if count is None:
+        count = GENERATED_STATES if own else STATES
+    check_count("count", count, least=2 * len(names))
+    check_seed(seed)
+
+    def source(name: str, share: int) -> _Source:
+        if name == "uniform":
+            return _Source(lambda size, count: uniform_states(task, count, seed=seed, size=size), share, _FEW)
+        if name in own:
+            return _Source(lambda size, count: generated_states(task, name, count, seed=seed, size=size), share)
+        if name in GENERATORS:
+            policies, least = named_policies(name, task), 2 * _FEW
+        elif policies_of is not None and (Path(name) / "config.json").is_file():
+            policies = policies_of(Path(name))
+            least = max(2, policies.count)
+            check_count("count", share, least=least)
+        elif Path(name).is_dir():
+            return _folder_source(Path(name), labels)
+        else:
+            known = ", ".join((*GENERATORS, *own))
+            raise InvalidInputError(f"states must be {known}, the folder of a run or a folder of images; got {name!r}.")
+        return _Source(lambda size, count: visited_states(task, policies, count, seed=seed, size=size), share, least)
+
+    shares = equal_parts(count, len(names))
+    recipe = {"task": task.name, "states": list(names), "count": count, "state_seed": seed}
+    return ChosenStates([source(*each) for each in zip(names, shares, strict=True)], labels, recipe)
+
+
+def _folder_source(folder: Path, labels: Path | None) -> _Source:
+    if labels is None:
+        raise InvalidInputError(
+            f"states from the frames of {str(folder)!r} need --labels: nobody knows what they show."
+        )
+    files = tuple(file.name for file in expand_paths([folder]))
+    return _Source(lambda size, _: file_states(folder, size), len(files), _FEW, files)

@@ -32,63 +32,14 @@ def wilson_interval(
     Raises:
         InvalidInputError: An argument breaks these rules.
     """
-    n, k, level = _count(trials, "trials"), _count(successes, "successes"), check_confidence(confidence)
-    if n < 1:
-        raise InvalidInputError(f"trials must be at least 1, got {n}.")
-    if not 0 <= k <= n:
+    n, k = check_count("trials", trials), check_count("successes", successes, least=0)
+    level = check_confidence(confidence)
+    if k > n:
         raise InvalidInputError(f"successes must be in [0, trials = {n}], got {k}.")
     from scipy import stats  # takes a second to import; nothing else here needs it
 
     interval = stats.binomtest(k, n).proportion_ci(confidence_level=level, method="wilson")
     return float(interval.low), float(interval.high)
-
-
-def mean_interval(
-    values: ArrayLike, confidence: SupportsFloat = 0.95, *, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Bootstrap interval (BCa) of a mean.
-
-    Where the values are all the same the interval is that value: resampling
-    sees no spread. That says nothing about values that were never drawn.
-
-    Args:
-        values: ``[n]`` with ``n >= 2``, finite.
-        confidence: Coverage of the interval, in (0, 1).
-        resamples: How many times to resample.
-        seed: Of the resampling; the same seed gives the same interval.
-
-    Returns:
-        The lower and the upper end.
-
-    Raises:
-        InvalidInputError: An argument breaks these rules.
-    """
-    sample, level = np.asarray(values, dtype=np.float64), check_confidence(confidence)
-    if sample.ndim != 1 or sample.size < 2:
-        raise InvalidInputError(f"values must have shape [n] with n >= 2, got {sample.shape}.")
-    if not np.isfinite(sample).all():
-        raise InvalidInputError("values must be finite, got NaN or infinity.")
-    # Spread below the rounding of the mean: BCa's acceleration would be 0 / 0.
-    if np.ptp(sample) <= 1e-12 * np.abs(sample).max():
-        return float(sample[0]), float(sample[0])
-    from scipy import stats
-
-    result = stats.bootstrap(
-        (sample,),
-        np.mean,
-        confidence_level=level,
-        n_resamples=resamples,
-        batch=max(1, 10_000_000 // sample.size),  # bounds the memory to 80 MB
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-def _count(value: SupportsIndex, field: str) -> int:
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise InvalidInputError(f"{field} must be an integer, got {value!r}.")
-    return value.__index__()
 
 
 def check_confidence(value: SupportsFloat) -> float:
@@ -112,7 +63,7 @@ class PearsonBootstrap:
     """Pearson distances of rewards to one reference, each with a percentile interval.
 
     Independent states are drawn one by one, goal states and others apart, as
-    many as there are (as `bootstrapped` does). States of an episode resemble
+    many as there are. States of an episode resemble
     each other: they are drawn together with their whole episode, or the
     interval would be too narrow.
 
@@ -283,22 +234,6 @@ def spearman(one: ArrayLike, two: ArrayLike) -> float:
     return float(result.statistic)
 
 
-def kendall(one: ArrayLike, two: ArrayLike) -> float:
-    """Kendall's tau-b, which takes ties into account, of two rewards on the same states, in [-1, 1].
-
-    Args:
-        one: ``[n]`` with ``n >= 2``, finite, not constant.
-        two: The same.
-
-    Raises:
-        InvalidInputError: They are something else.
-    """
-    from scipy import stats
-
-    result: Any = stats.kendalltau(*check_rewards(one, two))
-    return float(result.statistic)
-
-
 def auroc(rewards: ArrayLike, labels: ArrayLike) -> float:
     """Probability that a goal state has a higher reward than another state, ties counting half.
 
@@ -316,25 +251,6 @@ def auroc(rewards: ArrayLike, labels: ArrayLike) -> float:
 
     values, mask = check_labelled(rewards, labels)
     return float(roc_auc_score(mask, values))
-
-
-def average_precision(rewards: ArrayLike, labels: ArrayLike) -> float:
-    """Mean precision over the ranks of the goal states; chance is their share.
-
-    Args:
-        rewards: ``[n]``, finite, not constant.
-        labels: Whether each state fulfils the task, bool ``[n]``, both values present.
-
-    Returns:
-        In (0, 1].
-
-    Raises:
-        InvalidInputError: They are something else.
-    """
-    from sklearn.metrics import average_precision_score
-
-    values, mask = check_labelled(rewards, labels)
-    return float(average_precision_score(mask, values))
 
 
 def ranked(rewards: NDArray[np.floating], reference: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -358,58 +274,6 @@ def ranked(rewards: NDArray[np.floating], reference: NDArray[Any]) -> tuple[NDAr
     goals, rest = int(reference.sum()), int((~reference).sum())
     # Mann and Whitney's U over the number of pairs.
     return correlation, (ranks[:, reference].sum(axis=1) - goals * (goals + 1) / 2) / (goals * rest)
-
-
-def bootstrapped(
-    statistic: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
-    one: ArrayLike,
-    two: ArrayLike,
-    *,
-    confidence: SupportsFloat = 0.95,
-    resamples: int = 1_000,
-    seed: int = 0,
-) -> Estimate:
-    """Percentile bootstrap over states (Efron 1979): both values of a state are drawn together.
-
-    With binary labels, goal states and others are drawn apart, as many as there
-    are: the class balance is the sampler's doing, not the reward's.
-
-    Args:
-        statistic: Such as `pearson_distance`, `label_distance` or `auroc`.
-        one: Rewards, ``[n]``.
-        two: Other rewards, or bool labels, ``[n]``.
-        confidence: Coverage of the interval, in (0, 1).
-        resamples: How many times to draw.
-        seed: Of the draws; the same seed gives the same interval.
-
-    Returns:
-        The statistic with its interval.
-
-    Raises:
-        InvalidInputError: An argument is out of range, or the statistic is undefined on the sample.
-    """
-    level = check_confidence(confidence)
-    check_count("resamples", resamples, least=2)
-    first, second = np.asarray(one), np.asarray(two)
-    value = float(statistic(first, second))
-    groups = [np.arange(len(second))]
-    if second.dtype == np.bool_:
-        groups = [np.flatnonzero(second), np.flatnonzero(~second)]
-    rng = np.random.default_rng(seed)
-    values: list[float] = []
-    for _ in range(resamples):
-        drawn = np.concatenate([rng.choice(group, len(group)) for group in groups])
-        try:
-            values.append(float(statistic(first[drawn], second[drawn])))
-        except InvalidInputError:  # few states, all drawn alike
-            continue
-    if len(values) < resamples / 2:
-        raise InvalidInputError(
-            f"the statistic is undefined on {resamples - len(values)} of {resamples} resamples of {len(first)} states: "
-            "there are too few different ones for an interval."
-        )
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high))
 
 
 Statistic = Callable[..., Any]

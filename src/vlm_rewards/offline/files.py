@@ -90,17 +90,21 @@ def clear_disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, field: str = "out") -> None:
     """Check that a path can be made, without making anything.
+
+    Args:
+        path: What will be written.
+        field: What it is for, as the message names it.
 
     Raises:
         InvalidInputError: A folder on the way is read-only or is no folder.
     """
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir():
-        raise InvalidInputError(f"out {str(path)!r} cannot be made: {str(parent)!r} is not a folder.")
+        raise InvalidInputError(f"{field} {str(path)!r} cannot be made: {str(parent)!r} is not a folder.")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise InvalidInputError(f"out {str(path)!r} cannot be written: {str(parent)!r} is read-only.")
+        raise InvalidInputError(f"{field} {str(path)!r} cannot be written: {str(parent)!r} is read-only.")
 
 
 def check_disk(path: Path, needed: int) -> None:

@@ -157,7 +157,7 @@ class Task:
     generator: StateGenerator | None = None
     """Generates states to judge rewards on; None where policies or bounds have to do."""
     dimension: str | None = None
-    """Name of the state dimension along which `vlm-rewards landscape` draws the reward, unless told otherwise."""
+    """Name of the state dimension along which `vlm-rewards judge --along default` draws the reward."""
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Anything else worth writing to the record (JSON-able)."""
 

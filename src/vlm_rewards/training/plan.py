@@ -32,8 +32,8 @@ from vlm_rewards.encoders.sizing import PlannedEncoder, check_prompt_lengths, pl
 from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.rollouts import SIMULATORS
-from vlm_rewards.rewards.goal_pictures import check_files
 from vlm_rewards.rewards.config import needs_encoder
+from vlm_rewards.rewards.goal_pictures import check_files
 from vlm_rewards.rewards.registry import get_form
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.algorithms import AlgorithmConfig, PPOConfig, build_algorithm, rollout_rows

@@ -80,14 +80,15 @@ def _grid(figure: Figure, rows: int, strip: float, frames: Sequence[Frame]) -> l
 
 
 def _draw(panel: Axes, record: Mapping[str, Any], encoder: int, values: np.ndarray) -> None:
-    alphas: Sequence[float] = record["alphas"]
+    form = record["encoders"][encoder].get("form")  # of a reward that has one curve alone
+    alphas: Sequence[float] = record["alphas"] if form is None else [0.5]
     colours = colormaps["viridis"]
     named = alphas if len(alphas) <= _SEVERAL_ALPHAS else [alphas[i] for i in range(0, len(alphas), 2)]
     for alpha, rewards in zip(alphas, record["rewards"][encoder], strict=True):
         raw = np.asarray(rewards, dtype=np.float64)
         scaled = (raw - raw.min()) / max(float(np.ptp(raw)), 1e-12)
         colour = colours(0.92 * (1.0 - alpha))
-        label = f"alpha {alpha:g}" if alpha in named else f"_{alpha:g}"
+        label = form or (f"alpha {alpha:g}" if alpha in named else f"_{alpha:g}")
         panel.plot(values, scaled, color=colour, linewidth=1.4, label=label)
         best = int(scaled.argmax())
         panel.plot(values[best], 1.0, "*", color=colour, markersize=10, markeredgecolor="black", markeredgewidth=0.5)

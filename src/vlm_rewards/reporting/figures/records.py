@@ -39,6 +39,8 @@ def draw_figures(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
 
 
 def _draw_judgement(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
+    if not record["rows"]:
+        return []  # rewards that are not swept over alpha are in the record's forms, and have no figure
     title, prefix = title_of(record), f"{stem}-" if stem else ""
     drawn = [plot_epic_over_alpha(record, out / f"{prefix}epic-over-alpha.png", title=title)]
     if len(record["encoders"]) > 1:
