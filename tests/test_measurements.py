@@ -73,7 +73,7 @@ def test_no_kill_left_a_trace() -> None:
 
 
 def gpu_rows() -> list[str]:
-    """The lines of the table in docs/real-clip.md."""
+    """The lines of the table in docs/evidence-gpu.md."""
     ran, planned = GPU["training"], GPU["plan"]["machine"]
     weights = 2 * ran["encoder"]["parameters"]
     return [
@@ -93,7 +93,7 @@ def gib(count: int) -> str:
 
 
 def test_the_page_on_real_models_has_the_numbers_of_the_papers_run() -> None:
-    page = (DOCS / "real-clip.md").read_text()
+    page = (DOCS / "evidence-gpu.md").read_text()
     first = page.splitlines().index("| what | measured | planned |") + 2
     assert page.splitlines()[first : first + 6] == gpu_rows()
     assert (GPU["weights"], GPU["architecture"]) == ("random", "ViT-bigG-14")
@@ -103,7 +103,7 @@ def test_the_page_on_real_models_has_the_numbers_of_the_papers_run() -> None:
 
 
 def hacking_row(name: str, run: dict[str, Any]) -> str:
-    """A line of the table in docs/reward-hacking.md."""
+    """A line of the table in docs/evidence-hacking.md."""
     then = run["comparison"]
     course = [f"{then[one + '_before']:.3f} → {then[one + '_now']:.3f}" for one in ("vlm", "reference")]
     alarms = ", ".join(f"{alarm['step']:,}" for alarm in run["alarms"]) or "none"
@@ -127,7 +127,7 @@ def test_every_planted_hack_was_noticed_and_nothing_else() -> None:
 
 
 def test_the_page_on_reward_hacking_has_the_numbers_of_the_record() -> None:
-    page = (DOCS / "reward-hacking.md").read_text().splitlines()
+    page = (DOCS / "evidence-hacking.md").read_text().splitlines()
     runs = {**HACKING["planted"], **HACKING["ordinary"]}
     assert [hacking_row(name, run) for name, run in runs.items()] == [line for line in page if " → " in line]
     assert {run["episodes"] for run in runs.values()} == {96}
@@ -212,7 +212,7 @@ def test_the_page_on_the_poses_says_why_agents_fail() -> None:
 
 
 def learner_row(name: str, row: dict[str, Any]) -> str:
-    """A line of the table of learners in docs/humanoid.md."""
+    """A line of the table of learners in docs/evidence-humanoid.md."""
     curve = row["curve"]
     held = [100 * point["share_of_steps"] for point in curve]
     cells = [name, f"{curve[-1]['steps']:,}", f"{curve[-1]['updates']:,}"]
@@ -222,7 +222,7 @@ def learner_row(name: str, row: dict[str, Any]) -> str:
 
 def test_the_page_on_the_humanoid_says_what_each_setting_brought() -> None:
     record = json.loads((DOCS / "measurements" / "learner-settings.json").read_text())
-    page = (DOCS / "humanoid.md").read_text()
+    page = (DOCS / "evidence-humanoid.md").read_text()
     assert (record["pose"], record["charged_seconds"]) == ("standing", 250)
     for name, row in record["rows"].items():
         assert "dirty" not in row["provenance"]["commit"]
