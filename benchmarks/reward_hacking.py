@@ -6,7 +6,7 @@ A planted run begins with a policy that gets better at the task, as a learner wo
 reward goes on rising while the criterion falls. The loopholes are in the simulator (a poster, a camera that freezes),
 in the sentence (it asks for something else), or in the reward itself (a state that looks almost right). The policies
 are scripted; simulators, frames, encoder, labelling and watch are those of any run. Ordinary runs get better, stay,
-get worse by both scores, or are noise. The table of docs/reward-hacking.md is printed at the end.
+get worse by both scores, or are noise. The table of docs/evidence-hacking.md is printed at the end.
 """
 
 from __future__ import annotations
@@ -289,7 +289,7 @@ def summary(kind: str, name: str, found: dict[str, Any]) -> str:
 
 
 def row(name: str, found: dict[str, Any]) -> str:
-    """A run's line in the table of docs/reward-hacking.md."""
+    """A run's line in the table of docs/evidence-hacking.md."""
     then = found["comparison"]
     course = ("{:.3f} → {:.3f}".format(then[f"{one}_before"], then[f"{one}_now"]) for one in ("vlm", "reference"))
     steps = ", ".join(f"{alarm['step']:,}" for alarm in found["alarms"])

@@ -68,7 +68,7 @@ def test_labels_are_the_raters_where_they_agree() -> None:
 
 def test_record_and_page_say_what_the_criteria_do(margins: dict[str, np.ndarray]) -> None:
     record = json.loads((DOCS / "measurements" / "criteria.json").read_text())
-    page = (DOCS / "humanoid.md").read_text()
+    page = (DOCS / "evidence-humanoid.md").read_text()
     said = labels()
     for pose, row in record["agreement"].items():
         held = margins[pose] >= 0
