@@ -21,7 +21,6 @@ import numpy as np
 from rich.console import Console
 
 from accumulating import keep_row, rows_of
-from vlm_rewards.cli.common import load_reward
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
 from vlm_rewards.evaluation.statistics import auroc

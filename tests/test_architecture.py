@@ -14,7 +14,7 @@ import pytest
 import vlm_rewards
 
 ROOT = Path(vlm_rewards.__file__).parent
-GROUND = {"errors", "arrays", "files", "media", "provenance", "registry", "seeding"}
+GROUND = {"errors", "arrays", "files", "media", "provenance", "registry", "seeding", "settings", "progress"}
 LAYERS = [
     {"ground"},
     {"tasks"},
@@ -24,6 +24,7 @@ LAYERS = [
     {"evaluation"},
     {"training"},
     {"finetuning", "offline", "reporting", "serving"},
+    {"run"},  # the front door
     {"app", "cli"},
     {"testing"},  # may use anything; used by nothing but tests, examples and users
 ]

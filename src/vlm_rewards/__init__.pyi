@@ -19,8 +19,12 @@ from .rewards.registry import register_form as register_form
 from .rewards.shaping import PotentialShaping as PotentialShaping
 from .rewards.softmax import SoftmaxReward as SoftmaxReward
 from .rewards.weighted import WeightedSum as WeightedSum
+from .run import Run as Run
+from .run import evaluate as evaluate
+from .run import train as train
 from .tasks.task import Task as Task
 from .tasks.task import get_task as get_task
 from .tasks.task import register_task as register_task
+from .training.algorithms import register_algorithm as register_algorithm
 
 __version__: str

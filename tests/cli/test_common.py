@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlm_rewards.cli import common
-from vlm_rewards.cli.common import captioned_for, load_encoder_for
+from vlm_rewards.cli.common import load_encoder_for
 from vlm_rewards.encoders.loading import trained_on
 from vlm_rewards.encoders.sources import bundled_folder
 from vlm_rewards.tasks.task import get_task
+from vlm_rewards.training import rewards
+from vlm_rewards.training.rewards import captioned_for
 
 
 @pytest.mark.parametrize(
@@ -56,5 +57,5 @@ def test_a_record_does_not_call_a_strangers_scores_in_domain(
     encoders: list[dict], task: str, captioned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {"mine": ("cartpole",), "all": ("cartpole", "kneeling")}
-    monkeypatch.setattr(common, "trained_on", lambda name: known[name] if name in known else trained_on(name))
+    monkeypatch.setattr(rewards, "trained_on", lambda name: known[name] if name in known else trained_on(name))
     assert captioned_for(encoders, get_task(task)) is captioned

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from vlm_rewards.cli.common import load_held_out
+from vlm_rewards.cli.common import ConsoleProgress
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.testing.fakes import FakeEncoder
-from vlm_rewards.training.presets import preset
+from vlm_rewards.training.presets import preset, task_of
+from vlm_rewards.training.rewards import load_held_out
 
 ENCODER = FakeEncoder()
 REWARD = VLMReward(ENCODER, goal="up", baseline="pole", alpha=0.5)
@@ -21,7 +22,9 @@ REWARD = VLMReward(ENCODER, goal="up", baseline="pole", alpha=0.5)
 def held_out(**changes: Any) -> tuple[Any, str]:
     said = io.StringIO()
     config = dataclasses.replace(preset("cartpole"), **changes)
-    return load_held_out(config, REWARD, Console(file=said, width=300)), said.getvalue()
+    return load_held_out(
+        config, task_of(config), REWARD, ConsoleProgress(Console(file=said, width=300))
+    ), said.getvalue()
 
 
 def test_another_sentence_for_the_same_encoder() -> None:

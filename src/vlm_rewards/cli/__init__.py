@@ -13,8 +13,7 @@ from vlm_rewards.tasks.rendering import configure_headless
 _VERBS = {
     "train": "train an agent on a task from its sentence",
     "export": "write a trained policy as a file for other programs",
-    "evaluate": "run a trained agent and say how often it succeeds",
-    "baselines": "run random, zero and rule policies on a task, to compare with",
+    "evaluate": "run a trained agent, or random, zero and rule policies, and say how often they succeed",
     "score": "score images or videos against a sentence",
     "judge": "say how far a reward is from the truth, for encoders, prompts and alphas, before anything is trained",
     "dataset": "write states to judge rewards on, with frames, simulator states and labels",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +12,10 @@ import tyro
 from rich.console import Console
 
 from vlm_rewards.cli.common import command_line, say
-from vlm_rewards.cli.task_choice import read_choice
-from vlm_rewards.cli.training_run import RunOptions
+from vlm_rewards.cli.train import RunOptions, read_settings
 from vlm_rewards.errors import InvalidInputError, RunFolderError, VLMRewardsError, check_count
 from vlm_rewards.reporting.sweeps import number, percent, with_interval, write_summary
-from vlm_rewards.tasks.any_env import EnvironmentConfig
-from vlm_rewards.training.config import TrainConfig, update_budget
+from vlm_rewards.training.config import update_budget
 from vlm_rewards.training.run_folder import RunFolder
 from vlm_rewards.training.sweep import RunStatus, execute, status_of
 from vlm_rewards.training.sweep_plan import (
@@ -85,22 +83,6 @@ class _Arguments:
     """Train nothing, write the summary of what is there."""
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What `train` makes of its arguments, but for the folder, which is the sweep's to choose."""
-
-    config: tyro.conf.OmitArgPrefixes[TrainConfig]
-    """The settings."""
-    options: tyro.conf.OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
-    """What does not change what is learned."""
-
-
-@dataclass(frozen=True)
-class _EnvironmentRun(_Run):
-    environment: tyro.conf.OmitArgPrefixes[EnvironmentConfig] = field(kw_only=True)
-    """The environment."""
-
-
 def main(arguments: list[str]) -> int:
     """Plan, check, train what is not done, sum up."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
@@ -115,7 +97,7 @@ def main(arguments: list[str]) -> int:
         raise InvalidInputError("out must name the sweep's folder: the same command goes on there. Give --out.")
     console, command, out = Console(), command_line("sweep", arguments), Path(request.out)
     there = chosen.summary_only and not (request.grid or request.runs)
-    plan = read_plan(out) if there else make_plan(request, out, _configure)
+    plan = read_plan(out) if there else make_plan(request, out, read_settings)
     statuses = [status_of(plan, run) for run in plan.runs]  # refuses folders that hold other runs
     if chosen.dry_run:
         _print_plan(console, plan, statuses)
@@ -138,21 +120,6 @@ def _request(chosen: _Arguments, train: Sequence[str]) -> SweepRequest:
         train=tuple(train),
     )
     return typed if chosen.file is None else read_sweep_file(chosen.file).joined(typed)
-
-
-def _configure(arguments: list[str]) -> TrainConfig:
-    """Arguments of `train` to settings, as `train` reads them."""
-    choice = read_choice(arguments)
-    start = choice.start()
-    if choice.env_id is None:
-        return _parse(_Run(start), f"train {choice.task}", choice.rest).config
-    default = _EnvironmentRun(start, environment=start.environment)  # pyright: ignore[reportArgumentType]
-    return _parse(default, "train --env-id ID", choice.environment_arguments()).config
-
-
-def _parse(default: Any, prog: str, arguments: list[str]) -> Any:
-    kind: Any = Annotated[type(default), tyro.conf.AvoidSubcommands, tyro.conf.SuppressFixed]
-    return tyro.cli(kind, prog=f"vlm-rewards {prog}", default=default, args=arguments)
 
 
 def _resume_options(train: Sequence[str]) -> list[str]:

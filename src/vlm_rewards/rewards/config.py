@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.errors import InvalidInputError, check_prompt, check_settings
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.rewards.cameras import CameraReward
 from vlm_rewards.rewards.registry import OPTIONAL_INPUTS, FormInputs, get_form
 from vlm_rewards.rewards.shaping import PotentialShaping
+from vlm_rewards.settings import Positive, Prompt, Settings
+
+OBJECT = " (object)"
+"""Ends the name of a form or an encoder that was given as an object: settings hold no more of it."""
 
 
 @dataclass(frozen=True)
-class RewardConfig:
+class RewardConfig(Settings):
     """How frames become rewards; sentences and alpha are settings of the run."""
 
     form: str = "goal-baseline"
     """Formula: goal-baseline (eq. 3), contrast, softmax, goal-pictures, demonstration, or one of your own."""
-    others: tuple[str, ...] = ()
+    others: tuple[Prompt, ...] = ()
     """softmax: sentences that compete with the goal; default: the baseline."""
-    temperature: float | None = None
+    temperature: Positive | None = None
     """softmax: how sharply one sentence wins; default 0.01, CLIP's own."""
     goal_pictures: tuple[str, ...] = ()
     """goal-pictures: files that show the goal."""
@@ -35,6 +37,9 @@ class RewardConfig:
     """Learn from the environment's own reward, and use the pictures' reward as a potential that guides towards it."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form.endswith(OBJECT):
+            return
         form = get_form(self.form)
         for name in OPTIONAL_INPUTS:
             given = getattr(self, name) not in ((), None)
@@ -42,35 +47,11 @@ class RewardConfig:
                 raise InvalidInputError(f"{name} is of no use to the reward form {self.form!r}; leave it out.")
             if name in form.needs and not given:
                 raise InvalidInputError(f"the reward form {self.form!r} needs {name}.")
-        if self.camera_rule not in ("mean", "min"):
-            raise InvalidInputError(f"camera_rule must be 'mean' or 'min', got {self.camera_rule!r}.")
-        temperature = self.temperature
-        if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
-            raise InvalidInputError(f"temperature must be a positive number, got {temperature!r}.")
-        for other in self.others:
-            check_prompt("others", other)
 
     @property
     def files(self) -> tuple[str, ...]:
         """The files that the reward is made of."""
         return self.goal_pictures if self.demonstration is None else (*self.goal_pictures, self.demonstration)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able settings; `from_dict` restores them."""
-        return {**asdict(self), "others": list(self.others), "goal_pictures": list(self.goal_pictures)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RewardConfig:
-        """Restore settings from `to_dict`.
-
-        Raises:
-            InvalidInputError: A setting is unknown or breaks a rule.
-        """
-        check_settings("reward", values, cls)
-        plain: dict[str, Any] = dict(values)
-        for name in ("others", "goal_pictures"):
-            plain[name] = tuple(plain.get(name, ()))
-        return cls(**plain)
 
 
 def build_reward(

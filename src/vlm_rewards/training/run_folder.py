@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.files import read_json, write_atomically, write_json
 from vlm_rewards.training.algorithms import build_algorithm, rollout_rows
 from vlm_rewards.training.config import TrainConfig
@@ -219,9 +220,6 @@ class RunFolder:
         for file in (self.state, self.record, self.metrics, self.snapshots, self.curve, self.config):
             file.unlink(missing_ok=True)
 
-
-PolicyFunction = Callable[[np.ndarray], np.ndarray]
-"""Observations ``[n ...]`` to deterministic actions ``[n ...]``."""
 
 BEST = "best.json"
 

@@ -59,8 +59,7 @@ def _preset(task: str, name: str, algorithm: str) -> dict[str, Any] | None:
 
 def _defaults(algorithm: str) -> dict[str, Any]:
     values = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
-    kind = ALGORITHMS.get(algorithm)
-    learning = {} if kind is None else dataclasses.asdict(kind())
+    learning = ALGORITHMS.get(algorithm).config().to_dict() if algorithm in ALGORITHMS.names() else {}
     kept = {name: value for name, value in values.items() if value is not dataclasses.MISSING}
     return flat({**kept, "algorithm": learning, "seed": 0})
 
