@@ -22,9 +22,8 @@ REWARD = VLMReward(ENCODER, goal="up", baseline="pole", alpha=0.5)
 def held_out(**changes: Any) -> tuple[Any, str]:
     said = io.StringIO()
     config = dataclasses.replace(preset("cartpole"), **changes)
-    return load_held_out(
-        config, task_of(config), REWARD, ConsoleProgress(Console(file=said, width=300))
-    ), said.getvalue()
+    progress = ConsoleProgress(Console(file=said, width=300))
+    return load_held_out(config, task_of(config), REWARD, progress), said.getvalue()
 
 
 def test_another_sentence_for_the_same_encoder() -> None:

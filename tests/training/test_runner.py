@@ -150,13 +150,8 @@ def test_the_console_warns_of_too_few_updates_and_shows_a_bar(
     make_config: Make, reward: VLMReward, tmp_path: Path
 ) -> None:
     text = io.StringIO()
-    train(
-        make_config(),
-        tmp_path,
-        reward,
-        FakeEvaluate(),
-        progress=ConsoleProgress(Console(file=text, force_terminal=True, width=200)),
-    )
+    progress = ConsoleProgress(Console(file=text, force_terminal=True, width=200))
+    train(make_config(), tmp_path, reward, FakeEvaluate(), progress=progress)
     plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text.getvalue())
     assert "warning: 96 steps make only 20 updates" in plain
     assert "96/96" in plain

@@ -29,6 +29,7 @@ from vlm_rewards.training.algorithms import DQNConfig
 from vlm_rewards.training.callbacks import _telling
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.runner import _check_held_out
 from vlm_rewards.training.watch import watched_against
 
 Make = Callable[..., TrainConfig]
@@ -251,8 +252,8 @@ def test_a_resumed_run_raises_the_same_alarm(tmp_path: Path) -> None:
     (alarm,) = whole["alarms"]
     for number, calls in enumerate((20, 42)):  # before the alarm, and shortly after it
         folder = tmp_path / str(number)
+        failing = Brightness(loophole=True, fails_at=calls)
         with pytest.raises(LabellerError, match="power cut"):
-            failing = Brightness(loophole=True, fails_at=calls)
             run_script(Turning(), config, folder, failing, HORIZON, checkpoint_seconds=0)
         cut = read_state(RunFolder(folder).state)
         assert cut["steps"] == SIMULATORS * 4 * (calls - 1)

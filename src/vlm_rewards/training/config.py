@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -162,10 +161,18 @@ class TrainConfig(Settings):
         return super().from_dict({**values, "algorithm": kind.from_dict(own, "algorithm")}, whose)
 
 
-@functools.lru_cache(maxsize=16)
-def task_from_file(file: str, name: str, digest: str | None) -> Task:
-    """Run a task file, once for each of its contents, which the digest tells apart; see `load_task_file`."""
-    return load_task_file(Path(file), name)
+_FROM_FILES: dict[tuple[str, str | None, str | None], Task] = {}
+
+
+def task_from_file(file: str, name: str | None, digest: str | None) -> Task:
+    """Run a task file, once for each of its contents, which the digest tells apart; see `load_task_file`.
+
+    Once: classes that the file defines, such as an algorithm's settings, would be others the second time.
+    """
+    if (file, name, digest) not in _FROM_FILES:
+        task = load_task_file(Path(file), name)
+        _FROM_FILES[file, name, digest] = _FROM_FILES[file, task.name, digest] = task
+    return _FROM_FILES[file, name, digest]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from vlm_rewards.errors import InvalidInputError, unknown_name
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
 from vlm_rewards.tasks.humanoid.tasks import GOALS, config_of, configured
-from vlm_rewards.tasks.registry import file_digest, load_task_file
+from vlm_rewards.tasks.registry import file_digest
 from vlm_rewards.tasks.task import Task, get_task, list_tasks
 from vlm_rewards.training.algorithms import (
     AlgorithmConfig,
@@ -301,9 +301,9 @@ def file_preset(path: Path, task: str | None, name: str = "cpu", algorithm: str 
     """
     if not path.is_file():
         raise InvalidInputError(f"task file {str(path)!r} does not exist.")
-    digest = file_digest(path)
-    config = preset(load_task_file(path, task), name, algorithm)
-    return dataclasses.replace(config, task_file=str(path.resolve()), task_file_sha256=digest)
+    file, digest = str(path.resolve()), file_digest(path)
+    config = preset(task_from_file(file, task, digest), name, algorithm)
+    return dataclasses.replace(config, task_file=file, task_file_sha256=digest)
 
 
 _NEEDED = {
