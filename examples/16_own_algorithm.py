@@ -68,9 +68,7 @@ class DoubleDQN(DQN):
 
 
 ALGORITHM = vlm_rewards.register_algorithm("double-dqn", DoubleDQNConfig, DoubleDQN, actions=DISCRETE, replace=True)
-TASK = vlm_rewards.register_task(
-    dataclasses.replace(vlm_rewards.get_task("cartpole"), name="cartpole-again"), replace=True
-)
+TASK = dataclasses.replace(vlm_rewards.get_task("cartpole"), name="cartpole-again")
 
 
 def main() -> None:

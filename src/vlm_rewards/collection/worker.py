@@ -240,4 +240,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # By its name, as the parent imports it: classes of `__main__` could not be unpickled there.
+    from vlm_rewards.collection import worker
+
+    worker.main()
