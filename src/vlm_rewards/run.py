@@ -15,7 +15,7 @@ from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import CheckpointError, InvalidInputError, UnknownNameError, VLMRewardsError, check_count
 from vlm_rewards.evaluation.rollouts import BASELINES, Evaluation, PolicyFunction, baseline_policy, rollout_frames
-from vlm_rewards.files import read_json
+from vlm_rewards.files import read_json, write_json
 from vlm_rewards.progress import LoggedProgress, Progress
 from vlm_rewards.provenance import provenance
 from vlm_rewards.reporting.figures.curves import plot_learning_curve
@@ -144,12 +144,12 @@ def _train(run: Run, *, video: bool, keep_state: bool, resume: bool = False, **o
     record["captioned"] = captioned_for([record["encoder"]], task)
     record["evaluation"] = {**evaluation.to_dict(), "snapshot": snapshot, "video": None}
     record["seconds"]["evaluation"] = round(time.time() - started, 2)
-    files.write_json(files.record, record)  # before the video, which may fail
+    write_json(files.record, record)  # before the video, which may fail
     if video:
         record["evaluation"]["video"] = str(run.record_video(snapshot, seed).relative_to(run.folder))
-        files.write_json(files.record, record)
+        write_json(files.record, record)
     if not keep_state:
-        files.drop_state()
+        files.state.unlink(missing_ok=True)  # it can be large
     return run
 
 

@@ -30,7 +30,6 @@ from vlm_rewards.training.run_folder import (
     Snapshot,
     mark_best,
     policy_function,
-    restore_best,
     save_policy,
     snapshot_marks,
 )
@@ -315,7 +314,7 @@ class Snapshots(Callback):
         self._stopwatch = stopwatch
         self._last: int = state["last"]
         self._due = [mark for mark in snapshot_marks(config) if mark > self._last]
-        restore_best(run, self.best)
+        mark_best(run, self.best)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to take the same snapshots."""

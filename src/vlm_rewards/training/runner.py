@@ -18,7 +18,7 @@ from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.collection.watcher import FrameWatcher
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator
-from vlm_rewards.files import read_state
+from vlm_rewards.files import read_state, write_json
 from vlm_rewards.progress import LoggedProgress, Progress
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import FrameReward
@@ -97,7 +97,7 @@ def learn(
 
     Returns:
         The outcome. Ctrl-C ends a run early, with a checkpoint and a snapshot, and is not raised. The last checkpoint
-        stays in the folder; `RunFolder.drop_state` removes it.
+        stays in the folder; it can be large.
 
     Raises:
         InvalidInputError: A setting or the folder is not usable; nothing was started.
@@ -157,7 +157,7 @@ def learn(
             session = Session(*parts, identity=present, history=history, state=state, every=checkpoint_seconds)
             interrupted = session.learn()
             record = {"command": command, **_record(session, task, reward, interrupted), **source}
-            run.write_json(run.record, record)
+            write_json(run.record, record)
     return TrainingOutcome(run, session.snapshots.best, record, interrupted)
 
 
