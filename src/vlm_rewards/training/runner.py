@@ -135,17 +135,8 @@ def learn(
         present = identity(task, simulators, reward, held_out)
         if state is not None:
             check_identity(state["identity"], present, other_versions=other_versions)
-        if state is None or old is None:
-            if overwrite and old is None:
-                RunFolder(run_dir).check_unlocked()
-            run = RunFolder.create(run_dir, config, overwrite=overwrite or old is not None)
-            if old is None:
-                stack.enter_context(run.locked())
-            history = [_beginning(0, source)]
-        else:
-            run = old
-            cut_logs(run, state)
-            history = [*state["history"], _beginning(state["steps"], source)]
+        run = _prepared(run_dir, config, old, state, stack, overwrite=overwrite)
+        history = [*(state["history"] if state else []), _beginning(state["steps"] if state else 0, source)]
         with _as_run_folder_errors(run):
             model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
             watch = None
@@ -165,6 +156,28 @@ def _watcher(against: str | None, held_out: FrameReward | None) -> FrameWatcher 
     if against is None:
         return None
     return FrameWatcher(held_out if against == "held-out" else None, true_reward=against == "true-reward")
+
+
+def _prepared(
+    run_dir: Path,
+    config: TrainConfig,
+    old: RunFolder | None,
+    state: dict[str, Any] | None,
+    stack: contextlib.ExitStack,
+    *,
+    overwrite: bool,
+) -> RunFolder:
+    """The run's folder, locked: a new one, one that starts again, or one whose logs end where its checkpoint does."""
+    if old is not None and state is not None:
+        cut_logs(old, state)
+        return old
+    if old is not None:
+        return RunFolder.create(run_dir, config, overwrite=True)
+    if overwrite:
+        RunFolder(run_dir).check_unlocked()
+    run = RunFolder.create(run_dir, config, overwrite=overwrite)
+    stack.enter_context(run.locked())
+    return run
 
 
 def _read_state(run: RunFolder | None, config: TrainConfig) -> dict[str, Any] | None:
