@@ -292,7 +292,7 @@ class Run:
             InvalidInputError: There is no such run.
             CheckpointError: Its settings are damaged.
         """
-        config = RunFolder.open(Path(folder)).read_config()
+        config = RunFolder.open(Path(folder)).read_config(run_task_file=True)
         if device is not None:
             config = dataclasses.replace(config, device=device)
         return cls(Path(folder), config, _Objects.of(task, reward, encoder, frame_size), progress)

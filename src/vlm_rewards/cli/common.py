@@ -12,7 +12,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from vlm_rewards.encoders.openclip import OpenCLIPEncoder
+from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.training import rewards
 from vlm_rewards.training.rewards import IN_DOMAIN_NOTE as IN_DOMAIN_NOTE
@@ -75,12 +75,12 @@ class ConsoleProgress:
 
 def load_encoder_for(
     task: Task, name: str, sentences: Sequence[str], console: Console, *, device: str, dtype: str
-) -> OpenCLIPEncoder:
+) -> ImageTextEncoder:
     """Load an encoder, and print what is to be known of it; see `vlm_rewards.training.rewards.load_encoder_for`."""
     return rewards.load_encoder_for(task, name, sentences, ConsoleProgress(console), device=device, dtype=dtype)
 
 
-def warn_of_unknown_words(encoder: OpenCLIPEncoder, prompts: Sequence[str], console: Console) -> None:
+def warn_of_unknown_words(encoder: ImageTextEncoder, prompts: Sequence[str], console: Console) -> None:
     """Print which words an encoder has never seen: it reads a sentence without them."""
     rewards.warn_of_unknown_words(encoder, prompts, ConsoleProgress(console))
 

@@ -12,14 +12,12 @@ from tyro.conf import Fixed, OmitArgPrefixes
 
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.config import RewardConfig
-from vlm_rewards.rewards.registry import FORMS
 from vlm_rewards.settings import Count, Fraction, Prompt, Seed, Settings, one_of
 from vlm_rewards.tasks.any_env import EnvironmentConfig
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
-from vlm_rewards.tasks.registry import file_digest, load_task_file
+from vlm_rewards.tasks.registry import load_task_file
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.algorithms import (
-    ALGORITHMS,
     AlgorithmConfig,
     OffPolicyConfig,
     PPOConfig,
@@ -142,21 +140,13 @@ class TrainConfig(Settings):
     def from_dict(cls, values: Mapping[str, Any], whose: str = "") -> TrainConfig:
         """Restore settings from `to_dict`.
 
-        What a task file registers besides its task, such as a reward form or an algorithm, is there afterwards: the
-        file is run where it is the one that the settings were made with.
-
         Raises:
             InvalidInputError: A setting is missing, unknown or breaks a rule.
         """
         algorithm = values.get("algorithm")
         if not isinstance(algorithm, Mapping):
             raise InvalidInputError(f"algorithm must be an object with a name and settings, got {algorithm!r}.")
-        name, form = str(algorithm.get("name")), (values.get("reward") or {}).get("form", "goal-baseline")
-        file, digest = values.get("task_file"), values.get("task_file_sha256")
-        known = name in ALGORITHMS.names() and form in FORMS.names()
-        if not known and file is not None and Path(file).is_file() and digest == file_digest(Path(file)):
-            task_from_file(file, str(values.get("task")), digest)
-        kind = get_algorithm(name).config
+        kind = get_algorithm(str(algorithm.get("name"))).config
         own = {name: value for name, value in algorithm.items() if name != "name"}
         return super().from_dict({**values, "algorithm": kind.from_dict(own, "algorithm")}, whose)
 

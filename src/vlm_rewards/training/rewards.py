@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.encoders.loading import load_encoder, trained_on
-from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.progress import Progress
 from vlm_rewards.rewards.base import FrameReward
@@ -105,7 +104,7 @@ def load_held_out(config: TrainConfig, task: Task, reward: FrameReward, progress
 
 def load_encoder_for(
     task: Task, name: str, prompts: Sequence[str], progress: Progress, *, device: str, dtype: str
-) -> OpenCLIPEncoder:
+) -> ImageTextEncoder:
     """Load an encoder, and say what is to be known of it before its scores of a task are trusted.
 
     Args:
@@ -127,9 +126,10 @@ def load_encoder_for(
     return encoder
 
 
-def warn_of_unknown_words(encoder: OpenCLIPEncoder, prompts: Sequence[str], progress: Progress) -> None:
+def warn_of_unknown_words(encoder: ImageTextEncoder, prompts: Sequence[str], progress: Progress) -> None:
     """Say which words an encoder has never seen: it reads a sentence without them."""
-    words = list(dict.fromkeys(word for prompt in prompts for word in encoder.unknown_words(prompt)))
+    unknown_words = getattr(encoder, "unknown_words", lambda prompt: ())  # encoders need not know
+    words = list(dict.fromkeys(word for prompt in prompts for word in unknown_words(prompt)))
     if words:
         names = ", ".join(map(repr, words))
         progress.say(f"encoder {encoder.name!r} has never seen {names} and reads on without.", warning=True)

@@ -20,8 +20,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.files import read_json, write_atomically, write_json
+from vlm_rewards.tasks.registry import file_digest
 from vlm_rewards.training.algorithms import build_algorithm, rollout_rows
-from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.config import TrainConfig, task_from_file
 from vlm_rewards.training.learner_state import load_policy_arrays, policy_arrays
 
 _LOCK = ".lock"
@@ -116,14 +117,22 @@ class RunFolder:
             with self.locked():
                 pass
 
-    def read_config(self) -> TrainConfig:
+    def read_config(self, *, run_task_file: bool = False) -> TrainConfig:
         """Read the settings.
+
+        Args:
+            run_task_file: Whether to run the task's file first, where it is the one that the run was made with: it may
+                register a reward form or an algorithm that the settings name.
 
         Raises:
             CheckpointError: The file is missing or damaged.
             InvalidInputError: A setting is missing, unknown or breaks a rule.
         """
-        return TrainConfig.from_dict(read_json(self.config))
+        values = read_json(self.config)
+        file, digest = values.get("task_file"), values.get("task_file_sha256")
+        if run_task_file and file is not None and Path(file).is_file() and digest == file_digest(Path(file)):
+            task_from_file(file, str(values.get("task")), digest)
+        return TrainConfig.from_dict(values)
 
     def check_free(self, *, overwrite: bool) -> None:
         """Check that a new run may be written here, without touching anything.
