@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from vlm_rewards.arrays import Embeddings, Frames
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.evaluation.rollouts import PolicyEvaluator
 from vlm_rewards.training import runner
 from vlm_rewards.training.config import TrainConfig
 
@@ -165,16 +167,16 @@ def scored_by(judge: Callable[..., dict[str, Any]]) -> Iterator[None]:
             ``success_rate``.
     """
 
-    class Scores:
-        def __init__(self, found: dict[str, Any]) -> None:
-            self.to_dict = lambda: found
+    class Judge(PolicyEvaluator):
+        def __init__(self) -> None:
+            pass
 
-    class Judge(contextlib.nullcontext["Judge"]):
-        def __enter__(self) -> Judge:
-            return self
+        def run(self, policy: Any, *, episodes: int, seed: int) -> Any:
+            found = judge(policy, episodes=episodes, seed=seed)
+            return SimpleNamespace(to_dict=lambda: found)
 
-        def run(self, policy: Any, *, episodes: int, seed: int) -> Scores:
-            return Scores(judge(policy, episodes=episodes, seed=seed))
+        def close(self) -> None:
+            pass
 
     before = runner.open_evaluator
     runner.open_evaluator = lambda *_: Judge()  # type: ignore[assignment]
