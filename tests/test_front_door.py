@@ -55,7 +55,7 @@ def test_a_task_and_a_function_are_enough_and_the_folder_says_what_they_were(tmp
     assert run.policy(seen).tolist() == [int(run.policy(one)) for one in seen]
 
     alone = vlm_rewards.Run.open(run.folder)
-    with pytest.raises(UnknownNameError, match=r"unknown task 'dot'.* Run\.open\(folder, task=\.\.\.\)"):
+    with pytest.raises(UnknownNameError, match=r"unknown task 'dot'.*Run\.open\(folder, task=\.\.\.\)"):
         alone.evaluate(2)
     alone = vlm_rewards.Run.open(run.folder, task=dot)
     with pytest.raises(InvalidInputError, match=r"reward 'light \(object\)' of this run was an object.*reward=\.\.\."):
