@@ -46,6 +46,7 @@ def _registries() -> Iterator[None]:
     from vlm_rewards.tasks.task import list_tasks
 
     assert list_tasks()  # those of the package are registered when they are first asked for
+    assert all(registry.get_form(form) for form in registry.list_forms())
     before = [(known, dict(known)) for known in (tasks._REGISTRY, registry.FORMS._values)]
     yield
     for known, then in before:
