@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from accumulating import keep_row, rows_of
-from vlm_rewards.cli.common import load_reward
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
 from vlm_rewards.evaluation.statistics import auroc
@@ -30,6 +28,7 @@ from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.tasks.humanoid.body import CONDITION_NAMES, CONDITIONS, measure_state
 from vlm_rewards.training.presets import task_of
+from vlm_rewards.training.rewards import load_reward
 from vlm_rewards.training.run_folder import PolicyFunction, RunFolder, best_snapshot, load_policy
 
 
@@ -64,7 +63,7 @@ def visited_by_best(folder: Path, count: int, seed: int, size: int) -> StateSet:
 def reason(folder: Path, count: int, seed: int) -> dict[str, Any]:
     """What is behind one run's failures."""
     config = RunFolder.open(folder).read_config()
-    reward = load_reward(config, Console(stderr=True))
+    reward = load_reward(config, task_of(config), LoggedProgress())
     if not isinstance(reward, EmbeddingReward):
         raise SystemExit(f"{folder} was rewarded by shaping, not by its states alone")
     size = reward.encoder.image_size

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from vlm_rewards.testing.counting import counting_reward
-from vlm_rewards.testing.fakes import FakeEncoder
-from vlm_rewards.training.algorithms import ALGORITHMS, AlgorithmConfig
+from vlm_rewards.testing.fakes import FakeEncoder, scored_by
+from vlm_rewards.training.algorithms import AlgorithmConfig, get_algorithm
+from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.runner import learn
 
 GSDE = {"use_sde": True, "sde_sample_freq": 3}
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -48,7 +51,7 @@ def tiny(case: str) -> AlgorithmConfig:
     """Settings under which almost nothing is computed."""
     name, _, settings = CASES[case]
     common = _ON_POLICY if name == "ppo" else _OFF_POLICY
-    return ALGORITHMS[name](**{**common, "net_arch": (8,), **settings})
+    return get_algorithm(name).config(**{**common, "net_arch": (8,), **settings})
 
 
 class CountingStateReward:
@@ -73,6 +76,12 @@ class CountingStateReward:
 
     def describe(self) -> dict[str, Any]:
         return {"formula": "counting"}
+
+
+def train(config: TrainConfig, folder: Path, reward: Any, judge: Callable[..., dict[str, Any]], **options: Any) -> Any:
+    """Learn with snapshots that a function scores in place of episodes."""
+    with scored_by(judge):
+        return learn(config, folder, reward, **options)
 
 
 def judge(policy: Callable[[np.ndarray], np.ndarray], *, episodes: int, seed: int) -> dict[str, Any]:

@@ -498,7 +498,7 @@ REFUSALS = [
     ),
     Refusal(
         "run-net-arch",
-        "net_arch must list at least one positive width",
+        "net_arch must be a list of at least one positive width",
         lambda _: settings(algorithm=SACConfig(net_arch=())),
     ),
     Refusal("run-of-nothing", "run must be a folder that `vlm-rewards train` wrote", RunFolder.open),

@@ -14,7 +14,18 @@ import pytest
 import vlm_rewards
 
 ROOT = Path(vlm_rewards.__file__).parent
-GROUND = {"errors", "arrays", "files", "media", "provenance", "registry", "seeding", "templates"}
+GROUND = {
+    "errors",
+    "arrays",
+    "files",
+    "media",
+    "provenance",
+    "registry",
+    "seeding",
+    "settings",
+    "progress",
+    "templates",
+}
 LAYERS = [
     {"ground"},
     {"tasks"},
@@ -24,6 +35,7 @@ LAYERS = [
     {"evaluation"},
     {"training"},
     {"finetuning", "offline", "reporting", "serving"},
+    {"run"},  # the front door
     {"app", "cli"},
     {"testing"},  # may use anything; used by nothing but tests, examples and users
 ]

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from vlm_rewards.tasks.registry import file_digest
 
 from vlm_rewards.encoders.sources import bundled_folder
 from vlm_rewards.evaluation.judging import ALPHAS
@@ -18,6 +17,7 @@ from vlm_rewards.evaluation.landscape import POINTS
 from vlm_rewards.evaluation.states import STATES
 from vlm_rewards.finetuning.config import FROM_SCRATCH
 from vlm_rewards.tasks.captions import PARAPHRASES
+from vlm_rewards.tasks.files import file_digest
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
 from vlm_rewards.tasks.task import get_task
 from vlm_rewards.training.config import TrainConfig

@@ -42,6 +42,8 @@ SAYS = {
         r"success rate",  # trained on
         r"labelled now +\d+",
     ],
+    "02_train_cartpole": [r"\d+ steps, \d+ frames scored\nbest snapshot", r"upright in \d+% of the episodes"],
+    "16_own_algorithm": [r"DoubleDQNConfig\(.*huber_delta=1\.0", r"1200 steps; VLM return \d"],
     "12_relabel_dataset": [r"cartpole/random-v0 -> cartpole/random-vlm-v0: 3 episodes, 44 frames"],
 }
 """What must be among the lines that an example prints, besides what every one must not."""

@@ -34,8 +34,12 @@ from .rewards.model import VLMReward as VLMReward
 from .rewards.registry import register_reward as register_reward
 from .rewards.softmax import SoftmaxReward as SoftmaxReward
 from .rewards.weighted import WeightedSum as WeightedSum
+from .run import Run as Run
+from .run import evaluate as evaluate
+from .run import train as train
 from .tasks.task import Task as Task
 from .tasks.task import get_task as get_task
 from .tasks.task import register_task as register_task
+from .training.algorithms import register_algorithm as register_algorithm
 
 __version__: str

@@ -7,9 +7,8 @@ once a run has started.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from numbers import Integral
 
 
@@ -74,22 +73,6 @@ def check_count(field: str, value: object, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InvalidInputError(f"{field} must be an int of at least {least}, got {value!r}.")
     return int(value)
-
-
-def check_settings(whose: str, values: Mapping[str, object], kind: type) -> None:
-    """Check that settings read from a file are those of a dataclass.
-
-    Args:
-        whose: What they are settings of, as the message names it.
-        values: By name.
-        kind: The dataclass.
-
-    Raises:
-        InvalidInputError: It has no field of that name.
-    """
-    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(kind)})
-    if unknown:
-        raise InvalidInputError(f"the {whose}'s settings do not fit this version: unknown {', '.join(unknown)}.")
 
 
 _LONGEST_PROMPT = 1_000

@@ -45,7 +45,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_help_lists_the_verbs_without_loading_torch() -> None:
     code = "import sys; from vlm_rewards.cli import _dispatch; _dispatch(['--help']); print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=500, check=True)
-    for verb in ("train", "evaluate", "baselines", "score", "judge", "finetune", "list", "report"):
+    for verb in ("train", "evaluate", "score", "judge", "finetune", "list", "report"):
         assert f"\n  {verb} " in result.stdout
     assert result.stdout.endswith("False\n")
 
@@ -61,7 +61,7 @@ def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
         (["trian"], "unknown command 'trian'. Did you mean 'train'"),
         (["train", "cartpol"], "unknown task 'cartpol'. Did you mean 'cartpole'"),
         (["train", "cartpole", "--preset", "gpu"], "unknown preset 'gpu'. Did you mean 'cpu'? Choices: cpu, paper."),
-        (["train", "cartpole", "--preset"], "--preset needs a value. Choices: cpu, paper."),
+        (["train", "cartpole", "--preset"], "Missing value for argument '--preset'"),
         (["train", "--seed", "1"], "the task must come first, got '--seed'"),
         (["train", "cartpole", "--alpha", "2"], "alpha must be a number from 0 to 1, got 2.0"),
         (["train", "cartpole", "--seed", "-1"], "seed must be an int from 0 to 4294967295, got -1"),
@@ -70,7 +70,7 @@ def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "cartpole", "--goal", "pole and cart"], "goal and baseline must differ"),
         (["train", "cartpole", "--encoder", "ViT-B-23/openai"], "ViT-B-32"),
         (["evaluate", "no/such/run"], "run must be a folder that `vlm-rewards train` wrote, got 'no/such/run'"),
-        (["baselines", "mountaincart"], "unknown task 'mountaincart'. Did you mean 'mountaincar'"),
+        (["evaluate", "mountaincart", "--policy", "zero"], "unknown task 'mountaincart'. Did you mean 'mountaincar'"),
         (["score", "no.png", "--goal", "a cat"], "no.png"),
         (["score", "--goal", "a cat"], "paths"),
         (["report", "no/such/folder"], "runs must be files or folders that exist, got 'no/such/folder'"),
@@ -182,9 +182,9 @@ def test_a_run_from_the_command_line_to_the_table(capsys: pytest.CaptureFixture[
     assert "| cartpole | **DQN, seed 3** |" in text
 
 
-def test_baselines_write_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reference_policies_write_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "records" / "baselines.json"
-    assert run("baselines", "cartpole", "--episodes", 2, "--out", out) == 0
+    assert run("evaluate", "cartpole", "--policy", "all", "--episodes", 2, "--out", out) == 0
     record = json.loads(out.read_text())
     assert list(record["policies"]) == ["random", "zero", "rule"]
     assert record["policies"]["rule"]["success_rate"] == 1.0

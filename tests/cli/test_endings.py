@@ -75,8 +75,8 @@ INTERRUPTED = {
     "updating": ("stable_baselines3.dqn.dqn:DQN.train", 3),
     "writing a checkpoint": ("vlm_rewards.training.checkpoints:write_state", 4),
     "selecting": ("vlm_rewards.evaluation.rollouts:PolicyEvaluator.run", 1),
-    "evaluating": ("vlm_rewards.cli.training_run:evaluate_run", 1),
-    "filming": ("vlm_rewards.cli.training_run:record_video", 1),
+    "evaluating": ("vlm_rewards.run:Run._evaluated", 1),
+    "filming": ("vlm_rewards.run:Run.record_video", 1),
 }
 """By what a stage is called: where to stop in it, and at which call."""
 BEFORE_WORK = ("loading the encoder", "asking the task for its actions", "starting simulators")

@@ -141,8 +141,9 @@ def test_mujoco_with_two_cameras_and_a_warning_of_termination(
     assert np.ptp(frames[0].pixels) > 100
 
 
-def test_baselines_of_an_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("baselines", "--env-id", "Pendulum-v1", "--horizon", 20, *SENTENCES, "--episodes", 2, "--json") == 0
+def test_baselines_of_an_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--env-id", "Pendulum-v1", "--horizon", 20, *SENTENCES, "--episodes", 2, "--json")
+    assert run("evaluate", *arguments, "--policy", "all") == 0
     record = json.loads(capsys.readouterr().out)
     assert list(record["policies"]) == ["random", "zero"]
     assert record["policies"]["zero"]["true_return"] < 0
@@ -244,7 +245,7 @@ def test_a_dataset_is_relabelled_once(
         assert episode.infos["true_rewards"].tolist() == own["rewards"]
 
 
-ABOUT_A_TASK = ("train", "baselines", "judge")
+ABOUT_A_TASK = ("train", "judge")
 VERBS = (
     *ABOUT_A_TASK,
     *("export", "evaluate", "score", "relabel", "finetune", "tasks", "bench", "report", "sweep"),

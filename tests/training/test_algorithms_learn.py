@@ -13,7 +13,7 @@ from every_algorithm import with_slow_ones
 from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.testing.point import brightness_reward, darkness_reward, point_task
-from vlm_rewards.training.algorithms import ALGORITHMS, build_algorithm
+from vlm_rewards.training.algorithms import ALGORITHMS, build_algorithm, get_algorithm
 
 OFF_POLICY = {
     "learning_starts": 100,
@@ -48,7 +48,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int]] = {
 
 
 def test_all_are_here() -> None:
-    assert {name for name, *_ in CASES.values()} == set(ALGORITHMS)
+    assert {name for name, *_ in CASES.values()} == set(ALGORITHMS.names())
 
 
 def final_positions(model: Any, venv: RenderedVecEnv) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_learns_to_go_where_it_is_bright_and_not_where_it_is_dark(case: str) -> 
     venv = RenderedVecEnv(point_task(actions=actions), 4, image_size=32, n_workers=1)  # type: ignore[arg-type]
     try:
         for reward, low, high in ((brightness_reward, 0.9, 1.0), (darkness_reward, 0.0, 0.1)):
-            model = build_algorithm(ALGORITHMS[name](**settings), venv, seed=3, device="cpu")
+            model = build_algorithm(get_algorithm(name).config(**settings), venv, seed=3, device="cpu")
             model.learn(steps, callback=LabelRewards(reward, standardise=64))
             reached = final_positions(model, venv)
             assert ((low <= reached) & (reached <= high)).all(), f"{reward.__name__}: {reached}"
@@ -85,7 +85,7 @@ def step_sizes(model: Any) -> set[float]:
 @pytest.mark.parametrize("case", with_slow_ones(["dqn", "sac", "sbx-sac", "ppo, continuous"], common=["dqn", "sac"]))
 def test_the_step_size_falls_on_a_straight_line(case: str) -> None:
     name, actions, settings, _ = CASES[case]
-    algorithm = ALGORITHMS[name](**{**settings, "learning_rate": 1e-2, "final_learning_rate": 2e-3})
+    algorithm = get_algorithm(name).config(**{**settings, "learning_rate": 1e-2, "final_learning_rate": 2e-3})
     venv = RenderedVecEnv(point_task(actions=actions), 4, image_size=32, n_workers=1)  # type: ignore[arg-type]
     seen: dict[int, set[float]] = {}
 

@@ -11,14 +11,13 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from every_algorithm import CASES, CountingStateReward, judge, tiny, with_slow_ones
+from every_algorithm import CASES, CountingStateReward, judge, tiny, train, with_slow_ones
 from vlm_rewards.errors import LabellerError
 from vlm_rewards.files import read_state
 from vlm_rewards.tasks.task import register_task
 from vlm_rewards.testing.counting import counting_label, counting_task
 from vlm_rewards.testing.fakes import state_differences
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.runner import train
 
 COUNT = 2.0**-24  # what one step is worth to `counting_reward`
 

@@ -17,7 +17,7 @@ from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from every_algorithm import CASES, COMMON, CountingStateReward, judge, tiny, with_slow_ones
+from every_algorithm import CASES, COMMON, CountingStateReward, judge, tiny, train, with_slow_ones
 from vlm_rewards.collection.replay_buffer import LabelledReplayBuffer, bytes_of, replay_row, rollout_row
 from vlm_rewards.collection.vec_env import RenderedVecEnv, SimulatorProbe, probe_simulator
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
@@ -33,7 +33,7 @@ from vlm_rewards.training.paper import compare_with_paper
 from vlm_rewards.training.plan import learner_size, plan_learner, plan_training
 from vlm_rewards.training.presets import PAPER_TASKS, preset, task_of
 from vlm_rewards.training.run_folder import find_snapshot
-from vlm_rewards.training.runner import _environment, train
+from vlm_rewards.training.runner import open_simulators
 
 Make = Callable[..., TrainConfig]
 UNBOUNDED = gym.spaces.Box(-np.inf, np.inf, (348,), np.float64)
@@ -118,7 +118,7 @@ def test_frames_in_flight_are_those_of_the_runs_own_simulators(make_config: Make
     reward: Any = Noting()
     reward.encoder.image_size = reward.frame_size = planned["shapes"]["frame_size"]
     shaped: Any = PotentialShaping(reward, gamma=0.9) if shaping else reward
-    with _environment(config, task_of(config), shaped) as venv:
+    with open_simulators(config, task_of(config), shaped) as venv:
         assert frames["shape"] == list(venv.ring.shape)
         assert frames["nbytes"] == venv.ring.frames.nbytes
     # 9 vector steps of 3 frames a chunk, twice that and one more: 19 slots.

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from every_algorithm import train
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, LabellerError, RunFolderError
 from vlm_rewards.files import read_state, write_state
@@ -22,7 +23,6 @@ from vlm_rewards.testing.fakes import FakeEncoder, state_differences
 from vlm_rewards.training import checkpoints as identity
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.runner import train
 
 Make = Callable[..., TrainConfig]
 WALL_TIME = {"wall_seconds", "steps_per_second"}

@@ -11,7 +11,7 @@ import pytest
 
 from vlm_rewards import files
 from vlm_rewards.errors import CheckpointError, InvalidInputError
-from vlm_rewards.files import write_atomically
+from vlm_rewards.files import read_json, write_atomically
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
 
@@ -86,7 +86,7 @@ def test_damaged_files_are_named(make_config: Make, tmp_path: Path, content: byt
     with pytest.raises(CheckpointError, match=f"config.json' {message}"):
         run.read_config()
     with pytest.raises(CheckpointError, match=r"record.json' cannot be read"):
-        run.read_json(run.record)
+        read_json(run.record)
 
 
 @pytest.mark.parametrize("stage", ["fsync", "replace"])

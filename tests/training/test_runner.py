@@ -20,13 +20,14 @@ import torch
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from every_algorithm import train
+from vlm_rewards.cli.common import ConsoleProgress
 from vlm_rewards.errors import InvalidInputError, LabellerError
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.testing.fakes import FakeEncoder
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder, best_snapshot
-from vlm_rewards.training.runner import train
 
 Make = Callable[..., TrainConfig]
 WALL_TIME = {"wall_seconds", "steps_per_second"}
@@ -149,7 +150,8 @@ def test_the_console_warns_of_too_few_updates_and_shows_a_bar(
     make_config: Make, reward: VLMReward, tmp_path: Path
 ) -> None:
     text = io.StringIO()
-    train(make_config(), tmp_path, reward, FakeEvaluate(), console=Console(file=text, force_terminal=True, width=200))
+    progress = ConsoleProgress(Console(file=text, force_terminal=True, width=200))
+    train(make_config(), tmp_path, reward, FakeEvaluate(), progress=progress)
     plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text.getvalue())
     assert "warning: 96 steps make only 20 updates" in plain
     assert "96/96" in plain

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
-from every_algorithm import CountingStateReward, judge, tiny
+from every_algorithm import CountingStateReward, judge, tiny, train
 from vlm_rewards.collection.shaping import PotentialShaping, shaped
 from vlm_rewards.errors import LabellerError
 from vlm_rewards.files import read_state
@@ -20,7 +20,6 @@ from vlm_rewards.tasks.task import Task, register_task
 from vlm_rewards.testing.counting import CountingEnv, counting_label, counting_task
 from vlm_rewards.testing.fakes import state_differences
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.runner import train
 
 GAMMA = 0.75  # of no algorithm here: whoever used the learner's would be found out
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from every_algorithm import train
 from vlm_rewards.collection.watcher import WatchedFrame
 from vlm_rewards.errors import InvalidInputError, LabellerError
 from vlm_rewards.files import read_state
@@ -26,10 +26,11 @@ from vlm_rewards.tasks.task import Task, register_task
 from vlm_rewards.testing.fakes import FakeEncoder, run_script, state_differences
 from vlm_rewards.testing.point import PointEnv, brightness_reward, point_task
 from vlm_rewards.training.algorithms import DQNConfig
+from vlm_rewards.training.callbacks import _telling
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
-from vlm_rewards.training.runner import _check_held_out, train
-from vlm_rewards.training.watch import _telling, watched_against
+from vlm_rewards.training.runner import _check_held_out
+from vlm_rewards.training.watch import watched_against
 
 Make = Callable[..., TrainConfig]
 HORIZON = 8
@@ -105,10 +106,9 @@ def events(folder: Path) -> EventAccumulator:
 
 
 def test_an_alarm_is_in_log_tensorboard_and_record_with_its_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    text = io.StringIO()
-    monkeypatch.setattr("vlm_rewards.training.runner.Console", lambda **_: Console(file=text, width=200))
+    caplog.set_level("WARNING")
     watch = watched(tmp_path, settings(), hacked=True)
     assert watch["reference"] == "criterion"
     (alarm,) = watch["alarms"]
@@ -119,7 +119,7 @@ def test_an_alarm_is_in_log_tensorboard_and_record_with_its_pictures(
 
     path = tmp_path / alarm["picture"]
     assert path.parent.name == "alarms"
-    line = next(line for line in text.getvalue().splitlines() if line.startswith("warning: possible reward hacking"))
+    line = next(line for line in caplog.messages if line.startswith("possible reward hacking"))
     assert f"at step {alarm['step']:,}: reward a step {alarm['vlm_before']:.3f} -> {alarm['vlm_now']:.3f}, " in line
     assert f"correlation {alarm['correlation']:+.2f}; frames: " in line
 
@@ -246,23 +246,20 @@ class Turning(There):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_raises_the_same_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vlm_rewards.testing import fakes as scripted
-
+def test_a_resumed_run_raises_the_same_alarm(tmp_path: Path) -> None:
     config = settings()
     whole = run_script(Turning(), config, tmp_path / "whole", Brightness(loophole=True), HORIZON)["watch"]
     (alarm,) = whole["alarms"]
-    train_resumed = functools.partial(train, resume=True, checkpoint_seconds=0)
     for number, calls in enumerate((20, 42)):  # before the alarm, and shortly after it
         folder = tmp_path / str(number)
-        monkeypatch.setattr(scripted, "train", functools.partial(train, checkpoint_seconds=0))
+        failing = Brightness(loophole=True, fails_at=calls)
         with pytest.raises(LabellerError, match="power cut"):
-            run_script(Turning(), config, folder, Brightness(loophole=True, fails_at=calls), HORIZON)
+            run_script(Turning(), config, folder, failing, HORIZON, checkpoint_seconds=0)
         cut = read_state(RunFolder(folder).state)
         assert cut["steps"] == SIMULATORS * 4 * (calls - 1)
         assert (cut["steps"] > alarm["step"]) == bool(cut["watch"]["alarms"]) == (number == 1)
-        monkeypatch.setattr(scripted, "train", train_resumed)
-        assert run_script(Turning(), config, folder, Brightness(loophole=True), HORIZON)["watch"] == whole
+        again = {"resume": True, "checkpoint_seconds": 0}
+        assert run_script(Turning(), config, folder, Brightness(loophole=True), HORIZON, **again)["watch"] == whole
         states = [read_state(RunFolder(path).state) for path in (folder, tmp_path / "whole")]
         assert state_differences(*states) == []
         assert [event.step for event in events(folder).Images("watch/alarm")] == [alarm["step"]]

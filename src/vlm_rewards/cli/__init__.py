@@ -11,10 +11,9 @@ from vlm_rewards.errors import VLMRewardsError, unknown_name
 from vlm_rewards.tasks.rendering import configure_headless
 
 _VERBS = {
-    "train": "train an agent on a task from its sentence",
+    "train": "train an agent on a task from its prompt",
     "export": "write a trained policy as a file for other programs",
-    "evaluate": "run a trained agent and say how often it succeeds",
-    "baselines": "run random, zero and rule policies on a task, to compare with",
+    "evaluate": "run a trained agent, or random, zero and rule policies, and say how often they succeed",
     "score": "score images or videos with a reward",
     "judge": "say how far rewards are from the truth, draw them along a line of states, or write states to judge on",
     "sweep": "train a grid of prompts, alphas, encoders, algorithms and seeds",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +9,11 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from vlm_rewards.collection.vec_env import RenderedVecEnv
+from vlm_rewards.cli.common import say
 from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.run import Run
 from vlm_rewards.training.export import FORMATS, export_policy
-from vlm_rewards.training.presets import task_of
-from vlm_rewards.training.run_folder import RunFolder, find_snapshot, load_model
-
-_SMALLEST_PICTURE = 32  # nobody looks at it
+from vlm_rewards.training.run_folder import find_snapshot
 
 
 @dataclass(frozen=True)
@@ -38,21 +35,15 @@ class _Arguments:
 def main(arguments: list[str]) -> int:
     """Export a policy."""
     chosen = tyro.cli(_Arguments, prog="vlm-rewards export", args=arguments)
-    run = RunFolder.open(chosen.run)
+    run = Run.open(chosen.run, device="cpu")
     if chosen.kind not in FORMATS:
         raise InvalidInputError(f"format must be one of {', '.join(FORMATS)}, got {chosen.kind!r}.")
-    path = chosen.out or run.path / f"policy{FORMATS[chosen.kind]}"
+    path = chosen.out or run.folder / f"policy{FORMATS[chosen.kind]}"
     if path.exists() and not chosen.overwrite:
         raise InvalidInputError(f"out must be new, got {str(path)!r}. Choose another, or pass --overwrite.")
     if not path.absolute().parent.is_dir():
         raise InvalidInputError(f"out must be in a folder that exists, got {str(path)!r}.")
-    snapshot = find_snapshot(run, chosen.snapshot).name
-    config = dataclasses.replace(run.read_config(), device="cpu")
-    task = task_of(config)
-    venv = RenderedVecEnv(task, 1, image_size=_SMALLEST_PICTURE, n_workers=1, cameras=task.cameras)
-    try:
-        export_policy(load_model(run, config, venv, snapshot), path, chosen.kind)
-    finally:
-        venv.close()
-    Console().print(f"{snapshot} -> {path}", markup=False, soft_wrap=True)
+    snapshot = find_snapshot(run.files, chosen.snapshot).name
+    export_policy(run.load_model(snapshot), path, chosen.kind)
+    say(Console(), f"{snapshot} -> {path}")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,11 +12,9 @@ import tyro
 from rich.console import Console
 
 from vlm_rewards.cli.common import command_line, say
-from vlm_rewards.cli.task_choice import read_choice
-from vlm_rewards.cli.training_run import RunOptions
+from vlm_rewards.cli.train import RunOptions, read_settings
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.sweeps import sweep, write_summary
-from vlm_rewards.tasks.any_env import EnvironmentConfig
 from vlm_rewards.templates import number, percent, with_interval
 from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.sweep import locked, status_of
@@ -70,22 +68,6 @@ class _Arguments:
     """Train nothing, write the summary of what is there."""
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What `train` makes of its arguments, but for the folder, which is the sweep's to choose."""
-
-    config: tyro.conf.OmitArgPrefixes[TrainConfig]
-    """The settings."""
-    options: tyro.conf.OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
-    """What does not change what is learned."""
-
-
-@dataclass(frozen=True)
-class _EnvironmentRun(_Run):
-    environment: tyro.conf.OmitArgPrefixes[EnvironmentConfig] = field(kw_only=True)
-    """The environment."""
-
-
 def main(arguments: list[str]) -> int:
     """Plan, check, train what is not done, sum up."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
@@ -130,17 +112,7 @@ def _request(chosen: _Arguments, train: Sequence[str]) -> SweepRequest:
 
 def _configure(arguments: list[str]) -> tuple[TrainConfig, list[str]]:
     """Arguments of `train` to settings, as `train` reads them; and the arguments."""
-    choice = read_choice(arguments)
-    start = choice.start()
-    if choice.env_id is None:
-        return _parse(_Run(start), f"train {choice.task}", choice.rest).config, arguments
-    default = _EnvironmentRun(start, environment=start.environment)  # pyright: ignore[reportArgumentType]
-    return _parse(default, "train --env-id ID", choice.environment_arguments()).config, arguments
-
-
-def _parse(default: Any, prog: str, arguments: list[str]) -> Any:
-    kind: Any = Annotated[type(default), tyro.conf.AvoidSubcommands, tyro.conf.SuppressFixed]
-    return tyro.cli(kind, prog=f"vlm-rewards {prog}", default=default, args=arguments)
+    return read_settings(arguments), arguments
 
 
 def _resume_options(train: Sequence[str]) -> list[str]:

@@ -74,6 +74,21 @@ class Evaluation:
     seed: int
     """Seeded the episodes."""
 
+    @property
+    def success_rate(self) -> float | None:
+        """Share of the episodes that succeeded; None where the task has no criterion."""
+        return self.to_dict()["success_rate"]
+
+    @property
+    def vlm_return(self) -> float:
+        """Mean over the episodes of the undiscounted sum of rewards."""
+        return self.to_dict()["vlm_return"]
+
+    @property
+    def true_return(self) -> float:
+        """The same of the environment's own reward, which the learner never sees."""
+        return self.to_dict()["true_return"]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able summary.
 

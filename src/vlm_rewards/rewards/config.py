@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.errors import InvalidInputError, check_prompt, check_settings
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.base import FrameReward
 from vlm_rewards.rewards.cameras import CameraReward
 from vlm_rewards.rewards.registry import OPTIONAL_INPUTS, Form, RewardInputs, build_form, get_form, names_code
+from vlm_rewards.settings import Positive, Prompt, Settings
+
+OBJECT = " (object)"
+"""Ends the name of a form or an encoder that was given as an object: settings hold no more of it."""
 
 
 @dataclass(frozen=True)
-class RewardConfig:
+class RewardConfig(Settings):
     """How frames become rewards; prompts and alpha are settings of the run."""
 
     form: str = "goal-baseline"
     """Formula: goal-baseline (eq. 3), contrast, softmax, goal-pictures, demonstration, or your own: its name, or
     "module:attribute" or "file.py:attribute"."""
-    others: tuple[str, ...] = ()
+    others: tuple[Prompt, ...] = ()
     """softmax: prompts that compete with the goal; default: the baseline."""
-    temperature: float | None = None
+    temperature: Positive | None = None
     """softmax: how sharply one prompt wins; default 0.01, CLIP's own."""
     goal_pictures: tuple[str, ...] = ()
     """goal-pictures: files that show the goal."""
@@ -35,15 +38,10 @@ class RewardConfig:
     """Learn from the environment's own reward, and use the frames' reward as a potential that guides towards it."""
 
     def __post_init__(self) -> None:
-        if not names_code(self.form):  # settings are read from records, too, which must not run anybody's code
+        super().__post_init__()
+        # Settings are read from records, too, which must not run anybody's code.
+        if not (self.form.endswith(OBJECT) or names_code(self.form)):
             self.check_form()
-        if self.camera_rule not in ("mean", "min"):
-            raise InvalidInputError(f"camera_rule must be 'mean' or 'min', got {self.camera_rule!r}.")
-        temperature = self.temperature
-        if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
-            raise InvalidInputError(f"temperature must be a positive number, got {temperature!r}.")
-        for other in self.others:
-            check_prompt("others", other)
 
     def check_form(self) -> Form:
         """Look the form up, and check that it has the inputs that it needs and no others.
@@ -64,23 +62,6 @@ class RewardConfig:
     def files(self) -> tuple[str, ...]:
         """The files that the reward is made of."""
         return self.goal_pictures if self.demonstration is None else (*self.goal_pictures, self.demonstration)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able settings; `from_dict` restores them."""
-        return {**asdict(self), "others": list(self.others), "goal_pictures": list(self.goal_pictures)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RewardConfig:
-        """Restore settings from `to_dict`.
-
-        Raises:
-            InvalidInputError: A setting is unknown or breaks a rule.
-        """
-        check_settings("reward", values, cls)
-        plain: dict[str, Any] = dict(values)
-        for name in ("others", "goal_pictures"):
-            plain[name] = tuple(plain.get(name, ()))
-        return cls(**plain)
 
 
 def build_reward(

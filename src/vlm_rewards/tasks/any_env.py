@@ -8,20 +8,19 @@ import importlib
 import json
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
-from vlm_rewards.errors import InvalidInputError, check_settings, unknown_name
+from vlm_rewards.errors import InvalidInputError, unknown_name
+from vlm_rewards.settings import Count, Rule, Settings
 from vlm_rewards.tasks.mujoco import (
     CameraStrip,
     Textures,
     View,
     camera_id,
-    check_textures,
     draw_cheaply,
     look_from,
     mujoco_class,
@@ -35,14 +34,16 @@ _PROBE_SECONDS = 3.0
 _FLAT = (gym.spaces.Box, gym.spaces.Discrete)
 _OWN_CAMERA = ("camera_id", "camera_name", "default_camera_config")
 
+_ID = Rule("the id of a Gymnasium environment", lambda value: isinstance(value, str) and bool(value.strip()))
+
 
 @dataclass(frozen=True)
-class EnvironmentConfig:
+class EnvironmentConfig(Settings):
     """A Gymnasium environment by its id, and how it is drawn. A docstring under each field is also its ``--help``."""
 
-    env_id: str
+    env_id: Annotated[str, _ID]
     """Gymnasium's id, such as Hopper-v5, or module:Name-v0 for one that a module registers."""
-    horizon: int | None = None
+    horizon: Count | None = None
     """Steps after which an episode is truncated; None is the environment's own limit."""
     env_kwargs: str = "{}"
     """Arguments for the environment, as a JSON object: '{"terminate_when_unhealthy": false}'."""
@@ -57,13 +58,8 @@ class EnvironmentConfig:
     in m, azimuth and elevation in degrees. None is the environment's own."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.env_id, str) or not self.env_id.strip():
-            raise InvalidInputError(f"env_id must be the id of a Gymnasium environment, got {self.env_id!r}.")
-        horizon = self.horizon
-        if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1):
-            raise InvalidInputError(f"horizon must be an int of at least 1, got {horizon!r}.")
+        super().__post_init__()
         self.arguments()
-        check_textures(self.textures)
         self._check_view()
 
     def free_camera(self) -> View | None:
@@ -94,22 +90,6 @@ class EnvironmentConfig:
         clash = sorted(set(self.arguments()) & set(_OWN_CAMERA))
         if clash:
             raise InvalidInputError(f"env_kwargs must not hold {', '.join(map(repr, clash))} where view is given.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able settings; `from_dict` restores them."""
-        return {**asdict(self), "cameras": list(self.cameras), "view": list(self.view)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> EnvironmentConfig:
-        """Restore settings from `to_dict`.
-
-        Raises:
-            InvalidInputError: A setting is unknown or breaks a rule.
-        """
-        check_settings("environment", values, cls)
-        view = values.get("view", ())  # records of older versions have none
-        view = tuple(view) if isinstance(view, list) else view
-        return cls(**{**values, "cameras": tuple(values.get("cameras", ())), "view": view})
 
 
 def environment_task(config: EnvironmentConfig, *, goal: str, baseline: str) -> Task:

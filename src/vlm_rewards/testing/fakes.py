@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from vlm_rewards.arrays import Embeddings, Frames
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import AnyReward
+from vlm_rewards.evaluation.rollouts import PolicyEvaluator
+from vlm_rewards.training import runner
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.runner import train
 
 _GRID = 4
 
@@ -120,7 +121,7 @@ the length of the horizon) to actions ``[n_envs ...]``."""
 
 
 def run_script(
-    script: Script, config: TrainConfig, folder: Path, reward: Any, horizon: int, *, held_out: AnyReward | None = None
+    script: Script, config: TrainConfig, folder: Path, reward: Any, horizon: int, **options: Any
 ) -> dict[str, Any]:
     """Go through all that a training run does, but for its learning.
 
@@ -130,17 +131,42 @@ def run_script(
         folder: The run's folder.
         reward: Scores the frames.
         horizon: Steps of an episode.
-        held_out: The held-out reward, if the settings ask for one.
+        **options: As `vlm_rewards.training.runner.learn` takes them.
 
     Returns:
         The run's record.
     """
-    with _following(script, horizon):
-        return train(config, folder, reward, _unevaluated, held_out=held_out).record  # type: ignore[arg-type]
+    nothing = {"vlm_return": 0.0, "vlm_return_std": 0.0, "true_return": 0.0, "success_rate": None}
+    with _following(script, horizon), scored_by(lambda policy, *, episodes, seed: nothing):
+        return runner.learn(config, folder, reward, **options).record
 
 
-def _unevaluated(policy: Any, *, episodes: int, seed: int) -> dict[str, Any]:
-    return {"vlm_return": 0.0, "vlm_return_std": 0.0, "true_return": 0.0, "success_rate": None}
+@contextlib.contextmanager
+def scored_by(judge: Callable[..., dict[str, Any]]) -> Iterator[None]:
+    """While active, snapshots of runs are scored by a function, and no simulators run for it.
+
+    Args:
+        judge: A policy, ``episodes`` and ``seed`` to ``vlm_return``, ``vlm_return_std``, ``true_return`` and
+            ``success_rate``.
+    """
+
+    class Judge(PolicyEvaluator):
+        def __init__(self) -> None:
+            pass
+
+        def run(self, policy: Any, *, episodes: int, seed: int) -> Any:
+            found = judge(policy, episodes=episodes, seed=seed)
+            return SimpleNamespace(to_dict=lambda: found)
+
+        def close(self) -> None:
+            pass
+
+    before = runner.open_evaluator
+    runner.open_evaluator = lambda *_: Judge()  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        runner.open_evaluator = before
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """The learning algorithms: their settings, and how Stable-Baselines3 or sbx builds them.
 
-A docstring under each field is also its ``--help``.
+A docstring under each field is also its ``--help``, and a field's annotation carries its rule.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import dataclasses
 import importlib
 import math
 import os
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -29,234 +30,336 @@ from vlm_rewards.collection.replay_buffer import (
     rollout_row,
 )
 from vlm_rewards.errors import InvalidInputError, MissingExtraError
+from vlm_rewards.registry import Registry
+from vlm_rewards.settings import (
+    Count,
+    CountOrMinusOne,
+    Finite,
+    Fraction,
+    NotNegative,
+    Positive,
+    PositiveFraction,
+    Rule,
+    Settings,
+    Widths,
+    whole,
+)
+
+
+def _is_entropy_coefficient(value: Any) -> bool:
+    if not isinstance(value, str) or value == "auto":
+        return value == "auto"
+    try:
+        number = float(value.removeprefix("auto_"))
+    except ValueError:
+        return False
+    return math.isfinite(number) and number > 0
+
+
+EntropyCoefficient: TypeAlias = Annotated[
+    str, Rule('"auto", "auto_X" or X with a positive number X', _is_entropy_coefficient)
+]
 
 
 @dataclass(frozen=True)
-class _OffPolicyConfig:
-    """What all algorithms with a replay buffer have."""
+class AlgorithmConfig(Settings):
+    """Settings of a learning algorithm. A subclass with a replay buffer starts from `OffPolicyConfig`."""
 
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Adam's step size, of every network."""
-    final_learning_rate: float | None = None
+    final_learning_rate: NotNegative | None = None
     """Step size that a run ends with, on a straight line from `learning_rate`; None keeps it as it began."""
-    learning_starts: int = 2_000
-    """Transitions collected with random actions before the first update."""
-    buffer_size: int = 100_000
-    """Transitions kept for replay."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Transitions in a minibatch."""
-    gamma: float = 0.99
+    gamma: Fraction = 0.99
     """Discount per step."""
-    n_steps: int = 1
+    n_steps: Count = 1
     """Steps whose rewards are summed before the value estimate takes over (n-step returns)."""
-    train_freq: int = 32
-    """Vector steps (one step of every simulator) between rounds of updates."""
-    gradient_steps: int = 64
-    """Updates in a round; -1 is one for each transition collected."""
-    net_arch: tuple[int, ...] = (256, 256)
+    net_arch: Widths = (256, 256)
     """Hidden units of each layer of each network."""
 
 
 @dataclass(frozen=True)
-class _GSDEConfig:
-    """Smooth exploration."""
+class OffPolicyConfig(AlgorithmConfig):
+    """What all algorithms with a replay buffer have."""
 
+    learning_starts: Count = 2_000
+    """Transitions collected with random actions before the first update."""
+    buffer_size: Count = 100_000
+    """Transitions kept for replay."""
+    train_freq: Count = 32
+    """Vector steps (one step of every simulator) between rounds of updates."""
+    gradient_steps: CountOrMinusOne = 64
+    """Updates in a round; -1 is one for each transition collected."""
+
+
+@dataclass(frozen=True)
+class _Scaling:
+    scale_observations: bool = False
+    """Map observations with finite bounds to [-1, 1] inside the networks."""
+
+
+@dataclass(frozen=True)
+class _Targets:
+    tau: Fraction = 0.005
+    """Share of the online networks blended into the targets at each update."""
+
+
+@dataclass(frozen=True)
+class _Entropy:
+    ent_coef: EntropyCoefficient = "auto"
+    """Entropy coefficient: "auto", "auto_X" (tuned from X) or a number."""
+
+
+@dataclass(frozen=True)
+class _SmoothExploration:
     use_sde: bool = False
     """State-dependent exploration (gSDE): smooth noise instead of white noise."""
-    sde_sample_freq: int = -1
+    sde_sample_freq: CountOrMinusOne = -1
     """Vector steps between new gSDE noise; -1 is once a round."""
-    log_std_init: float = -3.0
+    log_std_init: Finite = -3.0
     """Initial log standard deviation of the exploration noise, with gSDE."""
 
 
 @dataclass(frozen=True)
-class DQNConfig(_OffPolicyConfig):
+class _SmoothWarmup(_SmoothExploration):
+    use_sde_at_warmup: bool = False
+    """Whether gSDE also replaces the random actions before `learning_starts`."""
+
+
+@dataclass(frozen=True)
+class _WideCritics:
+    learning_rate: Positive = 1e-3
+    """Adam's step size, of every network."""
+    policy_delay: Count = 3
+    """Updates of the critics for each one of the actor."""
+    critic_arch: Widths = (512, 512)
+    """Hidden units of each layer of the critics; the method wants them wide."""
+
+
+@dataclass(frozen=True)
+class DQNConfig(_Scaling, _Targets, OffPolicyConfig):
     """Settings of Stable-Baselines3's DQN, for discrete actions."""
 
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Adam's step size."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Transitions in a minibatch."""
-    tau: float = 1.0
+    tau: Fraction = 1.0
     """Share of the online network copied into the target at each target update."""
-    target_update_interval: int = 500
+    target_update_interval: Count = 500
     """Transitions between target updates."""
-    exploration_fraction: float = 0.2
+    exploration_fraction: PositiveFraction = 0.2
     """Share of the run over which epsilon falls to its final value."""
-    exploration_final_eps: float = 0.05
+    exploration_final_eps: Fraction = 0.05
     """Epsilon (probability of a random action) from then on."""
-    scale_observations: bool = False
-    """Map observations with finite bounds to [-1, 1] inside the networks."""
 
 
 @dataclass(frozen=True)
 class QRDQNConfig(DQNConfig):
     """Settings of sb3-contrib's QR-DQN (a DQN that learns the distribution of the return), for discrete actions."""
 
-    n_quantiles: int = 50
+    n_quantiles: Count = 50
     """Quantiles of the return that are learned for each action."""
 
 
 @dataclass(frozen=True)
-class SACConfig(_GSDEConfig, _OffPolicyConfig):
+class SACConfig(_Scaling, _SmoothWarmup, _Entropy, _Targets, OffPolicyConfig):
     """Settings of Stable-Baselines3's SAC, for continuous actions."""
 
-    tau: float = 0.005
-    """Share of the online critics blended into the targets at each update."""
-    ent_coef: str = "auto"
-    """Entropy coefficient: "auto", "auto_X" (tuned from X) or a number."""
-    use_sde_at_warmup: bool = False
-    """Whether gSDE also replaces the random actions before `learning_starts`."""
-    scale_observations: bool = False
-    """Map observations with finite bounds to [-1, 1] inside the networks."""
-
 
 @dataclass(frozen=True)
-class TD3Config(_OffPolicyConfig):
-    """Settings of Stable-Baselines3's TD3, for continuous actions."""
-
-    tau: float = 0.005
-    """Share of the online networks blended into the targets at each update."""
-    action_noise: float = 0.1
-    """Standard deviation of the exploration noise, where the action range is [-1, 1]; 0 is none."""
-    policy_delay: int = 2
-    """Updates of the critics for each one of the actor."""
-    target_policy_noise: float = 0.2
-    """Standard deviation of the noise on the target's actions."""
-    target_noise_clip: float = 0.5
-    """Where that noise is cut off."""
-    scale_observations: bool = False
-    """Map observations with finite bounds to [-1, 1] inside the networks."""
-
-
-@dataclass(frozen=True)
-class DDPGConfig(_OffPolicyConfig):
+class DDPGConfig(_Scaling, _Targets, OffPolicyConfig):
     """Settings of Stable-Baselines3's DDPG, for continuous actions."""
 
-    tau: float = 0.005
-    """Share of the online networks blended into the targets at each update."""
-    action_noise: float = 0.1
+    action_noise: NotNegative = 0.1
     """Standard deviation of the exploration noise, where the action range is [-1, 1]; 0 is none."""
-    scale_observations: bool = False
-    """Map observations with finite bounds to [-1, 1] inside the networks."""
+
+
+@dataclass(frozen=True)
+class TD3Config(DDPGConfig):
+    """Settings of Stable-Baselines3's TD3, for continuous actions."""
+
+    policy_delay: Count = 2
+    """Updates of the critics for each one of the actor."""
+    target_policy_noise: NotNegative = 0.2
+    """Standard deviation of the noise on the target's actions."""
+    target_noise_clip: NotNegative = 0.5
+    """Where that noise is cut off."""
 
 
 @dataclass(frozen=True)
 class TQCConfig(SACConfig):
     """Settings of sb3-contrib's TQC (SAC with truncated quantile critics), for continuous actions."""
 
-    n_critics: int = 2
+    n_critics: Count = 2
     """Critics."""
-    n_quantiles: int = 25
+    n_quantiles: Count = 25
     """Quantiles of the return that each critic learns."""
-    top_quantiles_to_drop_per_net: int = 2
+    top_quantiles_to_drop_per_net: Annotated[int, whole(0)] = 2
     """Quantiles of each critic that the target leaves out, against overestimation."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole(0, self.n_quantiles - 1).check("top_quantiles_to_drop_per_net", self.top_quantiles_to_drop_per_net)
+
 
 @dataclass(frozen=True)
-class CrossQConfig(_GSDEConfig, _OffPolicyConfig):
+class CrossQConfig(_WideCritics, _Scaling, _SmoothWarmup, _Entropy, OffPolicyConfig):
     """Settings of sb3-contrib's CrossQ (SAC, batch normalised, without target networks), for continuous actions."""
 
-    learning_rate: float = 1e-3
-    """Adam's step size, of every network."""
-    ent_coef: str = "auto"
-    """Entropy coefficient: "auto", "auto_X" (tuned from X) or a number."""
-    policy_delay: int = 3
-    """Updates of the critics for each one of the actor."""
-    critic_arch: tuple[int, ...] = (512, 512)
-    """Hidden units of each layer of the critics; the method wants them wide."""
-    use_sde_at_warmup: bool = False
-    """Whether gSDE also replaces the random actions before `learning_starts`."""
-    scale_observations: bool = False
-    """Map observations with finite bounds to [-1, 1] inside the networks."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_normalised(self)
 
 
 @dataclass(frozen=True)
-class SBXSACConfig(_OffPolicyConfig):
+class SBXSACConfig(_Entropy, _Targets, OffPolicyConfig):
     """Settings of sbx's SAC (in JAX), for continuous actions."""
 
-    tau: float = 0.005
-    """Share of the online critics blended into the targets at each update."""
-    ent_coef: str = "auto"
-    """Entropy coefficient: "auto", "auto_X" (tuned from X) or a number."""
-    policy_delay: int = 1
+    policy_delay: Count = 1
     """Updates of the critics for each one of the actor."""
 
 
 @dataclass(frozen=True)
-class SBXCrossQConfig(_OffPolicyConfig):
+class SBXCrossQConfig(_WideCritics, _Entropy, OffPolicyConfig):
     """Settings of sbx's CrossQ (in JAX), for continuous actions."""
 
-    learning_rate: float = 1e-3
-    """Adam's step size, of every network."""
-    ent_coef: str = "auto"
-    """Entropy coefficient: "auto", "auto_X" (tuned from X) or a number."""
-    policy_delay: int = 3
-    """Updates of the critics for each one of the actor."""
-    critic_arch: tuple[int, ...] = (512, 512)
-    """Hidden units of each layer of the critics; the method wants them wide."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_normalised(self)
 
 
 @dataclass(frozen=True)
-class PPOConfig(_GSDEConfig):
+class PPOConfig(_Scaling, _SmoothExploration, AlgorithmConfig):
     """Settings of Stable-Baselines3's PPO, for discrete or continuous actions; it keeps no replay."""
 
-    learning_rate: float = 3e-4
-    """Adam's step size."""
-    final_learning_rate: float | None = None
-    """Step size that a run ends with, on a straight line from `learning_rate`; None keeps it as it began."""
-    n_steps: int = 128
+    n_steps: Count = 128
     """Vector steps (one step of every simulator) in a rollout."""
-    batch_size: int = 256
-    """Transitions in a minibatch."""
-    n_epochs: int = 10
+    n_epochs: Count = 10
     """Times that each rollout is learned from."""
-    gamma: float = 0.99
-    """Discount per step."""
-    gae_lambda: float = 0.95
+    gae_lambda: Fraction = 0.95
     """Trade-off of the advantage estimate between bias (0) and variance (1)."""
-    clip_range: float = 0.2
+    clip_range: Positive = 0.2
     """How far the probability of an action may move from what it was when the rollout was collected."""
-    ent_coef: float = 0.0
+    ent_coef: NotNegative = 0.0
     """Weight of the entropy in the loss."""
-    vf_coef: float = 0.5
+    vf_coef: NotNegative = 0.5
     """Weight of the value function in the loss."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Positive = 0.5
     """Where the norm of the gradient is cut off."""
-    net_arch: tuple[int, ...] = (64, 64)
+    net_arch: Widths = (64, 64)
     """Hidden units of each layer of actor and value function."""
-    log_std_init: float = 0.0
+    log_std_init: Finite = 0.0
     """Initial log standard deviation of continuous actions, with or without gSDE."""
-    scale_observations: bool = False
-    """Map observations with finite bounds to [-1, 1] inside the networks."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_normalised(self)
 
 
-OffPolicyConfig = (
-    DQNConfig
-    | QRDQNConfig
-    | SACConfig
-    | TD3Config
-    | DDPGConfig
-    | TQCConfig
-    | CrossQConfig
-    | SBXSACConfig
-    | SBXCrossQConfig
+def _check_normalised(algorithm: AlgorithmConfig) -> None:
+    if algorithm.batch_size < 2:
+        raise InvalidInputError(f"batch_size must be at least 2 to be normalised, got {algorithm.batch_size}.")
+
+
+Builder: TypeAlias = Callable[..., BaseAlgorithm]
+"""Called as the classes of Stable-Baselines3 are: ``build("MlpPolicy", venv, seed=..., device=..., **settings)``."""
+
+
+@dataclass(frozen=True)
+class _Library:
+    """A class of a library that is imported when it is first called."""
+
+    module: str
+    name: str
+    extra: str | None = None
+
+    def __call__(self, *arguments: Any, **settings: Any) -> BaseAlgorithm:
+        if self.module == "sbx":
+            # JAX would reserve three quarters of a GPU's memory, where the encoder has to be, too.
+            os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        try:
+            kind = getattr(importlib.import_module(self.module), self.name)
+        except ImportError as error:
+            if self.extra is None:
+                raise
+            raise MissingExtraError(
+                f"algorithm {self.name} needs {self.module}: pip install 'vlm-rewards[{self.extra}]' ({error})."
+            ) from None
+        return kind(*arguments, **settings)
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A learning algorithm as it is registered."""
+
+    config: type[AlgorithmConfig]
+    """Class of its settings."""
+    build: Builder
+    """Makes it."""
+    actions: tuple[type[gym.Space[Any]], ...]
+    """Kinds of action spaces that it can act in."""
+
+
+BOX, DISCRETE = (gym.spaces.Box,), (gym.spaces.Discrete,)
+ALGORITHMS: Registry[Algorithm] = Registry(
+    "algorithm", "vlm_rewards.algorithms", is_value=lambda value: isinstance(value, Algorithm)
 )
-AlgorithmConfig = OffPolicyConfig | PPOConfig
+"""All algorithms. An entry point of a package brings what `register_algorithm` returns, or a function that does."""
+_NAMES: dict[type[Any], str] = {}
 
-ALGORITHMS: dict[str, type[Any]] = {
-    "dqn": DQNConfig,
-    "qrdqn": QRDQNConfig,
-    "sac": SACConfig,
-    "td3": TD3Config,
-    "ddpg": DDPGConfig,
-    "tqc": TQCConfig,
-    "crossq": CrossQConfig,
-    "sbx-sac": SBXSACConfig,
-    "sbx-crossq": SBXCrossQConfig,
-    "ppo": PPOConfig,
-}
-"""Names on the command line and in a run's settings."""
+
+def register_algorithm(
+    name: str,
+    config: type[AlgorithmConfig],
+    build: Builder,
+    *,
+    actions: tuple[type[gym.Space[Any]], ...] = (*BOX, *DISCRETE),
+    replace: bool = False,
+) -> Algorithm:
+    """Add a learning algorithm that has the interface of Stable-Baselines3.
+
+    Args:
+        name: What it is called on the command line.
+        config: Class of its settings, its own: a frozen dataclass that extends `OffPolicyConfig` (with a replay buffer)
+            or `PPOConfig` (with rollouts), or one of those in this module.
+        build: The algorithm's class, or a function that is called like one. Fields of the settings are its keyword
+            arguments, but for those of the policy: ``net_arch``, ``critic_arch``, ``log_std_init``, ``n_quantiles``,
+            ``n_critics``, ``scale_observations``. With a replay buffer it also gets ``replay_buffer_class``.
+        actions: Kinds of action spaces that it can act in.
+        replace: Whether an algorithm of that name may be replaced.
+
+    Returns:
+        The algorithm: ``--algo module:attribute`` may name it where nobody registers it.
+
+    Raises:
+        InvalidInputError: The name is taken, or the settings are those of another algorithm or of none.
+    """
+    if not (isinstance(config, type) and issubclass(config, AlgorithmConfig) and dataclasses.is_dataclass(config)):
+        raise InvalidInputError(f"config must be a dataclass that extends AlgorithmConfig, got {config!r}.")
+    if _NAMES.get(config, name) != name:
+        raise InvalidInputError(
+            f"config of algorithm {name!r} must be a class of its own: {config.__name__} is that of {_NAMES[config]!r}."
+        )
+    algorithm = ALGORITHMS.register(name, Algorithm(config, build, actions), replace=replace)
+    _NAMES[config] = name
+    return algorithm
+
+
+for _name, _config, _build, _actions in (
+    ("dqn", DQNConfig, _Library("stable_baselines3", "DQN"), DISCRETE),
+    ("qrdqn", QRDQNConfig, _Library("sb3_contrib", "QRDQN", "contrib"), DISCRETE),
+    ("sac", SACConfig, _Library("stable_baselines3", "SAC"), BOX),
+    ("td3", TD3Config, _Library("stable_baselines3", "TD3"), BOX),
+    ("ddpg", DDPGConfig, _Library("stable_baselines3", "DDPG"), BOX),
+    ("tqc", TQCConfig, _Library("sb3_contrib", "TQC", "contrib"), BOX),
+    ("crossq", CrossQConfig, _Library("sb3_contrib", "CrossQ", "contrib"), BOX),
+    ("sbx-sac", SBXSACConfig, _Library("sbx", "SAC"), BOX),
+    ("sbx-crossq", SBXCrossQConfig, _Library("sbx", "CrossQ"), BOX),
+    ("ppo", PPOConfig, _Library("stable_baselines3", "PPO"), (*BOX, *DISCRETE)),
+):
+    register_algorithm(_name, _config, _build, actions=_actions)
 
 REFUSED = {
     "her": "hindsight relabelling changes goals after the fact, and a sentence is the only goal here.",
@@ -270,112 +373,44 @@ REFUSED = {
 """Algorithms that people ask for, and why they are not offered."""
 
 
+def get_algorithm(name: str) -> Algorithm:
+    """Look an algorithm up.
+
+    Args:
+        name: Its name, or ``module:attribute``.
+
+    Raises:
+        InvalidInputError: It cannot work here; the message says why.
+        UnknownNameError: There is none of that name.
+    """
+    if name in REFUSED:
+        raise InvalidInputError(f"algorithm {name!r} is not offered: {REFUSED[name]}")
+    algorithm = ALGORITHMS.get(name)
+    _NAMES[algorithm.config] = name  # as it was asked for: another process can find it by that
+    return algorithm
+
+
 def algorithm_name(algorithm: AlgorithmConfig) -> str:
     """Name of the algorithm whose settings these are.
 
     Raises:
         InvalidInputError: They are no algorithm's.
     """
-    for name, kind in ALGORITHMS.items():
-        if type(algorithm) is kind:
-            return name
-    kinds = ", ".join(kind.__name__ for kind in ALGORITHMS.values())
+    if type(algorithm) in _NAMES:
+        return _NAMES[type(algorithm)]
+    kinds = ", ".join(kind.__name__ for kind in _NAMES)
     raise InvalidInputError(f"algorithm must be the settings of one ({kinds}), got {algorithm!r}.")
 
 
 def rollout_rows(algorithm: AlgorithmConfig, n_envs: int) -> int:
     """Transitions between two rounds of updates."""
-    return n_envs * (algorithm.n_steps if isinstance(algorithm, PPOConfig) else algorithm.train_freq)
+    return n_envs * (algorithm.train_freq if isinstance(algorithm, OffPolicyConfig) else algorithm.n_steps)
 
 
 def first_learned_from(algorithm: AlgorithmConfig, n_envs: int) -> int:
     """Transitions that are there at the first update: a whole rollout for PPO, ``learning_starts`` for the others."""
-    return rollout_rows(algorithm, n_envs) if isinstance(algorithm, PPOConfig) else algorithm.learning_starts
-
-
-_COUNTS = ("batch_size", "learning_starts", "buffer_size", "train_freq", "n_steps", "n_epochs", "policy_delay")
-_MORE_COUNTS = ("target_update_interval", "n_quantiles", "n_critics")
-_COUNTS_OR_MINUS_ONE = ("gradient_steps", "sde_sample_freq")
-_FROM_0_TO_1 = ("gamma", "tau", "exploration_final_eps", "gae_lambda")
-_POSITIVE = ("learning_rate", "clip_range", "max_grad_norm")
-_NOT_NEGATIVE = ("final_learning_rate", "action_noise", "target_policy_noise", "target_noise_clip", "vf_coef")
-
-
-def check_algorithm(algorithm: AlgorithmConfig) -> None:
-    """Check the settings of an algorithm.
-
-    Raises:
-        InvalidInputError: A setting breaks a rule.
-    """
-    algorithm_name(algorithm)
-    values = {field.name: getattr(algorithm, field.name) for field in fields(algorithm)}
-    if values["final_learning_rate"] is None:
-        del values["final_learning_rate"]
-    for name in (*_COUNTS, *_MORE_COUNTS):
-        if name in values:
-            check_plain_count(name, values[name])
-    for name in _COUNTS_OR_MINUS_ONE:
-        if name in values and values[name] != -1:
-            check_plain_count(f"{name} (or -1)", values[name])
-    _check_numbers(values)
-    for name in ("net_arch", "critic_arch"):
-        if name in values and (not values[name] or min(values[name]) < 1):
-            raise InvalidInputError(f"{name} must list at least one positive width, got {values[name]!r}.")
-    if isinstance(values.get("ent_coef"), str):
-        _check_entropy_coefficient(values["ent_coef"])
-    _check_combinations(algorithm)
-
-
-def _check_numbers(values: dict[str, Any]) -> None:
-    for names, rule, holds in (
-        (_POSITIVE, "positive", lambda value: value > 0),
-        (_FROM_0_TO_1, "a number from 0 to 1", lambda value: 0 <= value <= 1),
-        (_NOT_NEGATIVE, "a number of at least 0", lambda value: value >= 0),
-        (("exploration_fraction",), "a number above 0 to 1", lambda value: 0 < value <= 1),
-        (("log_std_init",), "finite", lambda value: True),
-    ):
-        for name in names:
-            value = values.get(name, 0.5)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not (number and math.isfinite(value) and holds(value)):
-                raise InvalidInputError(f"{name} must be {rule}, got {value!r}.")
-    entropy = values.get("ent_coef", 0.0)
-    if not isinstance(entropy, str) and not (math.isfinite(entropy) and entropy >= 0):
-        raise InvalidInputError(f"ent_coef must be a number of at least 0, got {entropy!r}.")
-
-
-def _check_combinations(algorithm: AlgorithmConfig) -> None:
-    if isinstance(algorithm, TQCConfig):
-        dropped = algorithm.top_quantiles_to_drop_per_net
-        if isinstance(dropped, bool) or not isinstance(dropped, int) or not 0 <= dropped < algorithm.n_quantiles:
-            raise InvalidInputError(
-                f"top_quantiles_to_drop_per_net must be an int from 0 to {algorithm.n_quantiles - 1} (below "
-                f"n_quantiles), got {dropped!r}."
-            )
-    if isinstance(algorithm, CrossQConfig | SBXCrossQConfig | PPOConfig) and algorithm.batch_size < 2:
-        raise InvalidInputError(f"batch_size must be at least 2 to be normalised, got {algorithm.batch_size}.")
-
-
-def check_plain_count(name: str, value: object) -> None:
-    """Check that a setting is a whole number of at least 1, and a plain int: it goes to JSON.
-
-    Raises:
-        InvalidInputError: It is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInputError(f"{name} must be an int of at least 1, got {value!r}.")
-
-
-def _check_entropy_coefficient(value: str) -> None:
-    number = value.removeprefix("auto_") if value.startswith("auto") else value
-    if value == "auto":
-        return
-    try:
-        valid = math.isfinite(float(number)) and float(number) > 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise InvalidInputError(f'ent_coef must be "auto", "auto_X" or X with a positive number X, got {value!r}.')
+    off_policy = isinstance(algorithm, OffPolicyConfig)
+    return algorithm.learning_starts if off_policy else rollout_rows(algorithm, n_envs)
 
 
 _UNBOUNDED = 1e6  # "unbounded" is often written as the largest float
@@ -409,29 +444,6 @@ class ScaledObservations(BaseFeaturesExtractor):
         return (observations - self.centre) / self.half_range
 
 
-@dataclass(frozen=True)
-class _Library:
-    """Where an algorithm comes from and what it can act in."""
-
-    module: str
-    name: str
-    actions: tuple[type[gym.Space[Any]], ...]
-    extra: str | None = None
-
-
-_BOX, _DISCRETE = (gym.spaces.Box,), (gym.spaces.Discrete,)
-_LIBRARIES = {
-    "dqn": _Library("stable_baselines3", "DQN", _DISCRETE),
-    "qrdqn": _Library("sb3_contrib", "QRDQN", _DISCRETE, "contrib"),
-    "sac": _Library("stable_baselines3", "SAC", _BOX),
-    "td3": _Library("stable_baselines3", "TD3", _BOX),
-    "ddpg": _Library("stable_baselines3", "DDPG", _BOX),
-    "tqc": _Library("sb3_contrib", "TQC", _BOX, "contrib"),
-    "crossq": _Library("sb3_contrib", "CrossQ", _BOX, "contrib"),
-    "sbx-sac": _Library("sbx", "SAC", _BOX),
-    "sbx-crossq": _Library("sbx", "CrossQ", _BOX),
-    "ppo": _Library("stable_baselines3", "PPO", (*_BOX, *_DISCRETE)),
-}
 _POLICY_SETTINGS = {"net_arch", "critic_arch", "scale_observations", "log_std_init", "n_quantiles", "n_critics"}
 """Fields that go to the policy instead of the algorithm."""
 
@@ -443,10 +455,10 @@ def check_action_space(algorithm: AlgorithmConfig, space: gym.Space[Any]) -> Non
         InvalidInputError: It cannot; the message says which ones can.
     """
     name = algorithm_name(algorithm)
-    wanted = _LIBRARIES[name].actions
+    wanted = ALGORITHMS.get(name).actions
     if not isinstance(space, wanted):
         kinds = " or ".join(kind.__name__ for kind in wanted)
-        fitting = [other for other, library in _LIBRARIES.items() if isinstance(space, library.actions)]
+        fitting = [other for other in _NAMES.values() if isinstance(space, ALGORITHMS.get(other).actions)]
         hint = f" Algorithms for this space: {', '.join(fitting)}." if fitting else ""
         raise InvalidInputError(f"algorithm {name} needs a {kinds} action space, got {space!r}.{hint}")
 
@@ -472,8 +484,7 @@ def build_algorithm(
         MissingExtraError: Its library is not installed.
     """
     check_action_space(algorithm, venv.action_space)
-    name = algorithm_name(algorithm)
-    kind = _load(name)
+    build = ALGORITHMS.get(algorithm_name(algorithm)).build
     settings: dict[str, Any] = {
         field.name: getattr(algorithm, field.name)
         for field in dataclasses.fields(algorithm)
@@ -486,29 +497,14 @@ def build_algorithm(
         settings["ent_coef"] = float(settings["ent_coef"])
     if "action_noise" in settings:
         settings["action_noise"] = _action_noise(settings["action_noise"], venv.action_space)
-    if isinstance(algorithm, PPOConfig):
+    if isinstance(algorithm, OffPolicyConfig):
+        settings |= _replay(settings, for_inference=for_inference)
+    else:
         row = rollout_row(venv.observation_space, venv.action_space)
         check_memory("n_steps", algorithm.n_steps * venv.num_envs, bytes_of(row))
-    else:
-        settings |= _replay(settings, for_inference=for_inference)
-    policy = _policy_settings(algorithm, name, venv.observation_space)
+    policy = _policy_settings(algorithm, venv.observation_space)
     settings |= {"policy_kwargs": policy, "seed": seed, "device": device}
-    return kind("MlpPolicy", venv, **settings)
-
-
-def _load(name: str) -> type[Any]:
-    library = _LIBRARIES[name]
-    if library.module == "sbx":
-        # JAX would reserve three quarters of a GPU's memory, where the encoder has to be, too.
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    try:
-        return getattr(importlib.import_module(library.module), library.name)
-    except ImportError as error:
-        if library.extra is None:
-            raise
-        raise MissingExtraError(
-            f"algorithm {name} needs {library.module}: pip install 'vlm-rewards[{library.extra}]' ({error})."
-        ) from None
+    return build("MlpPolicy", venv, **settings)
 
 
 def _replay(settings: dict[str, Any], *, for_inference: bool) -> dict[str, Any]:
@@ -520,7 +516,7 @@ def _replay(settings: dict[str, Any], *, for_inference: bool) -> dict[str, Any]:
     return buffer | {"n_steps": 1} | ({"buffer_size": 1} if for_inference else {})
 
 
-def _policy_settings(algorithm: AlgorithmConfig, name: str, observations: gym.Space[Any]) -> dict[str, Any]:
+def _policy_settings(algorithm: AlgorithmConfig, observations: gym.Space[Any]) -> dict[str, Any]:
     given = {field.name: getattr(algorithm, field.name) for field in dataclasses.fields(algorithm)}
     settings: dict[str, Any] = {"net_arch": list(given["net_arch"])}
     if "critic_arch" in given:
@@ -529,7 +525,7 @@ def _policy_settings(algorithm: AlgorithmConfig, name: str, observations: gym.Sp
         if not isinstance(observations, gym.spaces.Box) or len(observations.shape) != 1:
             raise InvalidInputError(f"scale_observations needs a Box of one dimension, got {observations!r}.")
         settings["features_extractor_class"] = ScaledObservations
-    if given.get("use_sde") or name == "ppo":
+    if given.get("use_sde") or isinstance(algorithm, PPOConfig):
         settings["log_std_init"] = given["log_std_init"]
     return settings | {key: given[key] for key in ("n_quantiles", "n_critics") if key in given}
 

@@ -6,30 +6,34 @@ import csv
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from vlm_rewards.collection.callback import LabelRewards
+from vlm_rewards.collection.episodes import EpisodeSummary
+from vlm_rewards.collection.watcher import WatchedFrame
 from vlm_rewards.encoders.base import ImageTextEncoder
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.evaluation.rollouts import PolicyEvaluator
+from vlm_rewards.media import montage, write_png
+from vlm_rewards.progress import Progress
+from vlm_rewards.seeding import derive_seed
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import (
-    PolicyFunction,
     RunFolder,
     Snapshot,
     mark_best,
     policy_function,
-    restore_best,
     save_policy,
     snapshot_marks,
 )
-from vlm_rewards.training.watch import HackingWatch
+from vlm_rewards.training.watch import REFERENCES, WINDOW, Comparison, HackingDetector
 
 METRIC_COLUMNS = (
     "step",
@@ -45,8 +49,8 @@ METRIC_COLUMNS = (
     "loss",
     "steps_per_second",
 )
-SCORE_COLUMNS = ("vlm_return", "vlm_return_std", "true_return", "success_rate")
-SNAPSHOT_COLUMNS = ("step", *SCORE_COLUMNS, "path")
+_SCORE_COLUMNS = ("vlm_return", "vlm_return_std", "true_return", "success_rate")
+SNAPSHOT_COLUMNS = ("step", *_SCORE_COLUMNS, "path")
 _METRIC_ROWS = 200
 
 
@@ -84,7 +88,14 @@ class CsvLog:
         self._file.close()
 
 
-class Stopwatch(BaseCallback):
+class Callback(BaseCallback):
+    """A callback that has nothing to do at single steps."""
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class Stopwatch(Callback):
     """Splits the run's wall time into stages.
 
     Attributes:
@@ -109,9 +120,6 @@ class Stopwatch(BaseCallback):
     def _on_training_end(self) -> None:
         self._lap("update")
 
-    def _on_step(self) -> bool:
-        return True
-
     def exclude(self, seconds: float, stage: str) -> None:
         """Count time as another stage instead of what is running now."""
         self.seconds[stage] += seconds
@@ -133,7 +141,7 @@ _LARGE_NETWORKS = 300_000
 """Weights of a learner's networks from which a second thread pays for itself in the updates."""
 
 
-class ThreadPhases(BaseCallback):
+class ThreadPhases(Callback):
     """Shares the cores out to torch: some threads while frames are embedded, one or two for the updates.
 
     Threads of torch that compete with simulators for the same cores wait for
@@ -172,9 +180,6 @@ class ThreadPhases(BaseCallback):
     def _on_training_end(self) -> None:
         self.restore()
 
-    def _on_step(self) -> bool:
-        return True
-
     def restore(self) -> None:
         """Leave torch as it was found. Safe to call twice."""
         if hasattr(self, "_all"):
@@ -187,7 +192,7 @@ def update_threads(policy: Any) -> int:
     return 2 if weights >= _LARGE_NETWORKS else 1
 
 
-class Metrics(BaseCallback):
+class Metrics(Callback):
     """Writes ``metrics.csv`` and TensorBoard's log, some 200 rows a run.
 
     Args:
@@ -234,9 +239,6 @@ class Metrics(BaseCallback):
             self._next = self.num_timesteps + self._every
             self._write()
 
-    def _on_step(self) -> bool:
-        return True
-
     def _on_training_end(self) -> None:
         if self._labels.episodes and self._written != self.num_timesteps:
             self._write()
@@ -275,11 +277,7 @@ class Metrics(BaseCallback):
         }
 
 
-SelectionScore = Callable[[PolicyFunction], dict[str, Any]]
-"""Runs a policy on the selection episodes: ``vlm_return``, ``vlm_return_std``, ``true_return``, ``success_rate``."""
-
-
-class Snapshots(BaseCallback):
+class Snapshots(Callback):
     """Saves the policy at equal distances and keeps track of the best by VLM return.
 
     The paper chooses the checkpoint with the highest VLM reward, never by
@@ -289,7 +287,7 @@ class Snapshots(BaseCallback):
     Args:
         run: Where to write.
         config: The run's settings.
-        score: Runs a policy on the selection episodes.
+        evaluator: Runs policies on the selection episodes.
         stopwatch: Told how long that took.
         state: What `state_dict` said at the last checkpoint; None starts anew.
 
@@ -301,7 +299,7 @@ class Snapshots(BaseCallback):
         self,
         run: RunFolder,
         config: TrainConfig,
-        score: SelectionScore,
+        evaluator: PolicyEvaluator,
         stopwatch: Stopwatch,
         state: Mapping[str, Any] | None = None,
     ) -> None:
@@ -311,11 +309,12 @@ class Snapshots(BaseCallback):
             state = {"best": None, "last": -1}
         self.best: Snapshot | None = None if state["best"] is None else Snapshot(**state["best"])
         self._run = run
-        self._score = score
+        self._evaluator = evaluator
+        self._episodes = {"episodes": config.selection_episodes, "seed": derive_seed(config.seed, "select")}
         self._stopwatch = stopwatch
         self._last: int = state["last"]
         self._due = [mark for mark in snapshot_marks(config) if mark > self._last]
-        restore_best(run, self.best)
+        mark_best(run, self.best)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to take the same snapshots."""
@@ -328,9 +327,6 @@ class Snapshots(BaseCallback):
             while self._due and self.num_timesteps >= self._due[0]:
                 self._due.pop(0)
             self.take()
-
-    def _on_step(self) -> bool:
-        return True
 
     def _on_training_end(self) -> None:
         self.finish()
@@ -351,7 +347,8 @@ class Snapshots(BaseCallback):
         started = time.perf_counter()
         path = f"step_{self.num_timesteps:010d}.safetensors"
         save_policy(self.model, self._run.checkpoints / path)  # type: ignore[arg-type]
-        scores = self._score(policy_function(self.model))  # type: ignore[arg-type]
+        found = self._evaluator.run(policy_function(self.model), **self._episodes).to_dict()  # type: ignore[arg-type]
+        scores = {key: found[key] for key in _SCORE_COLUMNS}
         self._last = self.num_timesteps  # not before: Ctrl-C may end the scoring
         self._log.write({"step": self.num_timesteps, "path": path, **scores})
         self.logger.record("snapshot/vlm_return", scores["vlm_return"])
@@ -361,44 +358,174 @@ class Snapshots(BaseCallback):
         self._stopwatch.exclude(time.perf_counter() - started, "select")
 
 
-class ProgressBar(BaseCallback):
-    """A bar with the time left and the latest returns.
+class ProgressBar(Callback):
+    """Shows how far the run has come, and the latest returns.
 
     Args:
-        console: Where to draw; nothing is drawn where it is no terminal.
+        progress: Where to show it.
         total_steps: Steps of the whole run.
         labels: Where the episodes' VLM returns come from.
     """
 
-    def __init__(self, console: Console, total_steps: int, labels: LabelRewards) -> None:
+    def __init__(self, progress: Progress, total_steps: int, labels: LabelRewards) -> None:
         super().__init__()
-        columns = (
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.fields[note]}"),
-        )
-        self._bar = Progress(*columns, console=console, refresh_per_second=2)
-        self._labels = labels
-        self._task = self._bar.add_task("train", total=total_steps, note="")
+        self._progress, self._total, self._labels = progress, total_steps, labels
 
     def _on_training_start(self) -> None:
-        self._bar.start()
+        self._progress.start("training", self._total)
 
     def _on_rollout_end(self) -> None:
         recent = self._labels.episodes
         note = f"VLM return {np.mean([episode.vlm_return for episode in recent]):.1f}" if recent else ""
-        self._bar.update(self._task, completed=self.num_timesteps, note=note)
-
-    def _on_step(self) -> bool:
-        return True
+        self._progress.advance(self.num_timesteps, note)
 
     def _on_training_end(self) -> None:
         self.stop()
 
     def stop(self) -> None:
         """Leave the terminal as it was. Safe to call twice."""
-        self._bar.stop()
+        self._progress.stop()
+
+
+_SHOWN = 8  # frames of an alarm
+
+
+class HackingWatch(Callback):
+    """Raises an alarm where episodes get better by the VLM's reward and worse by what it stands for.
+
+    The alarm goes to the terminal, to TensorBoard with its frames, to the
+    folder ``alarms`` of the run, and to its record. Nothing is stopped and
+    nothing that is learned changes. Must come after `LabelRewards`, whose
+    `FrameWatcher` keeps the frames.
+
+    Args:
+        run: Where alarms are written.
+        labels: Where episodes and frames come from.
+        against: What `watched_against` said.
+        progress: Where alarms are announced.
+        state: What `state_dict` said at the last checkpoint; None starts anew.
+        window: Episodes that are compared with as many others; see `vlm_rewards.training.watch.window_of`.
+
+    Attributes:
+        alarms: Those raised so far, JSON-able.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        labels: LabelRewards,
+        against: str,
+        progress: Progress,
+        state: Mapping[str, Any] | None = None,
+        *,
+        window: int = WINDOW,
+    ) -> None:
+        super().__init__()
+        self._run = run
+        self._labels = labels
+        self._against = against
+        self._progress = progress
+        self._detector = HackingDetector(bounded=against == "criterion", window=window)
+        self.alarms: list[dict[str, Any]] = []
+        if state is not None:
+            self._detector.load_state_dict(state["detector"])
+            self.alarms = list(state["alarms"])
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The best episodes so far beside the latest; None before there are enough."""
+        return self._detector.comparison
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to raise the same alarms."""
+        return {"detector": self._detector.state_dict(), "alarms": self.alarms}
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON-able: what was watched, the last comparison, and the alarms."""
+        comparison = self.comparison
+        return {
+            "reference": REFERENCES[self._against],
+            "correlation": None if comparison is None else comparison.correlation,
+            "comparison": None if comparison is None else _course(comparison),
+            "alarms": self.alarms,
+        }
+
+    def _on_rollout_end(self) -> None:
+        for episode in self._labels.finished:
+            if self._detector.observe(episode.vlm_return / episode.length, self._truth(episode)):
+                self._raise_alarm()
+        comparison = self.comparison
+        if comparison is not None:
+            self.logger.record("watch/truth", comparison.truth_now)
+            self.logger.record("watch/alarms", len(self.alarms))
+            if comparison.correlation is not None:
+                self.logger.record("watch/correlation", comparison.correlation)
+
+    def _truth(self, episode: EpisodeSummary) -> float:
+        if self._against == "true-reward":
+            return episode.true_return / episode.length
+        value = episode.criterion if self._against == "criterion" else episode.held_out
+        if value is None:
+            raise InvalidInputError(f"watch: an episode came without a {REFERENCES[self._against]}.")
+        return value
+
+    def _raise_alarm(self) -> None:
+        comparison = self.comparison
+        if comparison is None:
+            return
+        watcher = self._labels.watcher
+        shown = _telling(watcher.watched if watcher is not None else [])
+        alarm: dict[str, Any] = {
+            "step": self.num_timesteps,
+            "correlation": comparison.correlation,
+            **_course(comparison),
+            "picture": None,
+            "frames": [_facts(seen, self.training_env.num_envs) for seen in shown],
+        }
+        words = (
+            f"possible reward hacking at step {self.num_timesteps:,}: reward a step {comparison.reward_before:.3f} -> "
+            f"{comparison.reward_now:.3f}, {REFERENCES[self._against]} {comparison.truth_before:.3f} -> "
+            f"{comparison.truth_now:.3f}, correlation {comparison.correlation:+.2f}"
+        )
+        if shown:
+            captions = [f"reward {seen.reward:.3f}\n{REFERENCES[self._against]} {seen.truth:.3g}" for seen in shown]
+            sheet = montage([seen.frame for seen in shown], captions, columns=4)
+            path = write_png(sheet, self._run.alarms / f"step_{self.num_timesteps:010d}.png")
+            alarm["picture"] = str(path.relative_to(self._run.path))
+            self._show_in_tensorboard(sheet)
+            words += f"; frames: {path}"
+        self.alarms.append(alarm)
+        self._progress.say(words, warning=True)
+
+    def _show_in_tensorboard(self, sheet: np.ndarray) -> None:
+        # Straight to the writer: a frame that waits in the logger would have to be part of every checkpoint.
+        for output in self.logger.output_formats:
+            if isinstance(output, TensorBoardOutputFormat):
+                output.writer.add_image("watch/alarm", sheet, self.num_timesteps, dataformats="HWC")
+
+
+def _telling(watched: list[WatchedFrame]) -> list[WatchedFrame]:
+    """The frames that the two scores disagree on most: low by the truth, and the highest by the reward of those."""
+    known = [seen for seen in watched if seen.truth is not None]
+    truths = np.array([seen.truth for seen in known], dtype=np.float64)
+    if not known:
+        return []
+    low = truths <= max(truths.mean(), truths.min())  # where a criterion holds now and then: where it does not
+    told = sorted(np.flatnonzero(low).tolist(), key=lambda index: -known[index].reward)
+    return [known[index] for index in told[:_SHOWN]]
+
+
+def _course(comparison: Comparison) -> dict[str, Any]:
+    """How reward and reference were where the reference was best, and how they are now."""
+    return {
+        "correlation_before": comparison.correlation_before,
+        "vlm_before": comparison.reward_before,
+        "vlm_now": comparison.reward_now,
+        "reference_before": comparison.truth_before,
+        "reference_now": comparison.truth_now,
+    }
+
+
+def _facts(seen: WatchedFrame, simulators: int) -> dict[str, Any]:
+    step = (seen.step + 1) * simulators
+    return {"step": step, "simulator": seen.simulator, "vlm": seen.reward, "reference": seen.truth}

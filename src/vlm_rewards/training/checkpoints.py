@@ -29,7 +29,7 @@ from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderErro
 from vlm_rewards.files import seconds_to_wait, write_state
 from vlm_rewards.provenance import package_versions
 from vlm_rewards.tasks.task import Task
-from vlm_rewards.training.callbacks import Stopwatch
+from vlm_rewards.training.callbacks import Callback, Stopwatch
 from vlm_rewards.training.run_folder import RunFolder
 
 PATIENCE_SECONDS = 1.5
@@ -191,7 +191,7 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-class Checkpoints(BaseCallback):
+class Checkpoints(Callback):
     """Writes the run's resume state now and then, and at the end. Must come last in the list.
 
     One file is kept and replaced. A run that is killed goes on from it.
@@ -235,9 +235,6 @@ class Checkpoints(BaseCallback):
         if time.perf_counter() >= self._next and self.step != steps:
             self.take(finished=False)
 
-    def _on_step(self) -> bool:
-        return True
-
     def _on_training_end(self) -> None:
         self.take(finished=True)
 
@@ -264,7 +261,7 @@ class Checkpoints(BaseCallback):
         self._next = time.perf_counter() + seconds_to_wait(self._every, seconds)
 
 
-class Resumption(BaseCallback):
+class Resumption(Callback):
     """Puts a saved state back, once. Must come first in the list, but after `LabelRewards`.
 
     Args:
@@ -289,9 +286,6 @@ class Resumption(BaseCallback):
         # Not before: Stable-Baselines3 has drawn exploration noise on its way here, and the saved state is from after.
         if self._state is not None:
             self._put_back()
-
-    def _on_step(self) -> bool:
-        return True
 
     @property
     def pending(self) -> bool:

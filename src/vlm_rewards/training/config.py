@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 from tyro.conf import Fixed, OmitArgPrefixes
 
-from vlm_rewards.errors import InvalidInputError, check_prompt, unknown_name
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.config import RewardConfig
+from vlm_rewards.settings import Count, Fraction, Prompt, Seed, Settings, one_of
 from vlm_rewards.tasks.any_env import EnvironmentConfig
+from vlm_rewards.tasks.files import load_task_file
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
+from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.algorithms import (
-    ALGORITHMS,
     AlgorithmConfig,
+    OffPolicyConfig,
     PPOConfig,
     algorithm_name,
-    check_algorithm,
-    check_plain_count,
     first_learned_from,
+    get_algorithm,
     rollout_rows,
 )
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """Everything that decides what a run does."""
 
     task: Fixed[str]
@@ -36,45 +38,45 @@ class TrainConfig:
     """The preset that these settings started from."""
     algorithm: AlgorithmConfig
     """The learning algorithm and its settings."""
-    goal: str
+    goal: Prompt
     """What the state should look like."""
-    baseline: str
+    baseline: Prompt
     """What any state looks like; sharpens the goal (eq. 3)."""
     encoder: str = "bundled"
     """"bundled", "Name/tag" of open_clip, "hf-hub:org/name", a folder, or "Name=/path/file"."""
-    alpha: float = 0.5
+    alpha: Fraction = 0.5
     """Strength of the baseline, 0 (ignored) to 1 (only what lies along goal minus baseline counts)."""
-    steps: int = 60_000
+    steps: Count = 60_000
     """Environment steps in all, over all simulators."""
-    n_envs: int = 8
+    n_envs: Count = 8
     """Simulators that step together."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds everything random, in [0, 2**32)."""
-    standardise: int | None = None
+    standardise: Count | None = None
     """Fit mean and standard deviation of the reward on this many first transitions; None leaves it raw."""
-    chunk_frames: int = 256
+    chunk_frames: Count = 256
     """Frames that the encoder is given in one go."""
-    label_every: int = 1
+    label_every: Count = 1
     """Render and score one state in so many, and the first and last of each episode; the rewards of those between
     are interpolated. A rollout should be a multiple of it: after its last frame that reward holds."""
-    snapshots: int = 10
+    snapshots: Count = 10
     """Policies saved along the way, at equal distances."""
-    selection_episodes: int = 8
+    selection_episodes: Count = 8
     """Episodes whose VLM return chooses the best snapshot."""
-    evaluation_episodes: int = 100
+    evaluation_episodes: Count = 100
     """Episodes of the final evaluation."""
-    device: str = "auto"
+    device: Annotated[str, one_of("auto", "cpu", "cuda", "mps")] = "auto"
     """"auto", "cpu", "cuda" or "mps": where encoder and learner run."""
-    dtype: str = "auto"
+    dtype: Annotated[str, one_of("auto", "fp32", "bf16", "fp16")] = "auto"
     """"auto", "fp32", "bf16" or "fp16": precision of the encoder."""
-    n_workers: int | None = None
+    n_workers: Count | None = None
     """Processes that host the simulators; None is one a core."""
-    watch: str = "auto"
+    watch: Annotated[str, one_of("auto", "criterion", "true-reward", "held-out", "off")] = "auto"
     """What the reward is watched against for reward hacking: "criterion", "true-reward", "held-out", "off"; "auto" is
     the criterion, or else the held-out reward if there is one, or else the true reward."""
-    watch_goal: str | None = None
+    watch_goal: Prompt | None = None
     """Held-out reward: another sentence for the goal, which the learner never sees; None is the goal."""
-    watch_baseline: str | None = None
+    watch_baseline: Prompt | None = None
     """Held-out reward: another sentence for the baseline; None is the baseline."""
     watch_encoder: str | None = None
     """Held-out reward: another encoder, which embeds every frame, too; None is the encoder."""
@@ -90,42 +92,21 @@ class TrainConfig:
     """Digest of that file: another file is another task."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "n_envs",
-            "chunk_frames",
-            "label_every",
-            "snapshots",
-            "selection_episodes",
-            "evaluation_episodes",
-        ):
-            check_plain_count(name, getattr(self, name))
-        for name in ("standardise", "n_workers"):
-            if getattr(self, name) is not None:
-                check_plain_count(name, getattr(self, name))
-        if isinstance(self.alpha, bool) or not (isinstance(self.alpha, (int, float)) and 0 <= self.alpha <= 1):
-            raise InvalidInputError(f"alpha must be a number from 0 to 1, got {self.alpha!r}.")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
-            raise InvalidInputError(f"seed must be an int from 0 to {2**32 - 1}, got {self.seed!r}.")
-        _check_choice("device", self.device, ("auto", "cpu", "cuda", "mps"))
-        _check_choice("dtype", self.dtype, ("auto", "fp32", "bf16", "fp16"))
-        _check_choice("watch", self.watch, ("auto", "criterion", "true-reward", "held-out", "off"))
+        super().__post_init__()
         self._check_held_out()
-        check_algorithm(self.algorithm)
-        if not isinstance(self.algorithm, PPOConfig) and self.algorithm.learning_starts >= self.steps:
+        algorithm_name(self.algorithm)  # or it is no algorithm's
+        if isinstance(self.algorithm, OffPolicyConfig) and self.algorithm.learning_starts >= self.steps:
             raise InvalidInputError(
                 f"learning_starts must be less than steps ({self.steps}), got {self.algorithm.learning_starts}: "
                 "no update would ever be made."
             )
-        for name in ("goal", "baseline"):
-            check_prompt(name, getattr(self, name))
         if self.goal == self.baseline:
             raise InvalidInputError(f"goal and baseline must differ, both are {self.goal!r}.")
         if self.standardise == 1:
             raise InvalidInputError("standardise must be an int of at least 2: one value has no deviation, got 1.")
         first = first_learned_from(self.algorithm, self.n_envs)
         if self.standardise is not None and self.standardise > first:
-            limit = "n_steps x n_envs" if isinstance(self.algorithm, PPOConfig) else "learning_starts"
+            limit = "learning_starts" if isinstance(self.algorithm, OffPolicyConfig) else "n_steps x n_envs"
             raise InvalidInputError(
                 f"standardise must be at most {limit} ({first}), got {self.standardise}: "
                 "learning would start before the rewards are known."
@@ -137,9 +118,6 @@ class TrainConfig:
         return not self.watch_goal is self.watch_baseline is self.watch_encoder is None
 
     def _check_held_out(self) -> None:
-        for name in ("watch_goal", "watch_baseline"):
-            if getattr(self, name) is not None:
-                check_prompt(name, getattr(self, name))
         goal, baseline = self.watch_goal or self.goal, self.watch_baseline or self.baseline
         if self.has_held_out and goal == baseline:
             raise InvalidInputError(f"watch_goal and watch_baseline must differ, both are {goal!r}.")
@@ -154,42 +132,37 @@ class TrainConfig:
         return algorithm_name(self.algorithm)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able settings; `from_dict` restores them."""
-        values = dataclasses.asdict(self)
-        values["algorithm"] = {"name": self.algorithm_name, **dataclasses.asdict(self.algorithm)}
-        values["reward"] = self.reward.to_dict()
-        values["environment"] = None if self.environment is None else self.environment.to_dict()
-        values["humanoid"] = None if self.humanoid is None else self.humanoid.to_dict()
-        return values
+        """JSON-able settings, the algorithm's with its name; `from_dict` restores them."""
+        values = super().to_dict()
+        return {**values, "algorithm": {"name": self.algorithm_name, **values["algorithm"]}}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+    def from_dict(cls, values: Mapping[str, Any], whose: str = "") -> TrainConfig:
         """Restore settings from `to_dict`.
 
         Raises:
             InvalidInputError: A setting is missing, unknown or breaks a rule.
         """
-        rest = dict(values)
-        algorithm = rest.pop("algorithm", None)
+        algorithm = values.get("algorithm")
         if not isinstance(algorithm, Mapping):
             raise InvalidInputError(f"algorithm must be an object with a name and settings, got {algorithm!r}.")
-        algorithm = dict(algorithm)
-        name = algorithm.pop("name", None)
-        if name not in ALGORITHMS:
-            raise unknown_name("algorithm", name, ALGORITHMS)
-        for layers in ("net_arch", "critic_arch"):
-            if layers in algorithm:
-                algorithm[layers] = tuple(algorithm[layers])
-        parts = {"reward": RewardConfig, "environment": EnvironmentConfig, "humanoid": HumanoidConfig}
-        for part, kind in parts.items():
-            if rest.get(part) is not None:
-                if not isinstance(rest[part], Mapping):
-                    raise InvalidInputError(f"{part} must be an object with settings, got {rest[part]!r}.")
-                rest[part] = kind.from_dict(rest[part])
-        try:
-            return cls(algorithm=ALGORITHMS[name](**algorithm), **rest)
-        except TypeError as error:
-            raise InvalidInputError(f"the settings do not fit this version: {error}.") from None
+        kind = get_algorithm(str(algorithm.get("name"))).config
+        own = {name: value for name, value in algorithm.items() if name != "name"}
+        return super().from_dict({**values, "algorithm": kind.from_dict(own, "algorithm")}, whose)
+
+
+_FROM_FILES: dict[tuple[str, str | None, str | None], Task] = {}
+
+
+def task_from_file(file: str, name: str | None, digest: str | None) -> Task:
+    """Run a task file, once for each of its contents, which the digest tells apart; see `load_task_file`.
+
+    Once: classes that the file defines, such as an algorithm's settings, would be others the second time.
+    """
+    if (file, name, digest) not in _FROM_FILES:
+        task = load_task_file(Path(file), name)
+        _FROM_FILES[file, name, digest] = _FROM_FILES[file, task.name, digest] = task
+    return _FROM_FILES[file, name, digest]
 
 
 @dataclass(frozen=True)
@@ -227,7 +200,7 @@ def update_budget(config: TrainConfig) -> UpdateBudget:
         in_a_round = algorithm.n_epochs * math.ceil(per_round / algorithm.batch_size)
         advice = "Raise steps or n_epochs, or lower n_steps, n_envs or batch_size."
         few = _FEW_PPO_UPDATES
-    else:
+    elif isinstance(algorithm, OffPolicyConfig):
         in_a_round = per_round if algorithm.gradient_steps < 0 else algorithm.gradient_steps
         # Stable-Baselines3 updates after every round that ends beyond learning_starts.
         learning_rounds -= algorithm.learning_starts // per_round
@@ -243,8 +216,3 @@ def update_budget(config: TrainConfig) -> UpdateBudget:
             f"that is too few to learn from. {advice}"
         )
     return UpdateBudget(updates, ratio, rounds, in_a_round, warning)
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InvalidInputError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")

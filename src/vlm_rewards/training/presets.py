@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +14,33 @@ import gymnasium as gym
 from vlm_rewards.errors import InvalidInputError, unknown_name
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
 from vlm_rewards.tasks.builtin import GOALS, config_of, configured
-from vlm_rewards.tasks.files import file_digest, load_task_file
+from vlm_rewards.tasks.files import file_digest
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
-from vlm_rewards.tasks.task import Task, get_task
+from vlm_rewards.tasks.task import Task, get_task, list_tasks
 from vlm_rewards.training.algorithms import (
-    ALGORITHMS,
-    REFUSED,
     AlgorithmConfig,
     DQNConfig,
-    PPOConfig,
+    OffPolicyConfig,
     SACConfig,
     SBXSACConfig,
     algorithm_name,
     check_action_space,
+    get_algorithm,
 )
-from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.config import TrainConfig, task_from_file
 
 PRESETS = ("cpu", "paper")
 
 _SMALLEST_PICTURE = 32  # nobody looks at it
 
 
-@dataclass(frozen=True)
-class _Start:
-    """What a preset decides besides the task's own sentences."""
-
-    algorithm: AlgorithmConfig
-    steps: int
-    n_envs: int
-    alpha: float = 0.5
-    standardise: int | None = None
-    snapshots: int = 10
-    chunk_frames: int = 256
-    label_every: int = 1
-    humanoid: HumanoidConfig | None = None
+Start = dict[str, Any]
+"""What a preset decides besides the task's own prompts: fields of `TrainConfig` by name."""
 
 
-def _cartpole_cpu() -> _Start:
-    return _Start(
-        DQNConfig(
+def _cartpole_cpu() -> Start:
+    return Start(
+        algorithm=DQNConfig(
             learning_rate=1e-3,
             learning_starts=2_000,
             gradient_steps=128,
@@ -65,11 +53,11 @@ def _cartpole_cpu() -> _Start:
     )
 
 
-def _mountain_car_cpu() -> _Start:
+def _mountain_car_cpu() -> Start:
     # White noise never leaves the valley: gSDE's smooth noise, drawn anew every 16 steps, rocks the car
     # onto the hill now and then. The discount lets the flag, some 100 steps away, outweigh leaning on the slope.
-    return _Start(
-        SACConfig(
+    return Start(
+        algorithm=SACConfig(
             learning_rate=1e-3,
             learning_starts=2_000,
             batch_size=256,
@@ -91,10 +79,10 @@ def _mountain_car_cpu() -> _Start:
     )
 
 
-def _cartpole_paper() -> _Start:
+def _cartpole_paper() -> Start:
     # Source: table of training settings of the paper; 1 simulator for DQN.
-    return _Start(
-        DQNConfig(
+    return Start(
+        algorithm=DQNConfig(
             learning_rate=2.3e-3,
             learning_starts=75_000,
             buffer_size=1_000_000,
@@ -113,9 +101,9 @@ def _cartpole_paper() -> _Start:
     )
 
 
-def _mountain_car_paper() -> _Start:
-    return _Start(
-        SACConfig(
+def _mountain_car_paper() -> Start:
+    return Start(
+        algorithm=SACConfig(
             learning_rate=1e-4,
             learning_starts=100,
             buffer_size=1_000_000,
@@ -133,10 +121,10 @@ def _mountain_car_paper() -> _Start:
     )
 
 
-def _humanoid_paper() -> _Start:
+def _humanoid_paper() -> Start:
     # 100 updates every 100 vector steps of 32 simulators; frames of a rollout are embedded 3,200 at a time.
-    return _Start(
-        SACConfig(
+    return Start(
+        algorithm=SACConfig(
             learning_rate=6e-4,
             learning_starts=50_000,
             buffer_size=1_000_000,
@@ -155,10 +143,10 @@ def _humanoid_paper() -> _Start:
     )
 
 
-def _humanoid_cpu() -> _Start:
+def _humanoid_cpu() -> Start:
     # What brings how much on two cores: docs/humanoid.md.
-    return _Start(
-        SBXSACConfig(
+    return Start(
+        algorithm=SBXSACConfig(
             learning_rate=3e-4,
             learning_starts=4_000,
             buffer_size=200_000,
@@ -177,7 +165,7 @@ def _humanoid_cpu() -> _Start:
     )
 
 
-_STARTS: dict[tuple[str, str], Callable[[], _Start]] = {
+_STARTS: dict[tuple[str, str], Callable[[], Start]] = {
     ("cartpole", "cpu"): _cartpole_cpu,
     ("cartpole", "paper"): _cartpole_paper,
     ("mountaincar", "cpu"): _mountain_car_cpu,
@@ -212,52 +200,25 @@ def preset(task: str | Task, name: str = "cpu", algorithm: str | None = None) ->
     known = get_task(task) if isinstance(task, str) else task
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
-    check_algorithm_name(algorithm)
+    wanted = None if algorithm is None else get_algorithm(algorithm)
     start = _STARTS[known.name, name]() if (known.name, name) in _STARTS else _general(known, name)
-    if algorithm is not None and algorithm != algorithm_name(start.algorithm):
+    if wanted is not None and wanted.config is not type(start["algorithm"]):
         if name == "paper":
             raise InvalidInputError(
                 f"preset must be 'cpu' with algorithm {algorithm!r}: the paper trained task {known.name!r} with "
-                f"{algorithm_name(start.algorithm)}."
+                f"{algorithm_name(start['algorithm'])}."
             )
-        start = dataclasses.replace(start, algorithm=_other(start, algorithm))
-        check_action_space(start.algorithm, _action_space(known))
-    environment = known.metadata.get("environment")
+        start["algorithm"] = _other(start, wanted.config)
+        check_action_space(start["algorithm"], _action_space(known))
+    own, environment = config_of(known), known.metadata.get("environment")
     return TrainConfig(
         task=known.name,
         preset=name,
-        algorithm=start.algorithm,
         goal=known.goal,
         baseline=known.baseline,
-        alpha=start.alpha,
-        steps=start.steps,
-        n_envs=start.n_envs,
-        standardise=start.standardise,
-        snapshots=start.snapshots,
-        chunk_frames=start.chunk_frames,
-        label_every=start.label_every,
-        humanoid=_humanoid_settings(known, start),
-        environment=None if environment is None else EnvironmentConfig.from_dict(environment),
+        environment=None if environment is None else EnvironmentConfig.from_dict(environment, "environment"),
+        **{**start, "humanoid": None if own is None else start.get("humanoid") or own},
     )
-
-
-def _humanoid_settings(task: Task, start: _Start) -> HumanoidConfig | None:
-    """The preset's, or else the task's own; None where it is no humanoid."""
-    own = config_of(task)
-    return None if own is None else start.humanoid or own
-
-
-def check_algorithm_name(name: str | None) -> None:
-    """Check the name of an algorithm; None passes.
-
-    Raises:
-        InvalidInputError: It cannot work here; the message says why.
-        UnknownNameError: There is none of that name.
-    """
-    if name in REFUSED:
-        raise InvalidInputError(f"algorithm {name!r} is not offered: {REFUSED[name]}")
-    if name is not None and name not in ALGORITHMS:
-        raise unknown_name("algorithm", name, ALGORITHMS)
 
 
 _ROLLOUT_ROWS = 2_048
@@ -276,12 +237,11 @@ _KEPT = (
 """What a preset says of the task rather than of its algorithm."""
 
 
-def _other(start: _Start, algorithm: str) -> AlgorithmConfig:
-    kind = ALGORITHMS[algorithm]
-    names = {field.name for field in dataclasses.fields(kind)}
-    kept = {name: getattr(start.algorithm, name) for name in _KEPT if name in names and hasattr(start.algorithm, name)}
-    if kind is PPOConfig:
-        kept["n_steps"] = -(-max(_ROLLOUT_ROWS, start.standardise or 0) // start.n_envs)
+def _other(start: Start, kind: type[AlgorithmConfig]) -> AlgorithmConfig:
+    names, old = {field.name for field in dataclasses.fields(kind)}, start["algorithm"]
+    kept = {name: getattr(old, name) for name in _KEPT if name in names and hasattr(old, name)}
+    if not issubclass(kind, OffPolicyConfig):
+        kept["n_steps"] = -(-max(_ROLLOUT_ROWS, start.get("standardise") or 0) // start["n_envs"])
     return kind(**kept)
 
 
@@ -291,16 +251,16 @@ def _action_space(task: Task) -> gym.Space[Any]:
     return simulator.action_space
 
 
-def _general(task: Task, name: str) -> _Start:
+def _general(task: Task, name: str) -> Start:
     if name == "paper":
         raise InvalidInputError(f"preset must be 'cpu' for task {task.name!r}: the paper does not have this task.")
     if config_of(task) is not None:
-        return dataclasses.replace(_humanoid_cpu(), humanoid=None)  # drawn and observed as the task itself says
+        return {**_humanoid_cpu(), "humanoid": None}  # drawn and observed as the task itself says
     kind = type(_action_space(task)).__name__
     if kind == "Discrete":
         return _cartpole_cpu()
     if kind == "Box":
-        return _Start(SACConfig(), steps=100_000, n_envs=8, standardise=2_000)
+        return Start(algorithm=SACConfig(), steps=100_000, n_envs=8, standardise=2_000)
     raise InvalidInputError(f"the action space of task {task.name!r} must be Box or Discrete, got {kind}.")
 
 
@@ -321,7 +281,7 @@ def task_of(config: TrainConfig) -> Task:
         return _environment_task(config.environment, config.goal, config.baseline)
     if config.task_file is not None:
         _check_unchanged(Path(config.task_file), config.task_file_sha256)
-        task = _task_from(config.task_file, config.task, config.task_file_sha256)
+        task = task_from_file(config.task_file, config.task, config.task_file_sha256)
     else:
         task = get_task(config.task)
     return task if config.humanoid is None else configured(task, config.humanoid)
@@ -341,19 +301,82 @@ def file_preset(path: Path, task: str | None, name: str = "cpu", algorithm: str 
     """
     if not path.is_file():
         raise InvalidInputError(f"task file {str(path)!r} does not exist.")
-    digest = file_digest(path)
-    config = preset(load_task_file(path, task), name, algorithm)
-    return dataclasses.replace(config, task_file=str(path.resolve()), task_file_sha256=digest)
+    file, digest = str(path.resolve()), file_digest(path)
+    config = preset(task_from_file(file, task, digest), name, algorithm)
+    return dataclasses.replace(config, task_file=file, task_file_sha256=digest)
+
+
+_NEEDED = {
+    "goal": "what the state should look like, as in 'a cheetah running'",
+    "baseline": "what any state looks like, as in 'a cheetah'",
+}
+
+
+def start_settings(
+    task: str | Task | None,
+    environment: EnvironmentConfig | None = None,
+    *,
+    goal: str | None = None,
+    baseline: str | None = None,
+    name: str | None = None,
+    algorithm: str | None = None,
+    encoder: str | None = None,
+) -> TrainConfig:
+    """Settings to start from, whatever the task is.
+
+    Args:
+        task: A task, its name, ``FILE.py`` or ``FILE.py:TASK``; None with an environment.
+        environment: An environment in place of a task.
+        goal: What its state should look like; needed with an environment alone.
+        baseline: What any of its states looks like; the same.
+        name: The preset; None is `default_preset`.
+        algorithm: Another algorithm than the preset's.
+        encoder: The encoder that was named, for `default_preset`.
+
+    Raises:
+        InvalidInputError: What was asked for does not exist or does not go together.
+    """
+    if environment is None:
+        if task is None:
+            raise InvalidInputError(f"task or env_id must be given. Tasks: {', '.join(list_tasks())}.")
+        known = task.name if isinstance(task, Task) else task
+        name = name or default_preset(known, encoder)
+        file, task_name = split_task_file(known)
+        if file is not None and not isinstance(task, Task):
+            return file_preset(file, task_name, name, algorithm)
+        return preset(task, name, algorithm)
+    if task is not None:
+        given = task.name if isinstance(task, Task) else task
+        raise InvalidInputError(f"give a task or env_id, not both: got {given!r} and {environment.env_id!r}.")
+    if name not in (None, "cpu"):
+        raise InvalidInputError(f"preset must be 'cpu' with env_id, got {name!r}.")
+    if goal is None or baseline is None:
+        lacking = "goal" if goal is None else "baseline"
+        raise InvalidInputError(f"{lacking} must be given with env_id: {_NEEDED[lacking]}.")
+    return preset(_environment_task(environment, goal, baseline), "cpu", algorithm)
+
+
+def default_preset(task: str, encoder: str | None) -> str:
+    """``"paper"`` where a GPU, a task of the paper and a model to judge it come together, ``"cpu"`` elsewhere.
+
+    Args:
+        task: What was named.
+        encoder: The encoder that was named. The bundled one, or none, does not ask for the paper's millions of steps.
+    """
+    import torch
+
+    return "paper" if encoder not in (None, "bundled") and task in PAPER_TASKS and torch.cuda.is_available() else "cpu"
+
+
+def split_task_file(task: str) -> tuple[Path | None, str | None]:
+    """Split ``FILE.py:TASK``; a name of the registry has no file."""
+    match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<name>[^:/\\]*))?", task)
+    return (Path(match["file"]).expanduser(), match["name"] or None) if match else (None, None)
 
 
 @functools.lru_cache(maxsize=16)
 def _environment_task(config: EnvironmentConfig, goal: str, baseline: str) -> Task:
     return environment_task(config, goal=goal, baseline=baseline)
-
-
-@functools.lru_cache(maxsize=16)
-def _task_from(file: str, name: str, digest: str | None) -> Task:  # the digest tells contents apart
-    return load_task_file(Path(file), name)
 
 
 def _check_unchanged(path: Path, digest: str | None) -> None:

@@ -7,10 +7,9 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,73 +18,40 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.files import read_json, write_atomically, write_json
+from vlm_rewards.tasks.files import file_digest
 from vlm_rewards.training.algorithms import build_algorithm, rollout_rows
-from vlm_rewards.training.config import TrainConfig
+from vlm_rewards.training.config import TrainConfig, task_from_file
 from vlm_rewards.training.learner_state import load_policy_arrays, policy_arrays
 
 _LOCK = ".lock"
 
 
 class RunFolder:
-    """Paths inside a run folder, and atomic writing.
+    """Paths inside a run folder, and writing by one process at a time.
 
     Attributes:
         path: The folder.
+        config: The settings.
+        record: What came out.
+        metrics: Training over time.
+        snapshots: The policies saved along the way and how they did.
+        curve: The learning curve.
+        state: What a resumed run starts from: one file, replaced again and again.
+        tensorboard: Folder of TensorBoard's log.
+        checkpoints: Folder of policies.
+        videos: Folder of videos.
+        alarms: Folder of the frames behind alarms of reward hacking.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def config(self) -> Path:
-        """The settings."""
-        return self.path / "config.json"
-
-    @property
-    def record(self) -> Path:
-        """What came out."""
-        return self.path / "record.json"
-
-    @property
-    def metrics(self) -> Path:
-        """Training over time."""
-        return self.path / "metrics.csv"
-
-    @property
-    def snapshots(self) -> Path:
-        """The policies saved along the way and how they did."""
-        return self.path / "snapshots.csv"
-
-    @property
-    def state(self) -> Path:
-        """What a resumed run starts from: one file, replaced again and again."""
-        return self.path / "resume.npz"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Folder of TensorBoard's log."""
-        return self.path / "tensorboard"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of policies."""
-        return self.path / "checkpoints"
-
-    @property
-    def videos(self) -> Path:
-        """Folder of videos."""
-        return self.path / "videos"
-
-    @property
-    def alarms(self) -> Path:
-        """Folder of the frames behind alarms of reward hacking."""
-        return self.path / "alarms"
-
-    @property
-    def curve(self) -> Path:
-        """The learning curve."""
-        return self.path / "curve.png"
+        self.config, self.record = path / "config.json", path / "record.json"
+        self.metrics, self.snapshots, self.curve = path / "metrics.csv", path / "snapshots.csv", path / "curve.png"
+        self.state = path / "resume.npz"
+        self.tensorboard, self.checkpoints = path / "tensorboard", path / "checkpoints"
+        self.videos, self.alarms = path / "videos", path / "alarms"
 
     @classmethod
     def create(cls, path: Path, config: TrainConfig, *, overwrite: bool) -> RunFolder:
@@ -100,7 +66,7 @@ class RunFolder:
             run.check_free(overwrite=overwrite)
             run._remove_old()
             run.path.mkdir(parents=True, exist_ok=True)
-            run.write_json(run.config, config.to_dict())  # first: a folder that holds settings is a run's
+            write_json(run.config, config.to_dict())  # first: a folder that holds settings is a run's
             for folder in (run.checkpoints, run.videos):
                 folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -151,30 +117,22 @@ class RunFolder:
             with self.locked():
                 pass
 
-    def drop_state(self) -> None:
-        """Remove the resume state of a run that is complete: it can be large."""
-        self.state.unlink(missing_ok=True)
-
-    def read_config(self) -> TrainConfig:
+    def read_config(self, *, run_task_file: bool = False) -> TrainConfig:
         """Read the settings.
+
+        Args:
+            run_task_file: Whether to run the task's file first, where it is the one that the run was made with: it may
+                register a reward form or an algorithm that the settings name.
 
         Raises:
             CheckpointError: The file is missing or damaged.
             InvalidInputError: A setting is missing, unknown or breaks a rule.
         """
-        return TrainConfig.from_dict(self.read_json(self.config))
-
-    def read_json(self, path: Path) -> dict[str, Any]:
-        """Read a JSON object.
-
-        Raises:
-            CheckpointError: The file is missing or damaged.
-        """
-        return read_json(path)
-
-    def write_json(self, path: Path, value: dict[str, Any]) -> None:
-        """Write a JSON file whole or not at all."""
-        write_json(path, value)
+        values = read_json(self.config)
+        file, digest = values.get("task_file"), values.get("task_file_sha256")
+        if run_task_file and file is not None and Path(file).is_file() and digest == file_digest(Path(file)):
+            task_from_file(file, str(values.get("task")), digest)
+        return TrainConfig.from_dict(values)
 
     def check_free(self, *, overwrite: bool) -> None:
         """Check that a new run may be written here, without touching anything.
@@ -220,9 +178,6 @@ class RunFolder:
             file.unlink(missing_ok=True)
 
 
-PolicyFunction = Callable[[np.ndarray], np.ndarray]
-"""Observations ``[n ...]`` to deterministic actions ``[n ...]``."""
-
 BEST = "best.json"
 
 
@@ -260,18 +215,13 @@ def policy_function(model: BaseAlgorithm) -> PolicyFunction:
     return lambda observations: model.predict(observations, deterministic=True)[0]
 
 
-def mark_best(run: RunFolder, best: Snapshot) -> None:
-    """Write which snapshot is to be evaluated."""
-    value = {"step": best.step, "vlm_return": best.vlm_return, "path": best.path, "chosen_by": "vlm_return"}
-    run.write_json(run.checkpoints / BEST, value)
-
-
-def restore_best(run: RunFolder, best: Snapshot | None) -> None:
-    """Go back to the best of a checkpoint: a run that was killed may have marked a later one."""
+def mark_best(run: RunFolder, best: Snapshot | None) -> None:
+    """Write which snapshot is to be evaluated; None where there is none yet, whatever a run that was killed marked."""
     if best is None:
         (run.checkpoints / BEST).unlink(missing_ok=True)
-    else:
-        mark_best(run, best)
+        return
+    value = {"step": best.step, "vlm_return": best.vlm_return, "path": best.path, "chosen_by": "vlm_return"}
+    write_json(run.checkpoints / BEST, value)
 
 
 def load_policy(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str | None = None) -> PolicyFunction:

@@ -1,4 +1,4 @@
-"""One run: from settings to a folder with policies, logs and a record."""
+"""One run: simulators, frames, rewards, replay and algorithm put together, learning, and a record of what came out."""
 
 from __future__ import annotations
 
@@ -7,43 +7,46 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 
+from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.shaping import reward_needs_resets
 from vlm_rewards.collection.vec_env import RenderedVecEnv
+from vlm_rewards.collection.watcher import FrameWatcher
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
-from vlm_rewards.files import read_state
+from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator
+from vlm_rewards.files import read_state, write_json
+from vlm_rewards.progress import LoggedProgress, Progress
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import FrameReward, describe_encoder
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.algorithms import build_algorithm
-from vlm_rewards.training.checkpoints import check_identity, check_interval, cut_logs, identity
+from vlm_rewards.training.callbacks import HackingWatch, Metrics, ProgressBar, Snapshots, Stopwatch, ThreadPhases
+from vlm_rewards.training.checkpoints import (
+    Checkpoints,
+    Interruption,
+    Resumption,
+    check_identity,
+    check_interval,
+    cut_logs,
+    identity,
+    restore_waiting,
+    tensorboard_state,
+)
 from vlm_rewards.training.config import TrainConfig, update_budget
+from vlm_rewards.training.learner_state import learner_state, load_learner_state
 from vlm_rewards.training.presets import task_of
-from vlm_rewards.training.run_folder import PolicyFunction, RunFolder, Snapshot
-from vlm_rewards.training.session import Session
-from vlm_rewards.training.watch import watched_against
+from vlm_rewards.training.run_folder import RunFolder, Snapshot
+from vlm_rewards.training.watch import watched_against, window_of
 
 CHECKPOINT_SECONDS = 60.0
 """Between resume states."""
-
-
-@runtime_checkable
-class Evaluate(Protocol):
-    """Runs a policy and says how it did. The runner gets it handed in: it evaluates nothing itself."""
-
-    def __call__(self, policy: PolicyFunction, *, episodes: int, seed: int) -> dict[str, Any]:
-        """Run a policy without exploration.
-
-        Returns:
-            At least ``vlm_return``, ``vlm_return_std``, ``true_return``, ``success_rate``.
-        """
-        ...
+_NEVER = 10**9  # rollouts between Stable-Baselines3's own log lines; we log at the end of each rollout
 
 
 @dataclass(frozen=True)
@@ -60,27 +63,27 @@ class TrainingOutcome:
     """Whether Ctrl-C ended it."""
 
 
-def train(
+def learn(
     config: TrainConfig,
     run_dir: Path,
     reward: FrameReward,
-    evaluate: Evaluate,
     *,
+    task: Task | None = None,
     held_out: FrameReward | None = None,
     overwrite: bool = False,
     resume: bool = False,
     other_versions: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    console: Console | None = None,
+    progress: Progress | None = None,
     command: str | None = None,
 ) -> TrainingOutcome:
-    """Train a policy with a VLM reward, or go on with a run that was stopped.
+    """Learn a policy from a reward of frames, or go on with a run that was stopped.
 
     Args:
         config: The settings; with ``resume`` those of the run.
         run_dir: Where everything is written.
         reward: Scores frames; must be what ``config`` says.
-        evaluate: Runs a policy on the selection episodes.
+        task: The task; None is what ``config`` names.
         held_out: Another reward, which the learner never sees, to watch the first one against; must be what ``config``
             says, and None where it asks for none.
         overwrite: Whether a run in ``run_dir`` may be replaced.
@@ -89,12 +92,12 @@ def train(
         other_versions: Resume although packages have other versions than when the run was stopped.
         checkpoint_seconds: Seconds between checkpoints, each of which replaces the one before; never more than 5 % of
             the time is spent on them. 0 is before every rollout, infinity only at the end and on Ctrl-C.
-        console: Where the progress bar and warnings go; None is nowhere.
+        progress: Where progress and warnings go; None is the log.
         command: The command line that asked for this, for the record.
 
     Returns:
         The outcome. Ctrl-C ends a run early, with a checkpoint and a snapshot, and is not raised. The last checkpoint
-        stays in the folder; `RunFolder.drop_state` removes it.
+        stays in the folder; it can be large.
 
     Raises:
         InvalidInputError: A setting or the folder is not usable; nothing was started.
@@ -103,46 +106,78 @@ def train(
         WorkerError: A simulator raised or died.
         LabellerError: Scoring frames failed.
     """
-    task = task_of(config)
+    task = task or task_of(config)
     against = watched_against(config, task)
     _check_reward(config, reward)
     _check_held_out(config, against, held_out)
     check_interval(checkpoint_seconds)
-    console = console or Console(quiet=True)
+    progress = progress or LoggedProgress()
     source = provenance()  # now: the checkout may have changed by the end of the run
-    budget = update_budget(config)
-    if budget.warning:
-        console.print(f"[yellow]warning:[/] {budget.warning}")
+    if warning := update_budget(config).warning:
+        progress.say(warning, warning=True)
     old = RunFolder.open(run_dir) if resume else None
     with contextlib.ExitStack() as stack:
         if old is not None:
             stack.enter_context(old.locked())
         state = _read_state(old, config)
-        venv = stack.enter_context(_environment(config, task, reward))
-        model = build_algorithm(config.algorithm, venv, seed=derive_seed(config.seed, "learner"), device=config.device)
-        venv.seed(derive_seed(config.seed, "train"))
-        present = identity(task, venv, reward, held_out)
+        evaluator = stack.enter_context(open_evaluator(config, task, reward, config.selection_episodes))
+        # Simulators step in processes of their own, which draw every state that is to be scored into shared memory.
+        simulators = stack.enter_context(open_simulators(config, task, reward))
+        # The algorithm is the library's own, but for its replay buffer: that refuses to be sampled while a row still
+        # waits for its reward.
+        seed = derive_seed(config.seed, "learner")
+        model = build_algorithm(config.algorithm, simulators, seed=seed, device=config.device)
+        simulators.seed(derive_seed(config.seed, "train"))
+        # Here a frame becomes a reward: `LabelRewards` hands chunks of drawn frames to `reward(frames)`, in a thread
+        # while the simulators step on, and puts the numbers into the replay buffer before the next update.
+        watcher = _watcher(against, held_out)
+        labels = LabelRewards(reward, chunk_frames=config.chunk_frames, standardise=config.standardise, watcher=watcher)
+        present = identity(task, simulators, reward, held_out)
         if state is not None:
             check_identity(state["identity"], present, other_versions=other_versions)
-        if state is None or old is None:
-            if overwrite and old is None:
-                RunFolder(run_dir).check_unlocked()
-            run = RunFolder.create(run_dir, config, overwrite=overwrite or old is not None)
-            if old is None:
-                stack.enter_context(run.locked())
-            history = [_beginning(0, source)]
-        else:
-            run = old
-            cut_logs(run, state)
-            history = [*state["history"], _beginning(state["steps"], source)]
+        run = _prepared(run_dir, config, old, state, stack, overwrite=overwrite)
+        history = [*(state["history"] if state else []), _beginning(state["steps"] if state else 0, source)]
         with _as_run_folder_errors(run):
             model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
-            settled = (console, checkpoint_seconds, present, history, state)
-            session = Session(config, run, reward, evaluate, *settled, against=against, held_out=held_out)
-            interrupted = session.learn(model)
-            record = {"command": command, **_record(config, task, reward, session, interrupted, model), **source}
-            run.write_json(run.record, record)
+            watch = None
+            if against is not None:
+                before, window = state["watch"] if state else None, window_of(config.steps // task.horizon)
+                watch = HackingWatch(run, labels, against, progress, before, window=window)
+            threads, bar = ThreadPhases(getattr(reward, "encoder", None)), ProgressBar(progress, config.steps, labels)
+            parts = (config, run, model, labels, evaluator, watch, threads, bar)
+            session = Session(*parts, identity=present, history=history, state=state, every=checkpoint_seconds)
+            interrupted = session.learn()
+            record = {"command": command, **_record(session, task, reward, interrupted), **source}
+            write_json(run.record, record)
     return TrainingOutcome(run, session.snapshots.best, record, interrupted)
+
+
+def _watcher(against: str | None, held_out: FrameReward | None) -> FrameWatcher | None:
+    if against is None:
+        return None
+    return FrameWatcher(held_out if against == "held-out" else None, true_reward=against == "true-reward")
+
+
+def _prepared(
+    run_dir: Path,
+    config: TrainConfig,
+    old: RunFolder | None,
+    state: dict[str, Any] | None,
+    stack: contextlib.ExitStack,
+    *,
+    overwrite: bool,
+) -> RunFolder:
+    """The run's folder, locked: a new one, one that starts again, or one whose logs end where its checkpoint does."""
+    if old is not None and state is not None:
+        cut_logs(old, state)
+        return old
+    if old is not None:
+        return RunFolder.create(run_dir, config, overwrite=True)
+    if overwrite:
+        RunFolder(run_dir).check_unlocked()
+    run = RunFolder.create(run_dir, config, overwrite=overwrite)
+    stack.enter_context(run.locked())
+    return run
 
 
 def _read_state(run: RunFolder | None, config: TrainConfig) -> dict[str, Any] | None:
@@ -193,7 +228,8 @@ def ring_slots(chunk_frames: int, n_envs: int) -> int:
 
 
 @contextlib.contextmanager
-def _environment(config: TrainConfig, task: Task, reward: FrameReward) -> Iterator[RenderedVecEnv]:
+def open_simulators(config: TrainConfig, task: Task, reward: FrameReward) -> Iterator[RenderedVecEnv]:
+    """The simulators that a run learns in, which draw frames of the size that the reward wants."""
     venv = RenderedVecEnv(
         task,
         config.n_envs,
@@ -210,16 +246,148 @@ def _environment(config: TrainConfig, task: Task, reward: FrameReward) -> Iterat
         venv.close()
 
 
-def _record(
-    config: TrainConfig,
-    task: Task,
-    reward: FrameReward,
-    session: Session,
-    interrupted: bool,
-    model: BaseAlgorithm,
-) -> dict[str, Any]:
-    budget = update_budget(config)
-    best = session.snapshots.best
+def open_evaluator(config: TrainConfig, task: Task, reward: FrameReward, episodes: int) -> PolicyEvaluator:
+    """Simulators in which policies of a run are evaluated: at most as many as there are episodes."""
+    simulators = min(episodes, SIMULATORS)
+    return PolicyEvaluator(task, reward, n_envs=simulators, n_workers=config.n_workers)
+
+
+class Session:
+    """One stretch of a run, from its beginning or from a checkpoint to its end or to Ctrl-C.
+
+    Args:
+        config: The settings.
+        run: Where everything is written.
+        model: The algorithm.
+        labels: Fills in the rewards.
+        evaluator: Runs policies on the selection episodes.
+        watch: Looks out for reward hacking; None where nobody watches.
+        threads: Shares the cores out.
+        bar: Shows how far the run has come.
+        identity: What a resume state belongs to.
+        history: When and with which version each stretch began, this one included.
+        state: The checkpoint to go on from; None starts anew.
+        every: Seconds between resume states.
+
+    Attributes:
+        snapshots: The policies saved.
+        stopwatch: Where the time went.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run: RunFolder,
+        model: BaseAlgorithm,
+        labels: LabelRewards,
+        evaluator: PolicyEvaluator,
+        watch: HackingWatch | None,
+        threads: ThreadPhases,
+        bar: ProgressBar,
+        *,
+        identity: dict[str, Any],
+        history: list[dict[str, Any]],
+        state: dict[str, Any] | None,
+        every: float,
+    ) -> None:
+        before = state or {"metrics": None, "snapshots": None, "seconds": 0.0, "stopwatch": {}, "steps": None}
+        self.config, self.model, self.labels, self.watch, self.history = config, model, labels, watch, history
+        self._identity, self._threads, self._bar = identity, threads, bar
+        self._began = time.time() - before["seconds"]
+        self.stopwatch = Stopwatch()
+        self.stopwatch.seconds.update(before["stopwatch"])
+        self.snapshots = Snapshots(run, config, evaluator, self.stopwatch, before["snapshots"])
+        self.metrics = Metrics(run, labels, config.steps, before["metrics"], watch=watch)
+        self._interruption = Interruption()
+        checkpoints = Checkpoints(
+            run,
+            self._capture,
+            every=every,
+            interruption=self._interruption,
+            stopwatch=self.stopwatch,
+            step=before["steps"],
+        )
+        # The labels first: the others report what they bring. The stopwatch last but one, so that a lap includes them
+        # all; snapshots before it, so that their time is taken out of the lap. A checkpoint holds what all have done.
+        watching = [] if watch is None else [watch]
+        others: list[BaseCallback] = [threads, *watching, self.metrics, bar, self.snapshots, self.stopwatch]
+        self._callbacks: list[BaseCallback] = [labels, *others, checkpoints]
+        self._resumption = None if state is None else Resumption(state, self._restore, self._callbacks)
+        if self._resumption is not None:
+            self._callbacks.insert(1, self._resumption)
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began; what lay between two stretches does not count."""
+        return time.time() - self._began
+
+    def learn(self) -> bool:
+        """Learn; True if Ctrl-C ended it.
+
+        Raises:
+            KeyboardInterrupt: It came before the run that is to go on was there again.
+        """
+        model = self.model
+        try:
+            with self._interruption:
+                try:
+                    model.learn(self.config.steps, callback=CallbackList(self._callbacks), log_interval=_NEVER)
+                    return False
+                except KeyboardInterrupt:
+                    if self._resumption is not None and self._resumption.pending:
+                        raise  # nothing has been learned, and what there is is not the run's policy
+                    self._interruption.limit_last_words()
+                    self._stop()
+                    with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: what there is must do
+                        self.snapshots.finish()
+                    return True
+        finally:
+            self._stop()
+            model.logger.dump(model.num_timesteps)  # what came after the last row, to TensorBoard
+            self.metrics.close()
+            self.snapshots.close()
+            model.logger.close()
+
+    def _stop(self) -> None:
+        self.labels.stop()
+        self._threads.restore()
+        self._bar.stop()
+
+    def _capture(self) -> dict[str, Any]:
+        buffer = getattr(self.model, "replay_buffer", None)
+        return {
+            "identity": self._identity,
+            "history": self.history,
+            "seconds": self.seconds,
+            "stopwatch": dict(self.stopwatch.seconds),
+            "metrics": self.metrics.state_dict(),
+            "snapshots": self.snapshots.state_dict(),
+            "tensorboard": tensorboard_state(self.model),
+            "environment": self._venv.state_dict(),
+            "replay": None if buffer is None else buffer.state_dict(),
+            "labels": self.labels.state_dict(),
+            "watch": None if self.watch is None else self.watch.state_dict(),
+            "learner": learner_state(self.model),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._venv.load_state_dict(state["environment"])
+        if state["replay"] is not None:
+            self.model.replay_buffer.load_state_dict(state["replay"])  # type: ignore[attr-defined]
+        self.labels.load_state_dict(state["labels"])
+        restore_waiting(self.model, state["tensorboard"])
+        load_learner_state(self.model, state["learner"])  # last: it has the random generators
+
+    @property
+    def _venv(self) -> RenderedVecEnv:
+        venv = self.model.get_env()
+        if not isinstance(venv, RenderedVecEnv):
+            raise TypeError(f"a run steps a RenderedVecEnv, got {type(venv).__name__}")
+        return venv
+
+
+def _record(session: Session, task: Task, reward: FrameReward, interrupted: bool) -> dict[str, Any]:
+    config, best = session.config, session.snapshots.best
     return {
         "task": config.task,
         "criterion": task.criterion_text,
@@ -232,10 +400,10 @@ def _record(
         "reward": reward.describe(),
         "preset": config.preset,
         "seed": config.seed,
-        "steps": model.num_timesteps,
+        "steps": session.model.num_timesteps,
         "planned_steps": config.steps,
         "interrupted": interrupted,
-        "updates_planned": budget.updates,
+        "updates_planned": update_budget(config).updates,
         "labelled_frames": session.labels.labelled_frames,
         "standardiser": session.labels.standardiser.to_dict(),
         "seconds": {

@@ -6,16 +6,17 @@ The humanoid as a thing of joints: set into poses and stood on the floor, withou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 
-from vlm_rewards.errors import InvalidInputError, check_settings, unknown_name
+from vlm_rewards.errors import unknown_name
+from vlm_rewards.settings import Settings
 from vlm_rewards.tasks.canvas import check_size
-from vlm_rewards.tasks.mujoco import Textures, View, check_textures, draw_cheaply, with_textures
+from vlm_rewards.tasks.mujoco import Textures, View, draw_cheaply, with_textures
 from vlm_rewards.tasks.rendering import import_mujoco
 
 JOINTS = (
@@ -219,7 +220,7 @@ FIXED_VIEW = View(distance=3.5, lookat=(0.0, 0.0, 1.0), azimuth=180.0, elevation
 
 
 @dataclass(frozen=True)
-class HumanoidConfig:
+class HumanoidConfig(Settings):
     """How the humanoid is drawn and what is observed of it. A docstring under each field is also its ``--help``."""
 
     textures: Textures = "realistic"
@@ -230,26 +231,6 @@ class HumanoidConfig:
     """Humanoid: "full" (348 numbers, the paper's) or "compact" (45: positions and velocities of root and joints)."""
     full_drawing: bool = False
     """Humanoid: keep shadows, reflections, smoothing and all facets; many times slower."""
-
-    def __post_init__(self) -> None:
-        check_textures(self.textures)
-        for name, choices in (("camera", get_args(Camera)), ("observations", get_args(Observations))):
-            if getattr(self, name) not in choices:
-                raise InvalidInputError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able settings; `from_dict` restores them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> HumanoidConfig:
-        """Restore settings from `to_dict`.
-
-        Raises:
-            InvalidInputError: A setting is unknown or breaks a rule.
-        """
-        check_settings("humanoid", values, cls)
-        return cls(**values)
 
 
 def build_humanoid(image_size: int, config: HumanoidConfig | None = None) -> gym.Env[Any, Any]:
