@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from vlm_rewards import VLMRewardWrapper, WeightedSum, as_frame_reward, register_reward
+from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.rewards.config import RewardConfig, build_reward
 from vlm_rewards.tasks.cartpole import CartPoleSimulator, draw_cartpole
 
@@ -32,7 +33,7 @@ def darkness(frames: np.ndarray) -> np.ndarray:
     return 1.0 - frames.mean(axis=(1, 2, 3)) / 255.0
 
 
-def no_encoder() -> None:
+def no_encoder() -> ImageTextEncoder:
     raise RuntimeError("nobody asks for it")
 
 

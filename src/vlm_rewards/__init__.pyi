@@ -36,6 +36,7 @@ from .rewards.softmax import SoftmaxReward as SoftmaxReward
 from .rewards.weighted import WeightedSum as WeightedSum
 from .run import Run as Run
 from .run import evaluate as evaluate
+from .run import sweep as sweep
 from .run import train as train
 from .tasks.task import Task as Task
 from .tasks.task import get_task as get_task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from vlm_rewards.evaluation.rollouts import (
 from vlm_rewards.files import read_json, write_json
 from vlm_rewards.progress import LoggedProgress, Progress
 from vlm_rewards.provenance import provenance
+from vlm_rewards.reporting import sweeps
 from vlm_rewards.reporting.figures.curves import plot_learning_curve
 from vlm_rewards.reporting.videos import write_video
-from vlm_rewards.rewards.base import FrameReward, as_frame_reward
+from vlm_rewards.rewards.base import FrameReward, as_frame_reward, describe_encoder
 from vlm_rewards.rewards.config import OBJECT
 from vlm_rewards.seeding import derive_seed
 from vlm_rewards.settings import change
@@ -47,6 +48,7 @@ from vlm_rewards.training.run_folder import (
     policy_function,
 )
 from vlm_rewards.training.runner import CHECKPOINT_SECONDS, learn, open_evaluator
+from vlm_rewards.training.sweep_plan import SweepRequest, make_plan
 from vlm_rewards.training.watch import watched_against
 
 _SMALLEST_FRAME = 32  # nobody looks at it
@@ -84,7 +86,7 @@ def train(
         env_id: A Gymnasium environment by its id, in place of a task; ``goal`` and ``baseline`` say what is wanted.
         task: Name of a task, a task, or ``FILE.py[:TASK]``.
         baseline: What any state looks like; None is the task's own prompt.
-        reward: Name of a reward form (see `register_form`), or an object that scores frames: any `FrameReward`, or a
+        reward: Name of a reward form (see `register_reward`), or an object that scores frames: any `FrameReward`, or a
             function of uint8 ``[n h w 3]`` to ``[n]``.
         encoder: As `load_encoder` takes it, or an encoder.
         frame_size: Side in pixels of the frames of a plain function.
@@ -538,8 +540,7 @@ def baselines_record(
     """
     run, source = Run(Path(), config, _Objects(), progress), provenance()
     found = _evaluate_policies(run, policies, episodes, seed)
-    reward: Any = run.reward
-    encoder = reward.encoder.describe()
+    encoder = describe_encoder(run.reward)
     return {
         "kind": "baselines",
         "task": config.task,
@@ -553,3 +554,45 @@ def baselines_record(
         "policies": {name: one.to_dict() for name, one in zip(policies, found, strict=True)},
         **source,
     }
+
+
+def sweep(
+    out: str | Path,
+    grid: Mapping[str, Sequence[Any]],
+    *,
+    task: str | Path | None = None,
+    env_id: str | None = None,
+    preset: str | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train a run for each point of a grid, each in a process of its own, and sum up over seeds.
+
+    The same call goes on with a sweep that was stopped: a complete run is never trained again.
+
+    Args:
+        out: The sweep's folder.
+        grid: Values to try by setting: ``goal``, ``baseline``, ``alpha``, ``encoder``, ``form``, ``algo``, ``seed``.
+        task: As `train` takes it, by name or file.
+        env_id: A Gymnasium environment in place of a task.
+        preset: The settings to start from.
+        jobs: Runs at a time; each takes all cores that it finds, see ``n_workers``.
+        progress: Told of each run, in a line, when it starts and ends; None is the log.
+        **settings: What all runs have in common, as `train` takes them.
+
+    Returns:
+        The summary, as ``summary.json`` has it: a row a setting, with intervals over its seeds.
+
+    Raises:
+        InvalidInputError: A setting is not usable, or the folder holds other runs.
+        RunFolderError: The folder can no longer be written.
+    """
+
+    def configure(cell: Mapping[str, Any]) -> tuple[TrainConfig, Sequence[str]]:
+        own = {**settings, **cell}
+        return _settings(None, env_id, task, preset, own.pop("algo", None), own), ()
+
+    cells = SweepRequest(grid=grid).combinations()
+    say = (progress or LoggedProgress()).say
+    return sweeps.sweep(make_plan(cells, Path(out), configure), jobs=jobs, say=say)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from vlm_rewards.cli.common import say
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.training.algorithms import PPOConfig
+from vlm_rewards.training.algorithms import OffPolicyConfig
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.plan import plan_training
 from vlm_rewards.training.presets import task_of
@@ -93,7 +93,9 @@ def _model(encoder: dict[str, Any]) -> list[str]:
 def _updates(config: TrainConfig, plan: dict[str, Any]) -> list[str]:
     budget, watched = plan["updates"], plan["watched_against"]
     steps, each = budget["vector_steps_in_a_round"], budget["updates_in_a_round"]
-    begun = "" if isinstance(config.algorithm, PPOConfig) else f" beyond step {config.algorithm.learning_starts:,}"
+    begun = (
+        f" beyond step {config.algorithm.learning_starts:,}" if isinstance(config.algorithm, OffPolicyConfig) else ""
+    )
     return [
         f"{config.algorithm_name.upper()}, {config.steps:,} steps in {config.n_envs} simulators, episodes of "
         f"{plan['horizon']} steps: {budget['rounds']:,} rollouts of {steps:,} vector steps",

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from vlm_rewards.cli.common import IN_DOMAIN_NOTE, command_line, warn_of_unknown_words
 from vlm_rewards.collection.shaping import shaped_by
+from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.encoders.loading import load_encoder
-from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.errors import InvalidInputError, check_prompt
 from vlm_rewards.offline.dataset import RelabelOptions
 from vlm_rewards.offline.relabelling import Progress as Report
@@ -124,7 +124,7 @@ def _sentences(chosen: _Arguments) -> tuple[str, str]:
 
 
 def _reward(chosen: _Arguments, goal: str, baseline: str, *, cameras: int, console: Console) -> FrameReward:
-    def encoder() -> OpenCLIPEncoder:
+    def encoder() -> ImageTextEncoder:
         loaded = load_encoder(chosen.encoder, device=chosen.device, dtype=chosen.dtype)
         if loaded.describe().get("in_domain"):
             console.print(f"note: {IN_DOMAIN_NOTE.format(encoder=loaded.name)}", style="dim", markup=False)

@@ -14,7 +14,7 @@ import numpy as np
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError
 from vlm_rewards.evaluation.statistics import interquartile_mean, stratified_bootstrap_interval
 from vlm_rewards.reporting.gathering import Run
-from vlm_rewards.training.algorithms import ALGORITHMS
+from vlm_rewards.training.algorithms import ALGORITHMS, get_algorithm
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import preset
 
@@ -211,8 +211,7 @@ def _preset(task: str, name: str, algorithm: str) -> dict[str, Any] | None:
 
 def _defaults(algorithm: str) -> dict[str, Any]:
     values = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
-    kind = ALGORITHMS.get(algorithm)
-    learning = {} if kind is None else dataclasses.asdict(kind())
+    learning = dataclasses.asdict(get_algorithm(algorithm).config()) if algorithm in ALGORITHMS.names() else {}
     kept = {name: value for name, value in values.items() if value is not dataclasses.MISSING}
     return flat({**kept, "algorithm": learning, "seed": 0})
 

@@ -36,7 +36,7 @@ from vlm_rewards.rewards.config import needs_encoder
 from vlm_rewards.rewards.goal_pictures import check_files
 from vlm_rewards.rewards.registry import get_form
 from vlm_rewards.tasks.task import Task
-from vlm_rewards.training.algorithms import AlgorithmConfig, PPOConfig, build_algorithm, rollout_rows
+from vlm_rewards.training.algorithms import AlgorithmConfig, OffPolicyConfig, PPOConfig, build_algorithm, rollout_rows
 from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.learner_state import learner_state, policy_arrays
 from vlm_rewards.training.paper import compare_with_paper
@@ -279,7 +279,7 @@ def _frames_in_flight(config: TrainConfig, task: Task, size: int) -> dict[str, A
 
 def _stored(config: TrainConfig, row_bytes: int) -> dict[str, Any]:
     kind, rows = "rollout", rollout_rows(config.algorithm, config.n_envs)
-    if not isinstance(config.algorithm, PPOConfig):
+    if isinstance(config.algorithm, OffPolicyConfig):
         # Stable-Baselines3 keeps as many transitions of each simulator.
         kind, rows = "replay", max(config.algorithm.buffer_size // config.n_envs, 1) * config.n_envs
     return {kind: {"rows": rows, "row_bytes": row_bytes, "nbytes": rows * row_bytes}}
@@ -329,7 +329,9 @@ def _weights(encoders: list[dict[str, Any]], kind: str) -> int | None:
 def _check_room(config: TrainConfig, memory: dict[str, Any]) -> tuple[Path | None, list[str]]:
     """Where the frames in flight would lie, and what training would say of memory before it starts."""
     asks, frames, stored = config.algorithm, memory["frames"], memory.get("replay") or memory["rollout"]
-    field, rows = ("n_steps", stored["rows"]) if isinstance(asks, PPOConfig) else ("buffer_size", asks.buffer_size)
+    field, rows = (
+        ("buffer_size", asks.buffer_size) if isinstance(asks, OffPolicyConfig) else ("n_steps", stored["rows"])
+    )
     folder: Path | None = None
     said: list[str] = []
     try:
