@@ -11,7 +11,7 @@ import pytest
 
 from report_runs import record
 from vlm_rewards.errors import CheckpointError, InvalidInputError
-from vlm_rewards.reporting.contents import command_of, contents, encoder_note, reference_command, tables
+from vlm_rewards.reporting.contents import contents, encoder_note, reference_command, tables
 from vlm_rewards.reporting.gathering import Gathered, Run, gather
 from vlm_rewards.templates import render
 
@@ -114,28 +114,6 @@ def test_a_learned_policy_leads_to_its_section(tmp_path: Path) -> None:
 def test_reference_policies_of_one_task_are_told_apart(tmp_path: Path) -> None:
     write(tmp_path, BASELINES | {"alpha": 0.5}, BASELINES | {"alpha": 1.0}, BASELINES | {"alpha": 0.5})
     assert [row[1] for row in cells(tmp_path)] == ["random actions, alpha 0.5", "random actions, alpha 1.0"]
-
-
-@pytest.mark.parametrize(
-    ("record", "command"),
-    [
-        ("vlm-rewards baselines cartpole --out a.json", "vlm-rewards evaluate cartpole --policy all --out a.json"),
-        ("vlm-rewards landscape cartpole --out a", "vlm-rewards judge cartpole --along angle --out a"),
-        (
-            "vlm-rewards landscape cartpole --dimension angle --alpha 1",
-            "vlm-rewards judge cartpole --along angle --alpha 1",
-        ),
-        (
-            "vlm-rewards scaling cartpole --trained b --out a",
-            "vlm-rewards judge cartpole --encoder b/tiny b/large --out a",
-        ),
-        ("vlm-rewards scaling cartpole --encoder c d", "vlm-rewards judge cartpole --encoder c d"),
-        ("vlm-rewards train cartpole --seed 1", "vlm-rewards train cartpole --seed 1"),
-    ],
-)
-def test_commands_of_older_records_have_the_verbs_of_today(record: str, command: str) -> None:
-    encoders = [{"name": "tiny"}, {"name": "large"}]
-    assert command_of({"command": record, "dimension": "angle", "encoders": encoders}) == command
 
 
 @pytest.mark.parametrize(

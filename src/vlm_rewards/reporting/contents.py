@@ -422,29 +422,10 @@ def _drawing_words(drawing: dict[str, Any]) -> list[str]:
     return words + (["--full-drawing"] if drawing.get("full_drawing") else [])
 
 
-def command_of(record: Mapping[str, Any]) -> str:
-    """What was typed for a record, with the verbs of today where a record is from before they changed."""
-    command = str(record.get("command") or "")
-    verb = re.match(r"vlm-rewards (baselines|landscape|scaling) (\S+)", command)
-    if verb is None or not verb[2] or verb[2].startswith("-"):
-        return command
-    rest = command[verb.end() :]
-    if verb[1] == "baselines":
-        return f"vlm-rewards evaluate {verb[2]} --policy all{rest}"
-    if verb[1] == "landscape":
-        rest = re.sub(r" --dimension (\S+)", "", rest)
-        return f"vlm-rewards judge {verb[2]} --along {record.get('dimension')}{rest}"
-    trained = re.search(r" --trained (\S+)", rest)
-    if trained is None:
-        return f"vlm-rewards judge {verb[2]}{rest}"
-    folders = " ".join(f"{trained[1]}/{encoder['name']}" for encoder in record.get("encoders") or ())
-    return f"vlm-rewards judge {verb[2]} --encoder {folders}{rest.replace(trained[0], '')}"
-
-
 def _commands(gathered: Gathered) -> list[str]:
     """What was typed for all that is here, in order."""
     records = [*gathered.baselines, *(run.record for run in gathered.runs), *(s.record for s in gathered.studies)]
-    return list(dict.fromkeys(command_of(record) for record in records if record.get("command")))
+    return list(dict.fromkeys(record["command"] for record in records if record.get("command")))
 
 
 # Of one run.
@@ -473,7 +454,7 @@ def _run(run: Run, label: str, anchor: str, turn: int, shelf: Shelf) -> dict[str
         "usual": usual,
         "changed": changed,
         "settings": settings_rows(run),
-        "command": [command_of(record)] if record.get("command") else [],
+        "command": [record["command"]] if record.get("command") else [],
         "making": _making(run),
     }
 
@@ -590,7 +571,7 @@ def _study(study: Study, shelf: Shelf) -> dict[str, Any]:
         shelf.add(f"{study.name}-{path.stem}", "png", path.read_bytes(), path.stem, (STUDIES, place))
         for place, path in enumerate(study.frames)
     ]
-    command = [command_of(record)] if record.get("command") else []
+    command = [record["command"]] if record.get("command") else []
     told = {"heading": f"{_TITLES[study.kind]}: {study.name}", "command": command, "facts": facts, "media": shown}
     return {**told, "heads": heads, "rows": rows, "left_out": left_out}
 
