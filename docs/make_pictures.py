@@ -15,9 +15,9 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+from PIL import Image
 
 from vlm_rewards.cli import main as vlm_rewards
-from vlm_rewards.reporting.videos import write_gif
 
 PICTURES = Path(__file__).parent / "img"
 
@@ -33,7 +33,8 @@ def main(run: Path, wanted: Collection[str]) -> None:
         shutil.copy(run / "curve.png", f"{name}-curve.png")
     if "agent" in wanted:
         frames = (_small(frame) for frame in islice(iio.imiter(video), 0, 200, 4))
-        write_gif(frames, f"{name}-agent.gif", fps=10)
+        images = (Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames)
+        next(images).save(f"{name}-agent.gif", save_all=True, append_images=images, duration=100, loop=0)  # 10 a second
     if "reward" in wanted:
         prompts = ["--goal", record["goal"], "--baseline", record["baseline"], "--alpha", str(record["alpha"])]
         vlm_rewards(["score", str(video), *prompts, "--csv", "--plot", f"{name}-reward.png"])

@@ -119,18 +119,12 @@ def test_one_encoder_has_no_size_to_compare(tmp_path: Path) -> None:
     one = changed(JUDGED, encoders=JUDGED["encoders"][:1], rows=JUDGED["rows"][:2], histograms=[histogram(0)])
     names = [path.name for path in draw_figures(one, tmp_path, "")]
     assert names == ["epic-over-alpha.png", "histograms.png"]
-    with pytest.raises(InvalidInputError, match="encoders must be at least two to compare sizes, got 1"):
-        epic.plot_epic_over_parameters(one, tmp_path / "x.png", title="", alpha=0.5)
-    with pytest.raises(InvalidInputError, match=r"alpha must be one of \[0.0, 0.5\], got 0.7"):
-        epic.plot_epic_over_parameters(JUDGED, tmp_path / "x.png", title="", alpha=0.7)
 
 
 def test_without_labels_there_are_no_histograms(tmp_path: Path, drawn: list[Figure]) -> None:
     record = changed(JUDGED, reference="true_reward", histograms=[])
     assert len(draw_figures(record, tmp_path, "")) == 2
     assert drawn[0].axes[0].get_ylabel() == "EPIC distance to the true reward"
-    with pytest.raises(InvalidInputError, match="histograms need labelled states"):
-        epic.plot_histograms(record, tmp_path / "x.png", title="")
 
 
 def test_models_without_the_count_of_their_image_tower_are_drawn_whole(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -182,8 +176,6 @@ def test_a_landscape_without_a_criterion_or_pictures(tmp_path: Path, drawn: list
     assert drawn[0].axes[-1].get_xlabel() == "pole_angle"
     assert "no criterion to mark" in " ".join(drawn[0].get_suptitle().split())
     assert "2 encoders" in drawn[0].get_suptitle()
-    with pytest.raises(InvalidInputError, match="frames must be 7, or none, got 2"):
-        plot_landscape(LANDSCAPE, tmp_path / "x.png", [np.zeros((8, 8, 3), np.uint8)] * 2)
 
 
 @pytest.mark.parametrize(
@@ -223,11 +215,7 @@ def test_figures_are_drawn_of_records_by_name(tmp_path: Path) -> None:
         report([tmp_path / "bench.json"], figures=tmp_path / "out")
 
 
-def test_other_and_incomplete_records_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="must be of the kinds judge, scaling, landscape, sweep, got 'None'"):
-        draw_figures({}, tmp_path, "")
-    with pytest.raises(InvalidInputError, match="must be of the kind 'landscape', got 'judge'"):
-        plot_landscape(JUDGED, tmp_path / "x.png")
+def test_incomplete_records_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="the record is incomplete: KeyError 'rows'"):
         draw_figures({key: value for key, value in JUDGED.items() if key != "rows"}, tmp_path, "")
 
@@ -278,8 +266,6 @@ def test_without_a_criterion_there_is_one_panel(tmp_path: Path, drawn: list[Figu
     assert drawn[0].get_suptitle() == "cartpole: one setting, all seeds"
 
 
-def test_nothing_done_and_other_records(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_nothing_done(tmp_path: Path, drawn: list[Figure]) -> None:
     assert plot_sweep({**SWEEP, "settings": [NONE]}, tmp_path / "sweep.png").is_file()
     assert not drawn[0].legends
-    with pytest.raises(InvalidInputError, match="record must be of the kind 'sweep', got 'bench'"):
-        plot_sweep({"kind": "bench"}, tmp_path / "sweep.png")

@@ -45,21 +45,15 @@ _LONGEST_TABLE, _WIDEST_TABLE, _LONGEST_NAME = 40, 10, 80
 _ELSEWHERE = ("kind", "command", "version", "versions", "commit", "commits", "machine", "encoder", "captioned")
 
 
-Kind = Literal["png", "mp4"]
-
-
 @dataclass(frozen=True)
 class Media:
     """A figure, a frame or a video."""
 
     name: str
     """Different from all others of a report, and good as a file's."""
-    kind: Kind
-    """Format."""
+    kind: Literal["png", "mp4"]
     content: bytes
-    """The file."""
     caption: str
-    """What it shows."""
     rank: tuple[int, int]
     """Where there is not room for everything, lower comes first."""
 
@@ -85,14 +79,7 @@ class Shelf:
 
 
 def contents(gathered: Gathered) -> tuple[dict[str, Any], list[Media]]:
-    """Say everything.
-
-    Args:
-        gathered: Runs and records.
-
-    Returns:
-        What the templates of a whole page name, and every figure and video in it, in order.
-    """
+    """What the templates of a whole page name, and every figure and video in it, in order."""
     shelf = Shelf()
     anchors = {run.name: f"run-{number}" for number, run in enumerate(gathered.runs, start=1)}
     tasks = [
@@ -120,14 +107,7 @@ def contents(gathered: Gathered) -> tuple[dict[str, Any], list[Media]]:
 
 
 def tables(gathered: Gathered) -> dict[str, Any]:
-    """Say the numbers alone, of all tasks in one table: for a page that has its own words and figures.
-
-    Args:
-        gathered: Runs and records.
-
-    Returns:
-        What the template of tables names.
-    """
+    """The numbers alone, of all tasks in one table: for a page that has its own words and figures."""
     by_task = {task: _of_task(gathered, task) for task in gathered.tasks}
     settings = [(f"{task}: {one.label}", one) for task, (runs, _) in by_task.items() for one in settings_of(runs)]
     rewards = {task: _rewards(*records) for task, records in by_task.items()}
@@ -156,7 +136,7 @@ def _task(gathered: Gathered, task: str, anchors: Mapping[str, str], shelf: Shel
             ("goal", _each(f"“{record.get('goal')}”" for record in records)),
             ("baseline", _each(f"“{record.get('baseline')}”" for record in records)),
             ("alpha", _each(str(record.get("alpha")) for record in records)),
-            ("encoder", _each(map(encoder_text, told_most))),
+            ("encoder", _each(map(_encoder_text, told_most))),
             ("an episode succeeds when", _criterion(task, runs, records)),
         ],
         "results": _table(_result_rows(gathered, task), with_task=False, anchors=anchors),
@@ -205,7 +185,7 @@ def _result_rows(gathered: Gathered, only: str | None = None) -> list[tuple[list
         runs, references = _of_task(gathered, task)
         for record, label in zip(references, _distinctions(references), strict=True):
             for name, summary in record["policies"].items():
-                rows.append(([task, f"{_REFERENCES.get(name, name)}{label}", *score_texts(summary), "-", "-"], None))
+                rows.append(([task, f"{_REFERENCES.get(name, name)}{label}", *_score_texts(summary), "-", "-"], None))
         if not references:
             missing = {"text": "not among the inputs; make them with", "code": reference_command(runs[0])}
             rows.append(([task, "reference policies", missing, *[""] * 6], None))
@@ -217,7 +197,7 @@ def _result_rows(gathered: Gathered, only: str | None = None) -> list[tuple[list
 def _run_row(run: Run, setting: Setting) -> list[Any]:
     policy = f"{setting.label}, seed {run.seed}" + (f" ({run.name})" if run.seed in setting.repeated_seeds else "")
     seconds = run.record["seconds"].get("training")
-    scores = (state_text(run), *[""] * 4) if run.evaluation is None else score_texts(run.evaluation)
+    scores = (_state_text(run), *[""] * 4) if run.evaluation is None else _score_texts(run.evaluation)
     return [run.task, policy, *scores, f"{run.record['steps']:,}", "-" if seconds is None else f"{seconds:.0f}"]
 
 
@@ -230,12 +210,10 @@ def _table(
         for place, head in enumerate(_COLUMNS)
         if (place or with_task) and (head not in _HELD or any(cells[place] not in ("", "-") for cells, _ in rows))
     ]
-    lines: list[list[Any]] = []
     for cells, run in rows:
         if run is not None:
-            cells = [cells[0], {"text": cells[1], "strong": True, "anchor": anchors.get(run.name)}, *cells[2:]]
-        lines.append([cells[place] for place in kept])
-    return {"heads": [_COLUMNS[place] for place in kept], "rows": lines}
+            cells[1] = {"text": cells[1], "strong": True, "anchor": anchors.get(run.name)}
+    return {"heads": [_COLUMNS[place] for place in kept], "rows": [[cells[p] for p in kept] for cells, _ in rows]}
 
 
 def _distinctions(references: Sequence[dict[str, Any]]) -> list[str]:
@@ -245,7 +223,7 @@ def _distinctions(references: Sequence[dict[str, Any]]) -> list[str]:
             "goal": f"“{record.get('goal')}”",
             "baseline": f"baseline “{record.get('baseline')}”",
             "alpha": f"alpha {record.get('alpha')}",
-            "encoder": encoder_text(record),
+            "encoder": _encoder_text(record),
             "seed": f"seed {record['seed']}",
         }
         for record in references
@@ -258,30 +236,20 @@ def _distinctions(references: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def score_texts(summary: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+def _score_texts(summary: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     """An evaluation in words: success, share of steps and episodes of which it held, true return and VLM return."""
+    success, interval, episodes = summary.get("successes"), summary.get("success_interval_95"), summary["episodes"]
+    share = "-" if success is None else f"{success}/{episodes}"
+    if success is not None and interval is not None:
+        share += f" ({percent(interval[0])} to {percent(interval[1])} %)"
     known = summary.get("held_share") is not None
     held = f"{percent(summary['held_share'])} %" if known else "-"
-    last_half = f"{summary['held_last_half']}/{summary['episodes']}" if known else "-"
+    last_half = f"{summary['held_last_half']}/{episodes}" if known else "-"
     true = f"{summary['true_return']:.1f} ± {summary['true_return_std']:.1f}"
-    return (
-        success_text(summary),
-        held,
-        last_half,
-        true,
-        f"{summary['vlm_return']:.2f} ± {summary['vlm_return_std']:.2f}",
-    )
+    return share, held, last_half, true, f"{summary['vlm_return']:.2f} ± {summary['vlm_return_std']:.2f}"
 
 
-def success_text(summary: Mapping[str, Any]) -> str:
-    """Successes of how many episodes, with their interval; a dash where the task has no criterion."""
-    if summary.get("successes") is None:
-        return "-"
-    share, interval = f"{summary['successes']}/{summary['episodes']}", summary.get("success_interval_95")
-    return share if interval is None else f"{share} ({percent(interval[0])} to {percent(interval[1])} %)"
-
-
-def state_text(run: Run) -> str:
+def _state_text(run: Run) -> str:
     """How far a run has come, in words; empty where it is complete."""
     planned, steps = run.record.get("planned_steps"), f"{run.record['steps']:,}"
     of = f"{steps} of {planned:,} steps" if isinstance(planned, int) else f"{steps} steps"
@@ -303,20 +271,15 @@ def _seeds(settings: Sequence[tuple[str, Setting]]) -> dict[str, Any]:
             label,
             f"{setting.evaluated} of {len(setting.runs)}",
             with_interval(setting.success, "iqm", percent, " %"),
-            _with_range(setting.success),
+            "-" if mean is None else f"{percent(mean)} %, {percent(min(values))} to {percent(max(values))} %",
             with_interval(setting.true_return, "iqm", number),
             "-" if setting.vlm_return["iqm"] is None else f"{setting.vlm_return['iqm']:.2f}",
         ]
         for label, setting in settings
+        for mean, values in [(setting.success["mean"], setting.success["seeds"])]
     ]
     fewest = min((setting.evaluated for _, setting in settings if setting.evaluated > 1), default=0)
     return {"heads": _SEED_COLUMNS, "rows": rows if several else [], "fewest": fewest, "settings": settings}
-
-
-def _with_range(score: Mapping[str, Any]) -> str:
-    if score["mean"] is None:
-        return "-"
-    return f"{percent(score['mean'])} %, {percent(min(score['seeds']))} to {percent(max(score['seeds']))} %"
 
 
 # What must be said beside the rows.
@@ -355,13 +318,13 @@ def _origin(gathered: Gathered) -> dict[str, list[str]]:
     told = [run.record for run in gathered.runs if run.state not in ("unfinished", "not started")]
     records = [*told, *gathered.baselines] or [run.record for run in gathered.runs]
     return {
-        "encoders": sorted({encoder_text(record) for record in records}),
+        "encoders": sorted({_encoder_text(record) for record in records}),
         "commits": sorted({str(record.get("commit") or "unknown") for record in records}),
         "machines": sorted({_machine_text(record) for record in records if "machine" in record}),
     }
 
 
-def encoder_text(record: Mapping[str, Any]) -> str:
+def _encoder_text(record: Mapping[str, Any]) -> str:
     """An encoder and what is to be known before its scores are trusted."""
     encoder = record["encoder"]
     digest = str(encoder.get("weights_sha256") or "")[:12]
@@ -385,8 +348,8 @@ def encoder_note(record: Mapping[str, Any]) -> str:
 def _machine_text(record: Mapping[str, Any]) -> str:
     """Processor, cores and accelerator."""
     machine = record.get("machine") or {}
-    parts = [str(machine.get("processor", "unknown")), f"{machine.get('cores', '?')} cores"]
-    return ", ".join([*parts, *([machine["accelerator"]] if machine.get("accelerator") else [])])
+    text = f"{machine.get('processor', 'unknown')}, {machine.get('cores', '?')} cores"
+    return f"{text}, {machine['accelerator']}" if machine.get("accelerator") else text
 
 
 # Commands.
@@ -422,36 +385,17 @@ def _drawing_words(drawing: dict[str, Any]) -> list[str]:
     return words + (["--full-drawing"] if drawing.get("full_drawing") else [])
 
 
-def command_of(record: Mapping[str, Any]) -> str:
-    """What was typed for a record, with the verbs of today where a record is from before they changed."""
-    command = str(record.get("command") or "")
-    verb = re.match(r"vlm-rewards (baselines|landscape|scaling) (\S+)", command)
-    if verb is None or not verb[2] or verb[2].startswith("-"):
-        return command
-    rest = command[verb.end() :]
-    if verb[1] == "baselines":
-        return f"vlm-rewards evaluate {verb[2]} --policy all{rest}"
-    if verb[1] == "landscape":
-        rest = re.sub(r" --dimension (\S+)", "", rest)
-        return f"vlm-rewards judge {verb[2]} --along {record.get('dimension')}{rest}"
-    trained = re.search(r" --trained (\S+)", rest)
-    if trained is None:
-        return f"vlm-rewards judge {verb[2]}{rest}"
-    folders = " ".join(f"{trained[1]}/{encoder['name']}" for encoder in record.get("encoders") or ())
-    return f"vlm-rewards judge {verb[2]} --encoder {folders}{rest.replace(trained[0], '')}"
-
-
 def _commands(gathered: Gathered) -> list[str]:
     """What was typed for all that is here, in order."""
     records = [*gathered.baselines, *(run.record for run in gathered.runs), *(s.record for s in gathered.studies)]
-    return list(dict.fromkeys(command_of(record) for record in records if record.get("command")))
+    return list(dict.fromkeys(record["command"] for record in records if record.get("command")))
 
 
 # Of one run.
 
 
 def _run(run: Run, label: str, anchor: str, turn: int, shelf: Shelf) -> dict[str, Any]:
-    """A run; ``turn`` is its place among those of its setting: the first ones' videos have precedence."""
+    """``turn`` is the run's place among those of its setting: the first ones' videos have precedence."""
     scores, record = run.evaluation, run.record
     curve = _run_figure(run, f"{run.task}: {label}, seed {run.seed}")
     shown: list[Media] = []
@@ -473,7 +417,7 @@ def _run(run: Run, label: str, anchor: str, turn: int, shelf: Shelf) -> dict[str
         "usual": usual,
         "changed": changed,
         "settings": settings_rows(run),
-        "command": [command_of(record)] if record.get("command") else [],
+        "command": [record["command"]] if record.get("command") else [],
         "making": _making(run),
     }
 
@@ -481,9 +425,9 @@ def _run(run: Run, label: str, anchor: str, turn: int, shelf: Shelf) -> dict[str
 def _outcome(run: Run, *, curve: bool, video: bool) -> list[tuple[str, str]]:
     scores, facts = run.evaluation, []
     if run.state != "complete":
-        facts.append(("state", state_text(run)))
+        facts.append(("state", _state_text(run)))
     if scores is not None:
-        told = zip(("success", *_COLUMNS[3:7]), score_texts(scores), strict=True)
+        told = zip(("success", *_COLUMNS[3:7]), _score_texts(scores), strict=True)
         facts += [(name, text) for name, text in told if name not in _HELD or text != "-"]
         facts.append(("snapshot", str(scores.get("snapshot"))))
     if not curve:
@@ -498,7 +442,7 @@ def _making(run: Run) -> list[tuple[str, str]]:
     record = run.record
     seconds = {name: value for name, value in record["seconds"].items() if isinstance(value, int | float)}
     facts = [
-        ("encoder", encoder_text(record)),
+        ("encoder", _encoder_text(record)),
         ("started", record.get("started")),
         ("wall time", ", ".join(f"{name.replace('_', ' ')} {value:,.0f} s" for name, value in seconds.items())),
         ("machine", _machine_text(record) if record.get("machine") else None),
@@ -511,13 +455,10 @@ def _making(run: Run) -> list[tuple[str, str]]:
 
 
 def _alarm(alarm: Mapping[str, Any]) -> list[str]:
-    def change(before: str, now: str) -> str:
-        ends = [alarm.get(name) for name in (before, now)]
-        return " → ".join(f"{end:.3f}" if isinstance(end, int | float) else "-" for end in ends)
-
     step = f"{alarm['step']:,}" if isinstance(alarm.get("step"), int) else "-"
-    changes = [change(f"{name}_before", f"{name}_now") for name in ("vlm", "reference")]
-    return [step, *changes, change("correlation_before", "correlation")]
+    pairs = [("vlm_before", "vlm_now"), ("reference_before", "reference_now"), ("correlation_before", "correlation")]
+    ends = [[alarm.get(name) for name in pair] for pair in pairs]
+    return [step, *(" → ".join(f"{end:.3f}" if isinstance(end, int | float) else "-" for end in pair) for pair in ends)]
 
 
 def _alarm_frames(run: Run, turn: int, shelf: Shelf) -> list[Media]:
@@ -578,7 +519,7 @@ def _study(study: Study, shelf: Shelf) -> dict[str, Any]:
         facts.append(("states", ", ".join(told)))
     for encoder in [*(record.get("encoders") or ()), record.get("encoder")]:
         if isinstance(encoder, dict):
-            facts.append(("encoder", encoder_text({"encoder": encoder, "captioned": record.get("captioned")})))
+            facts.append(("encoder", _encoder_text({"encoder": encoder, "captioned": record.get("captioned")})))
     facts += [("commit", str(record["commit"]))] if record.get("commit") else []
     facts += [("machine", _machine_text(record))] if record.get("machine") else []
     heads, rows, left_out = [], [], ""
@@ -590,7 +531,7 @@ def _study(study: Study, shelf: Shelf) -> dict[str, Any]:
         shelf.add(f"{study.name}-{path.stem}", "png", path.read_bytes(), path.stem, (STUDIES, place))
         for place, path in enumerate(study.frames)
     ]
-    command = [command_of(record)] if record.get("command") else []
+    command = [record["command"]] if record.get("command") else []
     told = {"heading": f"{_TITLES[study.kind]}: {study.name}", "command": command, "facts": facts, "media": shown}
     return {**told, "heads": heads, "rows": rows, "left_out": left_out}
 
@@ -636,15 +577,15 @@ def _cell(record: Mapping[str, Any], name: str, value: Any) -> str:
 
 
 def _sweep_rows(record: Mapping[str, Any]) -> tuple[list[str], list[list[Any]], str]:
-    def score(told: Mapping[str, Any] | None, form: Callable[[float], str], unit: str = "") -> str:
-        return "-" if told is None else with_interval({"iqm_interval_95": None, **told}, "iqm", form, unit)
+    def score(row: Mapping[str, Any], name: str, form: Callable[[float], str], unit: str = "") -> str:
+        return with_interval({"iqm_interval_95": None, **(row.get(name) or {})}, "iqm", form, unit)
 
     rows = [
         [
             {"text": str(row["label"]), "strong": True},
             f"{len(row['seeds']['done'])} of {len(row['seeds']['planned'])}",
-            score(row.get("success_rate"), percent, " %"),
-            score(row.get("true_return"), number),
+            score(row, "success_rate", percent, " %"),
+            score(row, "true_return", number),
         ]
         for row in record.get("settings") or ()
     ]

@@ -18,19 +18,16 @@ State = Literal["complete", "not evaluated", "interrupted", "unfinished", "not s
 """``interrupted`` ended by Ctrl-C; ``unfinished`` has no record: it was killed, or is still going."""
 
 STUDIES = ("judge", "landscape", "scaling", "sweep")
-"""Kinds of records that are shown by the frames beside them."""
+"""Kinds of records that are shown by the figures beside them."""
 KINDS = ("baselines", *STUDIES)
 """Kinds of records that a report shows, besides those of runs, which have none."""
 
-
+# What a record, and an evaluation in it, must have.
 _ABOUT: dict[str, type[Any]] = {"task": str, "seed": int, "encoder": dict}
 _OF_BASELINES = {**_ABOUT, "policies": dict}
-"""What a record of baselines must have."""
 _OF_A_RUN = {**_ABOUT, "config": dict, "steps": int, "seconds": dict}
-"""What a run's record must have."""
 _RETURNS = ("vlm_return", "vlm_return_std", "true_return", "true_return_std")
 _OF_AN_EVALUATION = {"episodes": int, **dict.fromkeys(_RETURNS, Real)}
-"""What an evaluation must have."""
 
 _PLAN = "sweep-plan"
 _SHOWN_REASONS = 3
@@ -107,7 +104,7 @@ class Gathered:
     runs: tuple[Run, ...]
     """By task, seed and name."""
     baselines: tuple[dict[str, Any], ...]
-    """Records of ``vlm-rewards baselines``, by task."""
+    """Records of reference policies, by task."""
     studies: tuple[Study, ...]
     """The other records."""
     left_out: tuple[str, ...]
@@ -120,13 +117,7 @@ class Gathered:
 
 
 def gather(paths: Iterable[Path]) -> Gathered:
-    """Find runs and records.
-
-    Args:
-        paths: Run folders, folders of run folders or of records, a sweep's too, and record files.
-
-    Returns:
-        Everything found, once.
+    """Find run folders and records in files and folders, each once.
 
     Raises:
         InvalidInputError: A path does not exist or holds nothing, nothing was named, or a file is of an unknown kind.
@@ -155,30 +146,15 @@ class _Found:
     """Collects what the paths hold, each file once."""
 
     def __init__(self) -> None:
+        self.count = 0  # files and folders that a report can show, those met again counted again
+        self.left_out: list[str] = []  # what cannot be shown, and why
         self._seen: set[Path] = set()
         self._runs: list[tuple[Path, Run]] = []
         self._baselines: list[dict[str, Any]] = []
         self._studies: list[tuple[Path, dict[str, Any]]] = []
-        self._left_out: list[str] = []
-        self._count = 0
-
-    @property
-    def count(self) -> int:
-        """How many files and folders a report can show, those met again counted again."""
-        return self._count
-
-    @property
-    def left_out(self) -> list[str]:
-        """What was found and cannot be shown, and why."""
-        return self._left_out
 
     def add_file(self, path: Path, *, named: bool) -> None:
-        """Take in a record.
-
-        Args:
-            path: The file.
-            named: Whether the user named it, so that one that cannot be shown is an error.
-        """
+        """Take in a record; one that cannot be shown is an error if the user named it."""
         try:
             record = read_json(path)
             kind = record.get("kind")
@@ -192,29 +168,28 @@ class _Found:
         except (CheckpointError, InvalidInputError) as error:
             if named:
                 raise
-            self._left_out.append(str(error))
+            self.left_out.append(str(error))
         else:
             self._is_new(path)
 
     def add_folder(self, folder: Path) -> None:
-        """Take in a run's folder, or all that a folder holds."""
-        if _is_run_folder(folder):
-            self._add_run_folder(folder)
-            return
-        for path in sorted(folder.glob("*.json")):
-            self.add_file(path, named=False)
-        for inner in _folders_below(folder, _DEPTH):
-            if _is_run_folder(inner):
-                self._add_run_folder(inner)
-            else:
-                self._add_records_of_known_kind(inner)
+        """Take in a run's folder, or all that a folder holds; further below, only files that say what they are."""
+        for inner in _folders(folder, _DEPTH):
+            run = RunFolder(inner)
+            if not _is_run_folder(inner):
+                for path in sorted(inner.glob("*.json")):
+                    if inner == folder or _kind_of(path) in (_PLAN, *KINDS):
+                        self.add_file(path, named=False)
+            elif run.record.is_file():
+                self.add_file(run.record, named=True)
+            elif self._is_new(run.config):
+                self._runs.append((inner, _unfinished_run(run)))
 
     def gathered(self) -> Gathered:
         """Everything, named and in order."""
         names = _short_names([path for path, _ in self._runs])
         runs = [replace(run, name=name) for name, (_, run) in zip(names, self._runs, strict=True)]
         kept, copies = _once(runs)
-        order = sorted(kept, key=lambda run: (run.task, run.seed, run.name))
         study_names = _short_names([path for path, _ in self._studies])
         folders = [path.parent for path, _ in self._studies]
         studies = [
@@ -222,17 +197,14 @@ class _Found:
             for name, (path, record) in zip(study_names, self._studies, strict=True)
         ]
         baselines = sorted(self._baselines, key=lambda record: (str(record["task"]), record["seed"]))
-        return Gathered(
-            tuple(order), tuple(baselines), tuple(studies), tuple(dict.fromkeys([*self._left_out, *copies]))
-        )
+        left_out = tuple(dict.fromkeys([*self.left_out, *copies]))
+        return Gathered(tuple(kept), tuple(baselines), tuple(studies), left_out)
 
     def _is_new(self, path: Path) -> bool:
-        resolved = path.resolve()
-        self._count += 1
-        if resolved in self._seen:
-            return False
-        self._seen.add(resolved)
-        return True
+        before = len(self._seen)
+        self.count += 1
+        self._seen.add(path.resolve())
+        return len(self._seen) > before
 
     def _add(self, path: Path, kind: str | None, record: dict[str, Any]) -> None:
         if kind == "baselines":
@@ -253,13 +225,6 @@ class _Found:
             folder = path.parent if path.name == "record.json" and _is_run_folder(path.parent) else None
             self._runs.append((folder or path.with_suffix(""), _recorded_run(path, record, folder)))
 
-    def _add_run_folder(self, folder: Path) -> None:
-        run = RunFolder(folder)
-        if run.record.is_file():
-            self.add_file(run.record, named=True)
-        elif self._is_new(run.config):
-            self._runs.append((folder, _unfinished_run(run)))
-
     def _add_planned(self, folder: Path, plan: dict[str, Any]) -> None:
         """Runs of a sweep that have left nothing yet."""
         for planned in plan.get("runs") or ():
@@ -270,28 +235,21 @@ class _Found:
                 record = {**_planned_record(planned["config"]), "command": plan.get("command")}
                 self._runs.append((inner, Run("", "not started", record, last_words=_last_words(inner))))
 
-    def _add_records_of_known_kind(self, folder: Path) -> None:
-        for path in sorted(folder.glob("*.json")):
-            if _kind_of(path) in (_PLAN, *KINDS):
-                self.add_file(path, named=False)
 
-
-def _folders_below(folder: Path, depth: int) -> Iterator[Path]:
-    """Folders inside a folder, none of them inside a run's."""
-    for inner in sorted(folder.iterdir()):
-        if inner.is_dir() and not inner.name.startswith("."):
-            yield inner
-            if depth > 1 and not _is_run_folder(inner):
-                yield from _folders_below(inner, depth - 1)
+def _folders(folder: Path, depth: int) -> Iterator[Path]:
+    """A folder and those inside it, none of them inside a run's."""
+    yield folder
+    if depth and not _is_run_folder(folder):
+        for inner in sorted(folder.iterdir()):
+            if inner.is_dir() and not inner.name.startswith("."):
+                yield from _folders(inner, depth - 1)
 
 
 def _once(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
-    """Drop copies of a run, folders first; also what was dropped.
-
-    Two records are never the same by chance: they hold the time of their start.
-    """
+    """Drop copies of a run, of which a folder is better than a record, and sort; also what was dropped."""
     kept: list[Run] = []
     copies: list[str] = []
+    # Two records are never the same by chance: they hold the time of their start.
     for run in sorted(runs, key=lambda run: run.folder is None):
         recorded = run.state not in ("unfinished", "not started")
         same = next((other for other in kept if recorded and _said(other) == _said(run)), None)
@@ -299,7 +257,7 @@ def _once(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
             kept.append(run)
         else:
             copies.append(f"{run.name} (a copy of {same.name})")
-    return kept, copies
+    return sorted(kept, key=lambda run: (run.task, run.seed, run.name)), copies
 
 
 def _said(run: Run) -> dict[str, Any]:
@@ -345,16 +303,7 @@ def _kind_of(path: Path) -> object:
 
 
 def _check_record(path: Path, record: Any, needed: Mapping[str, type[Any]]) -> None:
-    """Check that a record, or a part of it, has what a report needs.
-
-    Args:
-        path: The file, for the message.
-        record: The record or part.
-        needed: Keys and the kinds of their values.
-
-    Raises:
-        CheckpointError: Something is missing, or is of another kind.
-    """
+    """Refuse a record, or a part of it, that lacks what a report needs."""
     if not isinstance(record, dict):
         raise CheckpointError(f"{str(path)!r} is no record: it has {record!r} where an object is due.")
     missing = [key for key in needed if key not in record]
@@ -366,19 +315,9 @@ def _check_record(path: Path, record: Any, needed: Mapping[str, type[Any]]) -> N
 
 
 def _recorded_run(path: Path, record: dict[str, Any], folder: Path | None) -> Run:
-    """A run that has a record.
-
-    Args:
-        path: The record's file.
-        record: What it says.
-        folder: The run's folder; None where the record came alone.
-
-    Returns:
-        The run, without a name as yet.
-    """
+    """A run that has a record; it has no name as yet."""
     state: State = "interrupted" if record.get("interrupted") else "not evaluated"
-    if record.get("evaluation") is not None:
-        state = "complete"
+    state = state if record.get("evaluation") is None else "complete"
     if folder is not None:
         run = RunFolder(folder)
         return Run("", state, record, folder, run.metrics, run.snapshots, _last_words(folder))
@@ -387,7 +326,7 @@ def _recorded_run(path: Path, record: dict[str, Any], folder: Path | None) -> Ru
 
 
 def _unfinished_run(run: RunFolder) -> Run:
-    """A run that has no record: it was killed, or is still going. It has no name as yet."""
+    """A run that has no record: it was killed, or is still going."""
     steps = read_columns(run.metrics).get("step", np.array([]))
     steps = steps[np.isfinite(steps)]
     record = _planned_record(read_json(run.config))
@@ -411,8 +350,7 @@ def _planned_record(config: dict[str, Any]) -> dict[str, Any]:
 
 def _last_words(folder: Path) -> str | None:
     """Why a run of a sweep failed, as ``vlm-rewards sweep`` noted it."""
-    note = folder.parent / "logs" / f"{folder.name}.failed.json"
     try:
-        return str(read_json(note)["last_words"])
+        return str(read_json(folder.parent / "logs" / f"{folder.name}.failed.json")["last_words"])
     except (CheckpointError, KeyError):
         return None

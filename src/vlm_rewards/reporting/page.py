@@ -130,11 +130,7 @@ def _write(
 
 
 def has_markers(text: str) -> bool:
-    """Whether a page asks for tables between its lines.
-
-    Raises:
-        InvalidInputError: It has the lines, but not each of them once and in order.
-    """
+    """Whether a page asks for tables between its lines, which must be there once each and in order."""
     if BEGIN not in text and END not in text:
         return False
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
@@ -218,14 +214,11 @@ def _write_page(path: Path, told: Mapping[str, Any], media: Sequence[Media], max
 
 @dataclass(frozen=True)
 class Fitted:
-    """What fits into a file that carries its figures and videos inside."""
+    """What fits into a file that carries its figures and videos inside; those of ``smaller`` were encoded anew."""
 
     kept: tuple[Media, ...]
-    """The lowest rank first."""
     smaller: tuple[Media, ...]
-    """Videos that were encoded anew, and are coarser than those recorded."""
     left_out: tuple[Media, ...]
-    """What there is no room for."""
 
 
 def html_page(told: Mapping[str, Any], media: Sequence[Media], max_mb: float) -> tuple[str, Fitted]:
@@ -248,14 +241,9 @@ def _filled(told: Mapping[str, Any], fitted: Fitted, max_mb: float) -> str:
 
 
 def fit(media: Sequence[Media], room: int) -> Fitted:
-    """Choose what fits, the lowest rank first; what is too large makes way for what is not.
+    """Choose what fits into bytes of base64, the lowest rank first; what is too large makes way for what is not.
 
-    Args:
-        media: Everything.
-        room: Bytes, once encoded as text.
-
-    Returns:
-        What fits. If all videos do not, they are made smaller, and then as many are kept as fit.
+    If not all fits, videos are made smaller, and then as many are kept as fit.
     """
     order = sorted(media, key=lambda one: one.rank)
     if sum(map(embedded_size, order)) > room:

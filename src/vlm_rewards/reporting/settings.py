@@ -18,15 +18,13 @@ from vlm_rewards.training.algorithms import ALGORITHMS, get_algorithm
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import preset
 
-_OF_NO_ACCOUNT = frozenset(
-    {"seed", "n_workers", "device", "task_file", "watch", "watch_goal", "watch_baseline", "watch_encoder"}
-)
-"""Settings that make no other experiment."""
-_SHOWN_DIFFERENCES = 4
 RESAMPLES = 10_000
 """Of the bootstrap over seeds."""
-_NO_CHOICE = frozenset({"task", "preset", "seed", "task_file", "task_file_sha256", "algorithm.name"})
-"""Settings that say what the run is about rather than how."""
+
+# Settings that make no other experiment, and settings that say what the run is about rather than how.
+_OF_NO_ACCOUNT = {"seed", "n_workers", "device", "task_file", "watch", "watch_goal", "watch_baseline", "watch_encoder"}
+_NO_CHOICE = {"task", "preset", "seed", "task_file", "task_file_sha256", "algorithm.name"}
+_SHOWN_DIFFERENCES = 4
 
 
 @dataclass(frozen=True)
@@ -57,24 +55,14 @@ class Setting:
 
 
 def settings_of(runs: Sequence[Run]) -> tuple[Setting, ...]:
-    """Group the runs of a task by all that decides what they learn, except the seed.
-
-    Args:
-        runs: Of one task.
-
-    Returns:
-        The settings, in the order of their first runs.
-    """
+    """Group the runs of a task by all that decides what they learn, except the seed; in the order of first runs."""
     groups: dict[str, list[Run]] = {}
     for run, identity in zip(runs, identities(runs), strict=True):
         groups.setdefault(json.dumps(identity, sort_keys=True), []).append(run)
     labels = _labels([json.loads(identity) for identity in groups])
+    scores = ("success_rate", "true_return", "vlm_return")
     return tuple(
-        Setting(
-            label,
-            tuple(group),
-            *(_aggregate(group, name) for name in ("success_rate", "true_return", "vlm_return")),
-        )
+        Setting(label, tuple(group), *(_aggregate(group, name) for name in scores))
         for label, group in zip(labels, groups.values(), strict=True)
     )
 
@@ -96,26 +84,18 @@ def settings_in_full(run: Run) -> dict[str, Any]:
 
 
 def identities(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What makes runs the same experiment: all settings but the seed, and the encoder's weights.
-
-    A run that has left no record says nothing of its weights; where all others
-    with that encoder had the same, so had this one.
-    """
-    weights: dict[str, set[str]] = {}
-    for run in runs:
-        weights.setdefault(str(run.config.get("encoder")), set()).update(_weights(run))
+    """What makes runs the same experiment: all settings but the seed, and the encoder's weights."""
+    own = [str(run.record["encoder"].get("weights_sha256") or "") for run in runs]
+    names = [str(run.config.get("encoder")) for run in runs]
     told: list[dict[str, Any]] = []
-    for run in runs:
-        known = weights[str(run.config.get("encoder"))]
-        own = _weights(run) or (known if len(known) == 1 else set())
-        kept = {name: value for name, value in settings_in_full(run).items() if name not in _OF_NO_ACCOUNT}
-        told.append({**kept, "weights": "".join(own)[:12]})
+    for run, digest, name in zip(runs, own, names, strict=True):
+        # A run that has left no record says nothing of its weights; where all others with that encoder had the same,
+        # so had this one.
+        others = {other for other, its in zip(own, names, strict=True) if other and its == name}
+        digest = digest or (others.pop() if len(others) == 1 else "")
+        kept = {key: value for key, value in settings_in_full(run).items() if key not in _OF_NO_ACCOUNT}
+        told.append({**kept, "weights": digest[:12]})
     return told
-
-
-def _weights(run: Run) -> set[str]:
-    digest = run.record["encoder"].get("weights_sha256")
-    return {str(digest)} if digest else set()
 
 
 def _aggregate(runs: Sequence[Run], name: str) -> dict[str, Any]:
@@ -126,9 +106,6 @@ def _aggregate(runs: Sequence[Run], name: str) -> dict[str, Any]:
 
 def aggregate(seeds: Sequence[float]) -> dict[str, Any]:
     """What the seeds of a setting amount to.
-
-    Args:
-        seeds: One number each.
 
     Returns:
         ``seeds``, their ``mean`` and ``iqm`` (interquartile mean; of fewer than four seeds the mean), None where there
@@ -178,12 +155,8 @@ def settings_rows(run: Run) -> list[tuple[str, str]]:
 def differences(run: Run) -> tuple[str, list[tuple[str, str, str]]]:
     """Compare the settings of a run to what it would have had, had nobody said anything.
 
-    Args:
-        run: The run.
-
     Returns:
-        What was compared to, in words, and the name, the value and the usual
-        value of each setting that is another.
+        What was compared to, in words, and the name, the value and the usual value of each setting that is another.
     """
     own, config = settings_in_full(run), run.config
     algorithm = str((config.get("algorithm") or {}).get("name"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vlm_rewards.errors import check_count
@@ -11,7 +11,7 @@ from vlm_rewards.files import write_atomically, write_json
 from vlm_rewards.provenance import provenance
 from vlm_rewards.reporting.figures.sweeps import plot_sweep
 from vlm_rewards.reporting.settings import RESAMPLES, aggregate
-from vlm_rewards.templates import render
+from vlm_rewards.templates import number, percent, render
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.sweep import RunStatus, execute, locked, status_of
 from vlm_rewards.training.sweep_plan import PlannedRun, SweepPlan, write_plan
@@ -21,15 +21,7 @@ SCORES = ("success_rate", "true_return", "vlm_return")
 
 
 def write_summary(plan: SweepPlan, command: str | None) -> dict[str, Any]:
-    """Write ``summary.json``, ``summary.md`` and ``summary.png`` into the sweep's folder, each whole or not at all.
-
-    Args:
-        plan: The sweep.
-        command: As it was typed, for the record.
-
-    Returns:
-        The record.
-    """
+    """Write ``summary.json``, ``summary.md`` and ``summary.png`` into the sweep's folder, each whole or not at all."""
     record = summarise(plan, command)
     write_json(plan.out / "summary.json", record)
     write_atomically(plan.out / "summary.md", summary_page(record).encode())
@@ -99,29 +91,24 @@ def _outcome(plan: SweepPlan, run: PlannedRun, status: RunStatus) -> str:
 def summarise(plan: SweepPlan, command: str | None = None) -> dict[str, Any]:
     """Aggregate the runs of a sweep over seeds.
 
-    Args:
-        plan: The sweep.
-        command: As it was typed, for the record.
-
     Returns:
-        A JSON-able record. ``settings`` has a row for each setting, which is
-        everything but the seed: its ``label``, its ``seeds`` by state, and for
-        each of `SCORES` the seeds' own values, their ``mean`` and ``iqm``
-        (interquartile mean) with 95 % bootstrap intervals over seeds; None
-        where there are too few. ``improvement`` is the probability that a run
-        scores higher than one of the first setting. ``score`` says which score
-        that is about: success where the task has a criterion, else the true
-        return.
+        A JSON-able record. ``settings`` has a row for each setting, which is everything but the seed: its ``label``,
+        its ``seeds`` by state, and for each of `SCORES` what `aggregate` says. ``improvement`` is the probability that
+        a run scores higher than one of the first setting. ``score`` says which score that is about: success where the
+        task has a criterion, else the true return.
     """
     runs = [(run, status_of(plan, run)) for run in plan.runs]
+    settings = [_setting(run.config) for run, _ in runs]
+    varied = [name for name in settings[0] if any(setting[name] != settings[0][name] for setting in settings)]
     groups: dict[str, list[tuple[PlannedRun, RunStatus]]] = {}
-    varied = _varied([run.config for run in plan.runs])
-    for run, status in runs:
-        groups.setdefault(repr(_setting(run.config)), []).append((run, status))
+    for setting, run in zip(settings, runs, strict=True):
+        groups.setdefault(repr(setting), []).append(run)
     rows = [_row(group, varied) for group in groups.values()]
     records = [status.record for _, status in runs if status.record is not None]
     judged = not records or any(record["evaluation"]["success_rate"] is not None for record in records)
     score = "success_rate" if judged else "true_return"
+    kept = ("name", "in_domain", "weights_sha256")
+    encoders = {str(r["encoder"].get("name")): {key: r["encoder"].get(key) for key in kept} for r in records}
     for row in rows:
         row["improvement"] = None if row is rows[0] else _improvement(row[score]["seeds"], rows[0][score]["seeds"])
     return {
@@ -131,7 +118,7 @@ def summarise(plan: SweepPlan, command: str | None = None) -> dict[str, Any]:
         "criterion": records[0]["criterion"] if records else None,
         "score": score,
         "varied": varied,
-        "encoders": _encoders(records),
+        "encoders": list(encoders.values()),
         "commits": sorted({str(record.get("commit")) for record in records}),
         "confidence": 0.95,
         "resamples": RESAMPLES,
@@ -152,22 +139,19 @@ def _setting(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _varied(configs: Sequence[TrainConfig]) -> list[str]:
-    settings = [_setting(config) for config in configs]
-    return [name for name in settings[0] if any(setting[name] != settings[0][name] for setting in settings)]
-
-
 def _row(group: Sequence[tuple[PlannedRun, RunStatus]], varied: Sequence[str]) -> dict[str, Any]:
-    setting = _setting(group[0][0].config)
+    setting, records = _setting(group[0][0].config), [status.record for _, status in group if status.record is not None]
     seeds = {
         state: [run.config.seed for run, status in group if status.state in states]
         for state, states in (("done", ("complete",)), ("failed", ("failed",)), ("missing", ("stopped", "new")))
     }
+    found = {score: [record["evaluation"][score] for record in records] for score in SCORES}
     return {
         "label": _label(setting, varied),
         "setting": setting,
         "seeds": {"planned": [run.config.seed for run, _ in group], **seeds},
-        **{score: aggregate(_values(group, score)) for score in SCORES},
+        # Empty where the task has no such score.
+        **{score: aggregate([float(value) for value in found[score] if value is not None]) for score in SCORES},
     }
 
 
@@ -180,12 +164,6 @@ def _label(setting: dict[str, Any], varied: Sequence[str]) -> str:
         "algorithm": setting["algorithm"].upper(),
     }
     return ", ".join(said[name] for name in varied) or said["algorithm"]
-
-
-def _values(group: Sequence[tuple[PlannedRun, RunStatus]], score: str) -> list[float]:
-    """Of the seeds that are done, in order; empty where the task has no such score."""
-    found = [status.record["evaluation"][score] for _, status in group if status.record is not None]
-    return [float(value) for value in found if value is not None]
 
 
 def _improvement(seeds: list[float], first: list[float]) -> dict[str, Any] | None:
@@ -207,18 +185,8 @@ def _run(run: PlannedRun, status: RunStatus) -> dict[str, Any]:
     }
 
 
-def _encoders(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    kept = ("name", "in_domain", "weights_sha256")
-    found = {str(r["encoder"].get("name")): {key: r["encoder"].get(key) for key in kept} for r in records}
-    return list(found.values())
-
-
 def summary_page(record: dict[str, Any]) -> str:
-    """Format a sweep's record as Markdown: a row a setting, then a row a run; nothing is left out.
-
-    Args:
-        record: What `vlm_rewards.reporting.sweeps.summarise` returns.
-    """
+    """Format what `summarise` returns as Markdown: a row a setting, then a row a run; nothing is left out."""
     states = [run["state"] for run in record["runs"]]
     complete, failed = states.count("complete"), states.count("failed")
     counts = {"complete": complete, "failed": failed, "missing": len(states) - complete - failed}

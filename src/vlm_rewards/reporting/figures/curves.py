@@ -51,32 +51,20 @@ class RunCurve:
     line: int
     """Number of its line, such as its setting's."""
     metrics: Columns
-    """Columns of ``metrics.csv``; there may be none."""
     snapshots: Columns
-    """Columns of ``snapshots.csv``; there may be none."""
+    """Columns of ``metrics.csv`` and of ``snapshots.csv``; there may be none."""
 
 
 def plot_learning_curve(metrics_csv: str | Path, out: str | Path, *, title: str) -> Path:
     """Draw how a run learned: what it was trained on above, what it was judged by below.
 
-    The snapshots are read from ``snapshots.csv`` in the folder of
-    ``metrics_csv``; without that file only the training episodes are drawn.
-    Panels for which there is no number are left out.
-
-    Args:
-        metrics_csv: A run's ``metrics.csv``.
-        out: The frame to write; its suffix chooses the format.
-        title: Heading, such as the task and its prompt.
-
-    Returns:
-        ``out`` as a path.
+    The snapshots are read from ``snapshots.csv`` in the folder of ``metrics_csv``; without that file only the training
+    episodes are drawn. Panels for which there is no number are left out.
 
     Raises:
         CheckpointError: ``metrics.csv`` is missing or has no ``step`` column.
     """
     path = Path(metrics_csv)
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; a run folder has one once the first episode has ended.")
     metrics = read_columns(path)
     if "step" not in metrics:
         raise CheckpointError(f"{path} must have a column 'step', its columns are {list(metrics)}.")
@@ -101,17 +89,8 @@ def plot_learning_curve(metrics_csv: str | Path, out: str | Path, *, title: str)
 def plot_runs(runs: Sequence[RunCurve], out: str | Path, *, title: str) -> Path:
     """Draw how several runs went: the VLM return above, what judges it below.
 
-    Snapshots, which act without exploration, are dots on a line, and the
-    training episodes a faint line. A star is the snapshot with a run's highest
-    VLM return. Panels for which no run has a number are left out.
-
-    Args:
-        runs: At least one that has a number.
-        out: The frame to write; its suffix chooses the format.
-        title: Heading.
-
-    Returns:
-        ``out`` as a path.
+    Snapshots, which act without exploration, are dots on a line, and the training episodes a faint line. A star is the
+    snapshot with a run's highest VLM return. Panels for which no run has a number are left out.
 
     Raises:
         InvalidInputError: There is nothing to draw.
@@ -228,30 +207,9 @@ def plot_video_rewards(
     baseline: str | None = None,
     alpha: SupportsFloat | None = None,
 ) -> Path:
-    """Draw the reward of each frame of a video over time.
-
-    Args:
-        rewards: ``[n]`` with ``n >= 1``, one reward a frame.
-        fps: Frames a second of the video, positive.
-        out: The frame to write; its suffix chooses the format.
-        goal: The goal prompt.
-        encoder: Name of the encoder.
-        baseline: The baseline prompt, if there was one.
-        alpha: Strength of the baseline, if there was one.
-
-    Returns:
-        ``out`` as a path.
-
-    Raises:
-        InvalidInputError: There is no frame, or the frame rate is not positive.
-    """
-    values, rate = np.asarray(rewards, dtype=np.float64), float(fps)
-    if values.ndim != 1 or values.size == 0:
-        raise InvalidInputError(f"rewards must have shape [n] with n >= 1, got {values.shape}.")
-    if not (math.isfinite(rate) and rate > 0):
-        raise InvalidInputError(f"fps must be positive, got {rate!r}.")
-    seconds = np.arange(values.size) / rate
-
+    """Draw the reward of each frame of a video over time: rewards ``[n]``, at least one, ``fps`` a second."""
+    values = np.asarray(rewards, dtype=np.float64)
+    seconds = np.arange(values.size) / float(fps)
     figure = new_figure(width=8.0, height=3.8)
     panel = figure.subplots()
     panel.plot(seconds, values, color=BLUE, linewidth=1.6, marker="o" if values.size <= 60 else None, markersize=3.5)
@@ -262,7 +220,8 @@ def plot_video_rewards(
         (seconds[best], values[best]),
         xytext=(0, 12),
         textcoords="offset points",
-        ha=_side(seconds[best], seconds[-1]),
+        # A label beside the first or last frames must not leave the axis.
+        ha="left" if seconds[best] < 0.2 * seconds[-1] else "right" if seconds[best] > 0.8 * seconds[-1] else "center",
         color=VERMILION,
     )
     panel.margins(y=0.2)
@@ -274,10 +233,3 @@ def plot_video_rewards(
         facts.append(f"baseline: “{baseline}”" + ("" if alpha is None else f", alpha {float(alpha):g}"))
     figure.suptitle(wrap(f"“{goal}”", 78) + "\n" + wrap("; ".join(facts), 100), fontsize=11)
     return save(figure, out)
-
-
-def _side(position: float, end: float) -> str:
-    """Alignment that keeps a label beside ``position`` within an axis from 0 to ``end``."""
-    if position < 0.2 * end:
-        return "left"
-    return "right" if position > 0.8 * end else "center"

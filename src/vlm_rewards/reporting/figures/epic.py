@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator
 
-from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.figures.style import (
     BLUE,
     GREY,
@@ -31,19 +30,12 @@ _FEW_PANELS = 12
 
 
 def plot_epic_over_alpha(judged: Mapping[str, Any], out: str | Path, *, title: str) -> Path:
-    """Draw EPIC distances over alpha, a curve an encoder and pair of prompts: the paper's figure 4a.
-
-    Args:
-        judged: What `Judged.to_dict` says.
-        out: The frame to write; its suffix chooses the format.
-        title: Heading.
-
-    Returns:
-        ``out`` as a path.
-    """
+    """Draw EPIC distances over alpha, a curve an encoder and pair of prompts: the paper's figure 4a."""
     figure = new_figure(width=8.0, height=4.6)
     panel = figure.subplots()
-    curves = _curves(judged)
+    curves: dict[str, list[Mapping[str, Any]]] = {}
+    for row in judged["rows"]:
+        curves.setdefault(_name(judged, row), []).append(row)
     for number, (label, rows) in enumerate(curves.items()):
         rows = sorted(rows, key=lambda row: row["alpha"])
         alphas, low, high = ([row[name] for row in rows] for name in ("alpha", "epic_low", "epic_high"))
@@ -63,26 +55,9 @@ def plot_epic_over_alpha(judged: Mapping[str, Any], out: str | Path, *, title: s
 
 
 def plot_epic_over_parameters(judged: Mapping[str, Any], out: str | Path, *, title: str, alpha: float) -> Path:
-    """Draw EPIC distances over the encoders' parameters, on a logarithmic axis: the paper's figure 4b.
-
-    Args:
-        judged: What `Judged.to_dict` says, of at least two encoders.
-        out: The frame to write; its suffix chooses the format.
-        title: Heading.
-        alpha: The strength that was judged.
-
-    Returns:
-        ``out`` as a path.
-
-    Raises:
-        InvalidInputError: There are fewer than two encoders, or nothing was judged at ``alpha``.
-    """
+    """Draw EPIC distances at ``alpha`` over the encoders' parameters, on a logarithmic axis: the paper's figure 4b."""
     encoders = judged["encoders"]
-    if len(encoders) < 2:
-        raise InvalidInputError(f"encoders must be at least two to compare sizes, got {len(encoders)}.")
     rows = [row for row in judged["rows"] if row["alpha"] == alpha]
-    if not rows:
-        raise InvalidInputError(f"alpha must be one of {judged['alphas']}, got {alpha:g}.")
     figure = new_figure(width=8.0, height=4.6)
     panel = figure.subplots()
     counted = "image_parameters" if all(encoder.get("image_parameters") for encoder in encoders) else "parameters"
@@ -93,8 +68,9 @@ def plot_epic_over_parameters(judged: Mapping[str, Any], out: str | Path, *, tit
         spans = [[abs(row["epic"] - row[f"epic_{end}"]) for row in own] for end in ("low", "high")]
         name = wrap(f"“{pair['goal']}” and “{pair['baseline']}”", 60) if len(judged["prompts"]) > 1 else None
         panel.errorbar(sizes, epics, yerr=spans, **series(number), marker="o", capsize=3, linewidth=1.4, label=name)
-        if number == 0:
-            _name_points(panel, own, encoders, sizes)
+        for row, size in zip(own if number == 0 else (), sizes, strict=False):
+            where: dict[str, Any] = {"textcoords": "offset points", "xytext": (6, 8), "fontsize": 8}
+            panel.annotate(str(encoders[row["encoder"]]["name"]), (size, row["epic"]), **where)
     panel.axhspan(*_PAPER_AXES, color=GREY, alpha=0.06, linewidth=0, zorder=0)
     _mark_unrelated(panel)
     panel.set_xscale("log")
@@ -113,22 +89,8 @@ def plot_epic_over_parameters(judged: Mapping[str, Any], out: str | Path, *, tit
 
 
 def plot_histograms(judged: Mapping[str, Any], out: str | Path, *, title: str) -> Path:
-    """Draw how standardised rewards of goal states and of others are distributed: the paper's figure 7.
-
-    Args:
-        judged: What `Judged.to_dict` says, with labels.
-        out: The frame to write; its suffix chooses the format.
-        title: Heading.
-
-    Returns:
-        ``out`` as a path.
-
-    Raises:
-        InvalidInputError: The states had no labels.
-    """
+    """Draw how standardised rewards of goal states and of others are distributed: the paper's figure 7."""
     histograms: Sequence[Mapping[str, Any]] = judged["histograms"]
-    if not histograms:
-        raise InvalidInputError("histograms need labelled states: there is no criterion and there were no labels.")
     shown = histograms[:_FEW_PANELS]
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
@@ -152,13 +114,6 @@ def plot_histograms(judged: Mapping[str, Any], out: str | Path, *, title: str) -
     more = f"; {left_out} more are in the record" if left_out else ""
     figure.suptitle(wrap(title, 62 if columns == 1 else 84) + f"\nat alpha {shown[0]['alpha']:g}{more}", fontsize=11)
     return save(figure, out)
-
-
-def _curves(judged: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    curves: dict[str, list[Mapping[str, Any]]] = {}
-    for row in judged["rows"]:
-        curves.setdefault(_name(judged, row), []).append(row)
-    return curves
 
 
 def _name(judged: Mapping[str, Any], row: Mapping[str, Any]) -> str:
@@ -198,11 +153,3 @@ def _move_legend_below(figure: Any, panel: Axes, curves: int) -> None:
     columns = 1 if max(map(len, handles)) > 40 else 2
     figure.set_figheight(figure.get_figheight() + 0.2 * curves / columns)
     legend_below(figure, handles, columns=columns, width=95)
-
-
-def _name_points(
-    panel: Axes, rows: Sequence[Mapping[str, Any]], encoders: Sequence[Mapping[str, Any]], sizes: Sequence[int]
-) -> None:
-    for row, size in zip(rows, sizes, strict=True):
-        where: dict[str, Any] = {"textcoords": "offset points", "xytext": (6, 8), "fontsize": 8}
-        panel.annotate(str(encoders[row["encoder"]]["name"]), (size, row["epic"]), **where)

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlm_rewards.arrays import Frame
-from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.figures.style import GREEN, GREY, domain_note, finish_panel, new_figure, save, wrap
 
 SHOWN = 7
@@ -25,25 +24,10 @@ _NEARLY = 0.01  # degrees that a whole turn may lack where it was rounded for th
 def plot_landscape(record: Mapping[str, Any], out: str | Path, frames: Sequence[Frame] = ()) -> Path:
     """Draw rewards along a line of states, a curve an alpha: the paper's figure 2.
 
-    Each curve is scaled to [0, 1], as rewards at different alphas have different
-    ranges. A star is its greatest value; where the criterion holds, the ground
-    is green.
-
-    Args:
-        record: Of the kind ``"landscape"``.
-        out: The frame to write; its suffix chooses the format.
-        frames: Of `SHOWN` states that are evenly spread over the line, or none.
-
-    Returns:
-        ``out`` as a path.
-
-    Raises:
-        InvalidInputError: It is another kind of record, or there is another number of frames.
+    Each curve is scaled to [0, 1], as rewards at different alphas have different ranges. A star is its greatest value;
+    where the criterion holds, the ground is green. ``frames`` are of `SHOWN` states that are evenly spread over the
+    line, or none.
     """
-    if record.get("kind") != "landscape":
-        raise InvalidInputError(f"record must be of the kind 'landscape', got {record.get('kind')!r}.")
-    if len(frames) not in (0, SHOWN):
-        raise InvalidInputError(f"frames must be {SHOWN}, or none, got {len(frames)}.")
     encoders: Sequence[Mapping[str, Any]] = record["encoders"]
     strip = 1.25 if len(frames) else 0.0
     figure = new_figure(width=8.0, height=1.3 + strip + 3.2 * len(encoders))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.errors import CheckpointError
 from vlm_rewards.reporting.figures.epic import plot_epic_over_alpha, plot_epic_over_parameters, plot_histograms
 from vlm_rewards.reporting.figures.landscapes import plot_landscape
 from vlm_rewards.reporting.figures.style import domain_note
@@ -14,26 +14,19 @@ from vlm_rewards.reporting.figures.sweeps import plot_sweep
 
 
 def draw_figures(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
-    """Draw all figures of a record.
-
-    Args:
-        record: Of the kind ``"judge"``, ``"scaling"``, ``"landscape"`` or ``"sweep"``.
-        out: Folder; made if it does not exist.
-        stem: What the names of the files begin with; may be empty.
-
-    Returns:
-        The frames written.
+    """Draw all figures of a record of judge or sweep into a folder, which is made; names begin with ``stem``, if any.
 
     Raises:
-        InvalidInputError: It is of another kind.
         CheckpointError: Something is missing in it.
     """
-    kind = str(record.get("kind"))
-    if kind not in DRAWN:
-        raise InvalidInputError(f"records must be of the kinds {', '.join(DRAWN)}, got {kind!r}.")
     out.mkdir(parents=True, exist_ok=True)
+    kind = record.get("kind")
     try:
-        return DRAWN[kind](record, out, stem)
+        if kind == "landscape":
+            return [plot_landscape(record, out / f"{stem or kind}.png")]
+        if kind == "sweep":
+            return [plot_sweep(record, out / f"{stem or kind}.png")]
+        return _draw_judgement(record, out, stem)
     except (KeyError, IndexError, TypeError) as error:
         raise CheckpointError(f"the record is incomplete: {type(error).__name__} {error}.") from error
 
@@ -51,14 +44,6 @@ def _draw_judgement(record: Mapping[str, Any], out: Path, stem: str) -> list[Pat
     return drawn
 
 
-def _draw_landscape(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
-    return [plot_landscape(record, out / f"{stem or 'landscape'}.png")]
-
-
-def _draw_sweep(record: Mapping[str, Any], out: Path, stem: str) -> list[Path]:
-    return [plot_sweep(record, out / f"{stem or 'sweep'}.png")]
-
-
 def title_of(record: Mapping[str, Any]) -> str:
     """What was judged on what, and what is to be known before it is believed."""
     states, prompts = record["states"], record["prompts"]
@@ -68,14 +53,6 @@ def title_of(record: Mapping[str, Any]) -> str:
     note = domain_note(record)
     return f"{title}; {note}" if note else title
 
-
-DRAWN: Mapping[str, Callable[[Mapping[str, Any], Path, str], list[Path]]] = {
-    "judge": _draw_judgement,
-    "scaling": _draw_judgement,
-    "landscape": _draw_landscape,
-    "sweep": _draw_sweep,
-}
-"""What draws each kind of record."""
 
 _GENERATORS = {
     "uniform": "drawn uniformly",

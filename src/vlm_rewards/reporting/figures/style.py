@@ -33,14 +33,10 @@ def series(number: int) -> dict[str, Any]:
 
 
 def domain_note(record: Mapping[str, Any]) -> str:
-    """What is to be known of encoders that were trained on simulators; empty where none was.
-
-    Args:
-        record: With ``encoders`` and ``captioned``, whether the task's simulator is one that captions were made for.
-    """
+    """What is to be known of encoders that were trained on simulators; empty where none was."""
     if not any(encoder.get("in_domain") for encoder in record["encoders"]):
         return ""
-    if not record.get("captioned"):
+    if not record.get("captioned"):  # captions were made for other simulators than that of the task
         return "trained on other simulators: means little here"
     every = all(encoder.get("in_domain") for encoder in record["encoders"])
     return ("" if every else "some ") + "trained on this simulator, not zero-shot"
@@ -58,14 +54,7 @@ def finish_panel(panel: Axes) -> None:
 
 
 def legend_below(figure: Figure, handles: Mapping[str, Any], *, columns: int, width: int) -> None:
-    """Give a figure one legend for all of its panels, below them.
-
-    Args:
-        figure: The figure.
-        handles: What is named, by its name.
-        columns: Names in a row.
-        width: Letters in a line of a name.
-    """
+    """Give a figure one legend for all of its panels, below them; ``width`` is in letters."""
     place: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "fontsize": 8, "frameon": False}
     figure.legend(list(handles.values()), [wrap(label, width) for label in handles], **place)
 

@@ -9,7 +9,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.reporting.figures.style import (
     BLUE,
     GREY,
@@ -30,21 +29,9 @@ _SEEDS_BELOW = 0.22  # of a row, under its interval
 def plot_sweep(record: Mapping[str, Any], out: str | Path) -> Path:
     """Draw each setting of a sweep: its interquartile mean, the 95 % interval over seeds, and each seed as a dot.
 
-    One panel for success, where the task has a criterion, and one for the true
-    return. VLM returns are not drawn: they are no measure to compare settings by.
-
-    Args:
-        record: The summary of a sweep, of the kind ``"sweep"``.
-        out: The frame to write; its suffix chooses the format.
-
-    Returns:
-        ``out`` as a path.
-
-    Raises:
-        InvalidInputError: It is another kind of record.
+    One panel for success, where the task has a criterion, and one for the true return. VLM returns are not drawn: they
+    are no measure to compare settings by.
     """
-    if record.get("kind") != "sweep":
-        raise InvalidInputError(f"record must be of the kind 'sweep', got {record.get('kind')!r}.")
     rows: Sequence[Mapping[str, Any]] = record["settings"]
     labels = [_label(row) for row in rows]
     scores = ["success_rate", "true_return"] if record["score"] == "success_rate" else ["true_return"]
