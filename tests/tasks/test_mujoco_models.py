@@ -14,7 +14,7 @@ from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.envs.registration import load_env_creator
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.tasks.mujoco import View, check_textures, with_textures
+from vlm_rewards.tasks.mujoco import View, with_textures
 from vlm_rewards.tasks.rendering import configure_headless
 
 IDS = [
@@ -64,11 +64,6 @@ def test_original_textures_are_the_class_itself() -> None:
     assert issubclass(edited, HopperEnv)
     assert edited.__name__ == "HopperEnv"
     assert edited.metadata == HopperEnv.metadata
-
-
-def test_unknown_textures_are_refused() -> None:
-    with pytest.raises(InvalidInputError, match="textures must be one of original, realistic, got 'shiny'"):
-        check_textures("shiny")
 
 
 def test_a_class_with_a_model_of_its_own_is_refused() -> None:
@@ -129,5 +124,5 @@ class TestView:
     @pytest.mark.parametrize("change", [{0: 0.0}, {0: -1.0}, {3: float("nan")}, {5: float("inf")}])
     def test_with_numbers_that_make_sense(self, change: dict[int, float]) -> None:
         numbers = [change.get(place, 1.0) for place in range(6)]
-        with pytest.raises(InvalidInputError, match="view must be finite numbers, the distance above 0 and lookat"):
+        with pytest.raises(InvalidInputError, match="view must be finite numbers, the distance above 0, got"):
             View.from_numbers(numbers)

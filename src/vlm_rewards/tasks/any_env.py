@@ -59,8 +59,16 @@ class EnvironmentConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.arguments()
-        self._check_view()
+        arguments = self.arguments()
+        if self.free_camera() is None:
+            return
+        if self.cameras:
+            raise InvalidInputError(
+                f"view must be left out where cameras are named, got {self.view} and {self.cameras}."
+            )
+        clash = sorted(set(arguments) & set(_OWN_CAMERA))
+        if clash:
+            raise InvalidInputError(f"env_kwargs must not hold {', '.join(map(repr, clash))} where view is given.")
 
     def free_camera(self) -> View | None:
         """What `view` says; None where it says nothing."""
@@ -79,17 +87,6 @@ class EnvironmentConfig(Settings):
         if not isinstance(values, dict):
             raise InvalidInputError(f"env_kwargs must be a JSON object, got {self.env_kwargs!r}.")
         return values
-
-    def _check_view(self) -> None:
-        if self.free_camera() is None:
-            return
-        if self.cameras:
-            raise InvalidInputError(
-                f"view must be left out where cameras are named, got {self.view} and {self.cameras}."
-            )
-        clash = sorted(set(self.arguments()) & set(_OWN_CAMERA))
-        if clash:
-            raise InvalidInputError(f"env_kwargs must not hold {', '.join(map(repr, clash))} where view is given.")
 
 
 def environment_task(config: EnvironmentConfig, *, goal: str, baseline: str) -> Task:
@@ -113,7 +110,7 @@ def environment_task(config: EnvironmentConfig, *, goal: str, baseline: str) -> 
     env = _make(config, spec, None)  # draws nothing: this process may need torch later
     try:
         _check_spaces(env, config.env_id)
-        horizon = config.horizon or _own_limit(env)
+        horizon = config.horizon or (env.spec and env.spec.max_episode_steps)
         for camera in config.cameras:
             camera_id(env, camera)
     finally:
@@ -126,16 +123,10 @@ def environment_task(config: EnvironmentConfig, *, goal: str, baseline: str) -> 
         baseline=baseline,
         simulator=functools.partial(build_environment, config),
         horizon=horizon,
-        criterion_text="",
-        camera=_camera_text(config),
+        camera=str(config.free_camera() or ", ".join(config.cameras) or "the environment's own"),
         cameras=max(1, len(config.cameras)),
         metadata={"environment": config.to_dict()},
     )
-
-
-def _camera_text(config: EnvironmentConfig) -> str:
-    view = config.free_camera()
-    return str(view) if view is not None else ", ".join(config.cameras) or "the environment's own"
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -167,16 +158,9 @@ def build_environment(config: EnvironmentConfig, image_size: int) -> gym.Env[Any
 
 
 def termination_warning(task: Task, *, seed: int = 0) -> str:
-    """Look whether episodes end before time, which tells the learner about the task beyond the sentence.
+    """Say so if episodes end before time, which tells the learner about the task beyond the sentence; else nothing.
 
-    A few episodes of random actions, for at most a few seconds, and undrawn.
-
-    Args:
-        task: A task of `environment_task`.
-        seed: Seeds them.
-
-    Returns:
-        A sentence or two for the user; empty where nothing ended early.
+    A few episodes of a task of `environment_task` are looked at, of random actions, undrawn, for at most a few seconds.
     """
     config = EnvironmentConfig.from_dict(task.metadata["environment"])
     env = _make(config, find_spec(config.env_id), None)
@@ -233,7 +217,8 @@ def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> g
     try:
         chosen: str | EnvSpec = config.env_id
         if mujoco is not None and config.textures != "original":
-            chosen = _in_textures(spec, mujoco, config.textures)
+            chosen = copy.deepcopy(spec)  # id, arguments and limit stay
+            chosen.entry_point = with_textures(mujoco, config.textures)
         env = gym.make(chosen, render_mode="rgb_array", disable_env_checker=True, **limit, **settings)
     except InvalidInputError:
         raise
@@ -253,13 +238,6 @@ def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> g
     return env
 
 
-def _in_textures(spec: EnvSpec, kind: type[Any], textures: Textures) -> EnvSpec:
-    """The same environment, whose class draws its model in other textures; its id, arguments and limit stay."""
-    edited = copy.deepcopy(spec)
-    edited.entry_point = with_textures(kind, textures)
-    return edited
-
-
 def _check_spaces(env: gym.Env[Any, Any], env_id: str) -> None:
     if not isinstance(env.action_space, _FLAT):
         raise InvalidInputError(
@@ -268,7 +246,3 @@ def _check_spaces(env: gym.Env[Any, Any], env_id: str) -> None:
         )
     if not env.observation_space.is_np_flattenable:
         raise InvalidInputError(f"the observation space of {env_id!r} must be one that can be flattened to a vector.")
-
-
-def _own_limit(env: gym.Env[Any, Any]) -> int | None:
-    return None if env.spec is None else env.spec.max_episode_steps

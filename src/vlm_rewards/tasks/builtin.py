@@ -112,10 +112,6 @@ def config_of(task: Task) -> HumanoidConfig | None:
 def configured(task: Task, config: HumanoidConfig) -> Task:
     """The same pose, drawn or observed in another way.
 
-    Args:
-        task: One of the eight, or one made like them.
-        config: How.
-
     Raises:
         InvalidInputError: The task's simulator is not `build_humanoid`.
     """

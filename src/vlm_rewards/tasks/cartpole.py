@@ -36,18 +36,10 @@ _EXTENT = 2 * TRACK_LIMIT + _CART_WIDTH + 0.04
 
 
 def draw_cartpole(position_m: SupportsFloat, angle_rad: SupportsFloat, size: int) -> Frame:
-    """Draw the cart and the pole after Gymnasium's frame, square.
-
-    Args:
-        position_m: Position of the cart in metres; the frame shows -2.4 to 2.4 and the whole cart at both ends.
-        angle_rad: Angle of the pole from the vertical in radians, positive to the right.
-        size: Side of the frame in pixels, at least 32.
-
-    Returns:
-        The frame, uint8 ``[size size 3]``.
+    """Draw the cart and the pole after Gymnasium's frame, square: uint8 ``[size size 3]``, the whole cart at both ends.
 
     Raises:
-        InvalidInputError: The state is not finite, or the size is too small.
+        InvalidInputError: The state is not finite, or the size is below 32 pixels.
     """
     position, angle = float(position_m), float(angle_rad)
     if not (math.isfinite(position) and math.isfinite(angle)):

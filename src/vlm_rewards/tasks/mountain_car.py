@@ -54,18 +54,10 @@ def _stretched_road(x: np.ndarray) -> np.ndarray:
 
 
 def draw_mountain_car(position: SupportsFloat, size: int, *, textured: bool) -> Frame:
-    """Draw the car at a position of the valley.
-
-    Args:
-        position: Position of the car, from -1.2 (left end) to 0.6; the flag stands at 0.45.
-        size: Side of the frame in pixels, at least 32.
-        textured: Whether to draw a landscape with a red car, or Gymnasium's line drawing.
-
-    Returns:
-        The frame, uint8 ``[size size 3]``.
+    """Draw the car in the valley, in a landscape or as Gymnasium's line drawing: uint8 ``[size size 3]``.
 
     Raises:
-        InvalidInputError: The position is not finite, or the size is too small.
+        InvalidInputError: The position is not finite, or the size is below 32 pixels.
     """
     place = float(position)
     if not math.isfinite(place):

@@ -365,27 +365,16 @@ class HumanoidCaptioner:
     """
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a posed state (`draw_state`) and a look.
-
-        Returns:
-            float64 ``[48]``.
-        """
+        """Draw a look and a posed state (`draw_state`)."""
         look = int(rng.choice(len(LOOKS), p=[look.share for look in LOOKS]))
-        return np.concatenate([[look], draw_state(rng, shared_model()).state])
+        return np.concatenate([[look], draw_state(rng, shared_model())[0]])
 
     def simulators(self) -> Sequence[SimulatorFactory]:
         """The simulator that draws each look."""
         return [partial(build_humanoid, config=look.config) for look in LOOKS]
 
     def split(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tell looks from states.
-
-        Args:
-            states: float64 ``[n 48]``.
-
-        Returns:
-            Which simulator draws each, int64 ``[n]``, and what to put it into, float64 ``[n 47]``.
-        """
+        """Which simulator draws each of the states, int64 ``[n]``, and what to put it into, float64 ``[n 47]``."""
         return states[:, 0].astype(np.int64), states[:, 1:]
 
     def caption(self, state: np.ndarray, rng: np.random.Generator) -> str:
@@ -418,7 +407,10 @@ def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None
     kind = rng.random()
     if kind < 0.06:
         return f"{subject} {pick(_GENERIC, rng)}{tail}" if rng.random() < 0.5 else f"{subject}{tail}"
-    posture, arms, legs, height = (_say(*judged, rng) for judged in zip(_GROUPS, facts.values, strict=True))
+    posture, arms, legs, height = (
+        say([(wording, value) for (_, wording), value in zip(group, values, strict=True)], rng)
+        for group, values in zip(_GROUPS, facts.values, strict=True)
+    )
     if kind < 0.36:
         return posture and f"{subject} {posture}{tail}"
     if kind < 0.58:
@@ -434,10 +426,6 @@ def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None
     if kind < 0.95:
         return posture and height and f"{subject} {posture}, {height}{tail}"
     return posture and arms and legs and f"{subject} {posture}, with {arms} and {legs}{tail}"
-
-
-def _say(group: Sequence[Said], values: list[float], rng: np.random.Generator) -> str | None:
-    return say([(wording, value) for (_, wording), value in zip(group, values, strict=True)], rng)
 
 
 def _tail(look: Look, facts: _Facts, rng: np.random.Generator) -> str:
