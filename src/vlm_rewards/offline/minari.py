@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,8 @@ from vlm_rewards.offline.minari_files import (
     RECORD_KEY,
     TRUE_REWARDS,
     MinariData,
-    check_dataset_id,
     leaf_space,
     leaves,
-    relabelled_id,
     row_slices,
 )
 from vlm_rewards.tasks.rendering import FrameRenderer, letterbox
@@ -35,6 +34,7 @@ REPLAY = "replay"
 """Name of the other source of frames."""
 _SMALLEST = 32
 """Side of what is taken for a frame unasked; Minari has the same limit. Below it are grids of a few cells."""
+_ID = re.compile(r"(?:[-\w][-\w/]*/)?[-\w]+-v\d+")
 
 
 class MinariEpisodes(OfflineDataset):
@@ -66,7 +66,9 @@ class MinariEpisodes(OfflineDataset):
             )
         if options.in_place:
             return MinariOutput(self._data, self.name, copy_frames=True)
-        name = check_dataset_id("out", relabelled_id(self.name) if options.out is None else options.out)
+        name = "-vlm-v".join(self.name.rsplit("-v", 1)) if options.out is None else options.out
+        if not _ID.fullmatch(name):
+            raise InvalidInputError(f"out must be a Minari id such as 'namespace/name-v0', got {name!r}.")
         if name == self.name:
             raise InvalidInputError(
                 f"out must be another id than the dataset's, got {name!r}. To change it, say in_place."
@@ -79,16 +81,7 @@ class MinariEpisodes(OfflineDataset):
 
 
 def open_minari(root: Path, name: str, options: RelabelOptions) -> MinariEpisodes:
-    """Open a dataset, and find its frames.
-
-    Args:
-        root: Folder of the datasets.
-        name: The dataset's id.
-        options: Where the frames are, and how closely a replay must fit.
-
-    Raises:
-        InvalidInputError: The dataset cannot be read, or has no usable frames.
-    """
+    """Open a dataset by the folder of all of them and its id, and find its frames; what is unusable is refused."""
     data = MinariData(root, name)
     try:
         names = options.frames or choose_frames(data)
@@ -118,7 +111,8 @@ class StoredFrames(MinariEpisodes):
     def __init__(self, data: MinariData, names: Sequence[str]) -> None:
         super().__init__(data, names)
         for name in names:
-            if not _is_leaf(data.group(0), name):
+            group, part = data.group(0), name.split("/")[0]
+            if part not in ("observations", "infos") or name not in group or hasattr(group[name], "keys"):
                 raise unknown_name("frames", name, [*list_frames(data)[0], REPLAY])
         for episode in range(data.episodes):
             with naming(data.name, episode):
@@ -126,11 +120,7 @@ class StoredFrames(MinariEpisodes):
                     self._check(episode, name)
 
     def check_resets(self) -> None:
-        """Check that the state before the first step is pictured, too.
-
-        Raises:
-            InvalidInputError: It is not.
-        """
+        """Refuse where the infos have no frame of the state before the first step."""
         for name in self.frames_from:
             if self._data.group(0)[name].shape[0] == self._data.steps[0]:
                 raise InvalidInputError(f"frames {name!r} hold no frame of the state before the first step.")
@@ -161,11 +151,7 @@ class StoredFrames(MinariEpisodes):
 
 
 def choose_frames(data: MinariData) -> tuple[str, ...]:
-    """Choose where the frames come from: the observations, else the infos, else `REPLAY`.
-
-    Raises:
-        InvalidInputError: There are several places, or none and no way to replay.
-    """
+    """Choose where the frames come from, observations, infos or `REPLAY`; several places are refused."""
     found, faults = list_frames(data)
     for part in ("observations", "infos"):
         names = [name for name in found if name.split("/")[0] == part]
@@ -199,10 +185,6 @@ def list_frames(data: MinariData) -> tuple[list[str], list[str]]:
     return found, faults
 
 
-def _is_leaf(group: Any, name: str) -> bool:
-    return name.split("/")[0] in ("observations", "infos") and name in group and not hasattr(group[name], "keys")
-
-
 def _row_type(data: MinariData, name: str, dataset: Any) -> tuple[Any, list[int]]:
     """Type and shape of a row, decoded."""
     if data.jpeg(name):
@@ -221,9 +203,6 @@ def _fault(dtype: Any, shape: Sequence[int]) -> str | None:
     if np.dtype(dtype) != np.uint8:
         return text + " (scale it to 0..255 and convert it to uint8)"
     return None
-
-
-_ANY_SIZE = 32
 
 
 class ReplayedFrames(MinariEpisodes):
@@ -254,10 +233,10 @@ class ReplayedFrames(MinariEpisodes):
             )
         self._env = _recover(data, env_kwargs)
         try:
-            FrameRenderer(self._env, _ANY_SIZE)
+            renderer = FrameRenderer(self._env, _SMALLEST)
             for _ in self._states(0):
                 pass
-            FrameRenderer(self._env, _ANY_SIZE).render()
+            renderer.render()
         except BaseException:
             self.close()
             raise
@@ -305,11 +284,7 @@ class _Recorded:
                 self._leaves[name.partition("/")[2]] = _rows(dataset, 0, dataset.shape[0])
 
     def compare(self, observation: Any, step: int) -> None:
-        """Compare an observation with the next recorded one.
-
-        Raises:
-            InvalidInputError: They differ.
-        """
+        """Refuse an observation that differs from the next recorded one."""
         for path, rows in self._leaves.items():
             expected = next(rows, None)
             if expected is None:
@@ -399,14 +374,12 @@ def _value_at(observation: Any, path: str) -> Any:
 def _distance(recorded: Any, played: Any) -> float:
     """Greatest difference between two values; infinite where they are of different kinds or shapes."""
     one, two = np.asarray(recorded), np.asarray(played)
-    if one.shape != two.shape:
+    if np.array_equal(one, two, equal_nan=one.dtype.kind == "f" and two.dtype.kind == "f"):
+        return 0.0
+    if one.shape != two.shape or not {one.dtype.kind, two.dtype.kind} <= set("biuf"):
         return float("inf")
-    if one.dtype.kind in "biuf" and two.dtype.kind in "biuf":
-        if np.array_equal(one, two, equal_nan=one.dtype.kind == "f" and two.dtype.kind == "f"):
-            return 0.0
-        difference = np.abs(one.astype(np.float64) - two.astype(np.float64))
-        return float("inf") if np.isnan(difference).any() else float(difference.max())
-    return 0.0 if np.array_equal(one, two) else float("inf")
+    difference = np.abs(one.astype(np.float64) - two.astype(np.float64))
+    return float("inf") if np.isnan(difference).any() else float(difference.max())
 
 
 _REST_BYTES = 4096
@@ -487,8 +460,9 @@ class MinariOutput(RelabelledOutput):
             path = name.strip("/")
             if path not in ("rewards", f"infos/{TRUE_REWARDS}"):
                 self._carry_array(path, dataset, group)
-        _extendable(group, "rewards", np.asarray(rewards, dtype=np.float32))
-        _extendable(group.require_group("infos"), TRUE_REWARDS, old)
+        new = ((group, "rewards", np.asarray(rewards, np.float32)), (group.require_group("infos"), TRUE_REWARDS, old))
+        for parent, name, values in new:  # such that Minari can append to it
+            parent.create_dataset(name, data=values, chunks=True, maxshape=(None, *values.shape[1:]))
 
     def _carry_array(self, path: str, dataset: Any, group: Any) -> None:
         """Link or copy an array that stays as it is."""
@@ -517,8 +491,3 @@ class MinariOutput(RelabelledOutput):
         metadata[RECORD_KEY] = record
         json.dumps(metadata)  # the old ones are JSON, ours must be, too
         return metadata
-
-
-def _extendable(group: Any, name: str, values: np.ndarray) -> None:
-    """An array that Minari can append to."""
-    group.create_dataset(name, data=values, chunks=True, maxshape=(None, *values.shape[1:]))

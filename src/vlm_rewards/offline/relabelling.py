@@ -15,18 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vlm_rewards.arrays import Frame
+from vlm_rewards.collection.shaping import TransitionRule, rule_of
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.offline.dataset import (
     OfflineDataset,
     RelabelledOutput,
     RelabelOptions,
-    Scoring,
     begin,
     digest,
     is_complete,
     note_labelled,
     score_episodes,
-    scoring_of,
     settings_of,
 )
 from vlm_rewards.offline.files import Journal, check_disk, check_writable, clear_disk_errors, locked
@@ -82,12 +81,7 @@ class RewardStatistics:
     products: float = 0.0
 
     def add(self, new: np.ndarray, old: np.ndarray | None) -> None:
-        """Take an episode in.
-
-        Args:
-            new: VLM rewards, ``[steps]``.
-            old: The dataset's own, ``[steps]``; None where there are none.
-        """
+        """Take an episode in: VLM rewards, ``[steps]``, and the dataset's own where there are some."""
         if old is not None and len(new):
             one, two = np.asarray(new, dtype=np.float64), np.asarray(old, dtype=np.float64)
             steps = (one.mean() - self.new.mean) * (two.mean() - self.old.mean)
@@ -196,9 +190,14 @@ def _relabel(
     progress: Progress | None,
     command: str | None,
 ) -> dict[str, Any]:
-    scoring = scoring_of(reward)
-    _check_cameras(dataset, reward)
-    if scoring.resets:
+    rule = rule_of(reward)
+    expected, given = int(getattr(reward, "cameras", 1)), len(dataset.frames_from)
+    if expected != given:
+        raise InvalidInputError(
+            f"frames must name as many frames of a state as the reward scores, {expected}, got "
+            f"{', '.join(dataset.frames_from)}. CameraReward scores several."
+        )
+    if rule.needs_resets:
         dataset.check_resets()
     output = dataset.output(options)
     settings = settings_of(dataset, reward, options)
@@ -210,13 +209,13 @@ def _relabel(
     check_disk(output.work, output.bytes_needed())
     output.work.mkdir(parents=True, exist_ok=True)
     with clear_disk_errors(output.work), locked(output.work):
-        return _work(dataset, output, scoring, settings, options, progress, command)
+        return _work(dataset, output, rule, settings, options, progress, command)
 
 
 def _work(
     dataset: OfflineDataset,
     output: RelabelledOutput,
-    scoring: Scoring,
+    rule: TransitionRule,
     settings: dict[str, Any],
     options: RelabelOptions,
     progress: Progress | None,
@@ -224,21 +223,19 @@ def _work(
 ) -> dict[str, Any]:
     started = time.perf_counter()
     begin(output.work, settings, dataset, overwrite=options.overwrite)
-    with Journal(output.work, scoring.columns) as journal:
-        frames = _label(dataset, journal, scoring, options, settings["image_size"], progress)
+    with Journal(output.work, rule.columns) as journal:
+        frames = _label(dataset, journal, rule, options, settings["image_size"], progress)
         note_labelled(output.work)
         seconds = time.perf_counter() - started
         statistics = RewardStatistics()
 
-        def rule(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
-            rewards = scoring.rewards(values, old, terminated)
-            statistics.add(rewards, old)
-            return rewards
+        def rewards(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
+            before, after = (values[:-1], values[1:]) if rule.needs_resets else (values, values)
+            made = rule.rewards(before, after, old, terminated)
+            statistics.add(made, old)
+            return made
 
-        def record() -> dict[str, Any]:
-            return _record(dataset, output, settings, statistics, command)
-
-        output.write(rule, journal.read, record)
+        output.write(rewards, journal.read, lambda: _record(dataset, output, settings, statistics, command))
     shutil.rmtree(output.work, ignore_errors=True)
     rate = frames / seconds if frames else None
     made = output.read_record() or {}
@@ -248,7 +245,7 @@ def _work(
 def _label(
     dataset: OfflineDataset,
     journal: Journal,
-    scoring: Scoring,
+    rule: TransitionRule,
     options: RelabelOptions,
     size: int,
     progress: Progress | None,
@@ -258,10 +255,10 @@ def _label(
 
     def episodes() -> Iterator[tuple[int, Iterator[Frame]]]:
         for episode in range(journal.episodes, total):
-            yield episode, dataset.frames(episode, size, resets=scoring.resets)
+            yield episode, dataset.frames(episode, size, resets=rule.needs_resets)
 
-    for episode, values in score_episodes(scoring.score, episodes(), options.batch_size, scoring.columns):
-        expected = dataset.steps[episode] + scoring.resets
+    for episode, values in score_episodes(rule.score, episodes(), options.batch_size, rule.columns):
+        expected = dataset.steps[episode] + rule.needs_resets
         if len(values) != expected:
             raise InvalidInputError(
                 f"episode {episode} of {dataset.name!r} must have {expected} frames, got {len(values)}."
@@ -271,20 +268,6 @@ def _label(
             progress(journal.episodes, total)
     journal.sync()
     return journal.states - before
-
-
-def _check_cameras(dataset: OfflineDataset, reward: FrameReward) -> None:
-    """Check that the reward expects as many frames of a state as there are.
-
-    Raises:
-        InvalidInputError: It does not.
-    """
-    expected, given = int(getattr(reward, "cameras", 1)), len(dataset.frames_from)
-    if expected != given:
-        raise InvalidInputError(
-            f"frames must name as many frames of a state as the reward scores, {expected}, got "
-            f"{', '.join(dataset.frames_from)}. CameraReward scores several."
-        )
 
 
 def _record(
