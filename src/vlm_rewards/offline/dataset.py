@@ -262,14 +262,7 @@ class OfflineDataset(ABC):
 
 
 class RelabelledOutput(ABC):
-    """The dataset with new rewards, before and after it exists.
-
-    Args:
-        name: Id or folder, for records.
-        path: Folder of the finished dataset.
-        in_place: Whether it takes the place of the old one's files.
-        copy_frames: Whether frames are copied; otherwise links lead to those of the old dataset.
-    """
+    """The dataset with new rewards in its folder, before and after it exists; its name is for records."""
 
     def __init__(self, name: str, path: Path, *, in_place: bool, copy_frames: bool) -> None:
         self.name, self.path = name, path

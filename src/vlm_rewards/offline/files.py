@@ -127,10 +127,6 @@ class Journal:
     episode with their count and checksum. The line is written after the numbers,
     so a line that is whole speaks of numbers that are there; whatever a crash
     left behind the last such episode is cut off when the journal is opened.
-
-    Args:
-        folder: An existing folder.
-        columns: Values a state has.
     """
 
     def __init__(self, folder: Path, columns: int = 1) -> None:

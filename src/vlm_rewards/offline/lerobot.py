@@ -44,14 +44,8 @@ class LeRobotEpisodes(OfflineDataset):
 
     An episode of ``n`` rows has ``n`` frames: row ``t`` shows the state *before*
     action ``t``, and the state after the last action is not recorded. Episodes
-    that follow one another in a file are read in one pass.
-
-    Args:
-        root: The dataset's folder.
-        options: Which cameras are looked through.
-
-    Raises:
-        InvalidInputError: The dataset cannot be read, or has no usable frames.
+    that follow one another in a file are read in one pass. What cannot be read,
+    or has no usable frames, is refused.
     """
 
     def __init__(self, root: Path, options: RelabelOptions) -> None:
@@ -257,12 +251,8 @@ class LeRobotOutput(RelabelledOutput):
     row's frame; in the last row, whose next state was not recorded, that of
     its own. ``vlm_reward`` is the reward of the row's own frame. A
     ``next.reward`` that was there becomes ``true_reward``. Videos and frames
-    outside of the rows are linked, or copied if that is asked for.
-
-    Args:
-        layout: The old dataset.
-        path: Folder of the new one; the old one's to replace its files.
-        copy_frames: Whether videos are copied, too.
+    outside of the rows are linked, or copied if that is asked for. The old
+    dataset's own folder stands for replacing its files.
     """
 
     def __init__(self, layout: LeRobotLayout, path: Path, *, copy_frames: bool) -> None:
@@ -323,7 +313,7 @@ class LeRobotOutput(RelabelledOutput):
             with source.open(encoding="utf-8") as old, target.open("w", encoding="utf-8") as new:
                 for entry in map(json.loads, filter(str.strip, old)):
                     entry["stats"] = _with_statistics(entry["stats"], pair(int(entry["episode_index"])))
-                    made.write(json.dumps(entry) + "\n")
+                    new.write(json.dumps(entry) + "\n")
         elif file.startswith("meta/episodes/"):
             rewrite(source, target, lambda table, first: _with_columns(table, pair))
         else:

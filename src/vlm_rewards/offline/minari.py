@@ -41,10 +41,6 @@ class MinariEpisodes(OfflineDataset):
     """A Minari dataset whose frames have been found.
 
     The reward of step ``t`` is that of observation ``t + 1``, the last one included.
-
-    Args:
-        data: The dataset.
-        names: Where the frames come from.
     """
 
     kind = "minari"
@@ -54,8 +50,9 @@ class MinariEpisodes(OfflineDataset):
         self.name, self.steps, self.frames_from = data.name, data.steps, tuple(names)
 
     def fingerprint(self) -> list[Any]:
-        """What changes when the frames do."""
-        return self._data.fingerprint()
+        """Size and time of the data file."""
+        facts = self._data.path.stat()
+        return [self._data.episodes, facts.st_size, facts.st_mtime_ns]
 
     def output(self, options: RelabelOptions) -> MinariOutput:
         """Where the new rewards go."""
@@ -91,21 +88,16 @@ def open_minari(root: Path, name: str, options: RelabelOptions) -> MinariEpisode
             return StoredFrames(data, names)
         if len(names) > 1:
             raise InvalidInputError(f"frames must be {REPLAY!r} or stored frames, not both, got {', '.join(names)}.")
-        return ReplayedFrames(data, tolerance=options.tolerance, env_kwargs=options.env_kwargs)
+        return ReplayedFrames(data, options)
     except BaseException:
         data.close()
         raise
 
 
 class StoredFrames(MinariEpisodes):
-    """Frames of episodes, from one place or (several cameras) several.
+    """Frames of episodes, from one place such as ``"infos/camera"`` or (several cameras) several.
 
-    Args:
-        data: The dataset.
-        names: Places, such as ``"observations"`` or ``"infos/camera"``.
-
-    Raises:
-        InvalidInputError: A place does not exist, holds something else, or is not there in an episode.
+    A place that does not exist, holds something else, or is not there in an episode is refused.
     """
 
     def __init__(self, data: MinariData, names: Sequence[str]) -> None:
@@ -210,28 +202,21 @@ class ReplayedFrames(MinariEpisodes):
 
     An episode starts from its recorded seed and options. Where the simulator
     repeats itself, so do its states, and a frame of the state after step ``t``
-    belongs to the recorded step ``t``.
-
-    Args:
-        data: The dataset.
-        tolerance: How far a number of an observation may be from the recorded one.
-        env_kwargs: For the environment's constructor, besides its own.
-
-    Raises:
-        InvalidInputError: There is no environment, it draws no frames, an episode has no seed, or the first episode
-            does not repeat itself.
+    belongs to the recorded step ``t``. Refused are datasets without an
+    environment that draws frames or without seeds, and those whose first
+    episode does not repeat itself.
     """
 
-    def __init__(self, data: MinariData, *, tolerance: float, env_kwargs: Mapping[str, Any]) -> None:
+    def __init__(self, data: MinariData, options: RelabelOptions) -> None:
         super().__init__(data, (REPLAY,))
-        self._tolerance = tolerance
+        self._tolerance = options.tolerance
         self._resets = [_reset_of(data, episode) for episode in range(data.episodes)]
         if all(data.jpeg(name) for name, _ in leaves(data.group(0)["observations"], "observations")):
             raise InvalidInputError(
                 f"dataset {data.name!r} cannot be replayed: its observations are JPEG frames, with which a replay "
                 "cannot be compared. Take those frames themselves with frames."
             )
-        self._env = _recover(data, env_kwargs)
+        self._env = _recover(data, options.env_kwargs)
         try:
             renderer = FrameRenderer(self._env, _SMALLEST)
             for _ in self._states(0):
@@ -390,12 +375,8 @@ class MinariOutput(RelabelledOutput):
     """The new dataset: other rewards, the first ones among the infos, all else as it was.
 
     What holds frames is not copied unless that is asked for: an HDF5 external
-    link leads to the old file. Everything else is copied.
-
-    Args:
-        data: The old dataset.
-        name: Id of the new one; the old one's to replace its file.
-        copy_frames: Whether frames are copied, too.
+    link leads to the old file. Everything else is copied. The old dataset's
+    own id stands for replacing its file.
     """
 
     def __init__(self, data: MinariData, name: str, *, copy_frames: bool) -> None:
@@ -449,7 +430,8 @@ class MinariOutput(RelabelledOutput):
             file.attrs[RECORD_KEY] = "rewards are new; infos/true_rewards are those that the dataset had first"
             for episode in range(self._data.episodes):
                 old = self._data.first_rewards(episode)
-                new = rewards(read(episode), old, self._data.terminations(episode))
+                terminated = np.asarray(self._data.group(episode)["terminations"][()], dtype=bool)
+                new = rewards(read(episode), old, terminated)
                 self._write_episode(file.create_group(f"episode_{episode}"), episode, new, old)
 
     def _write_episode(self, group: Any, episode: int, rewards: np.ndarray, old: np.ndarray) -> None:

@@ -103,15 +103,6 @@ class MinariData:
             return np.asarray(infos[TRUE_REWARDS][()])
         return np.asarray(group["rewards"][()])
 
-    def terminations(self, episode: int) -> np.ndarray:
-        """Whether each step ended in a terminal state: bool ``[steps]``."""
-        return np.asarray(self.group(episode)["terminations"][()], dtype=bool)
-
-    def fingerprint(self) -> list[Any]:
-        """Size and time of the data file."""
-        facts = self.path.stat()
-        return [self.episodes, facts.st_size, facts.st_mtime_ns]
-
     def close(self) -> None:
         """Close the file. Safe to call twice."""
         self.file.close()
@@ -127,22 +118,18 @@ def locate_minari(dataset: str) -> tuple[Path, str] | None:
     if not (folder / "data" / METADATA_FILE).is_file() and (folder / METADATA_FILE).is_file():
         folder = folder.parent  # the folder of the data itself
     if (folder / "data" / METADATA_FILE).is_file():
-        return _root_of(folder)
+        name = str(read_json(folder / "data" / METADATA_FILE).get("dataset_id"))
+        parts = Path(name).parts
+        if folder.parts[-len(parts) :] != parts:
+            raise InvalidInputError(
+                f"the dataset in {str(folder)!r} says that its id is {name!r}; Minari wants its folder to be called so."
+            )
+        return Path(*folder.parts[: -len(parts)]), name
     try:
         root = datasets_root()
     except ImportError:
         return None
     return (root, dataset) if (root / dataset / "data" / METADATA_FILE).is_file() else None
-
-
-def _root_of(folder: Path) -> tuple[Path, str]:
-    name = str(read_json(folder / "data" / METADATA_FILE).get("dataset_id"))
-    parts = Path(name).parts
-    if folder.parts[-len(parts) :] != parts:
-        raise InvalidInputError(
-            f"the dataset in {str(folder)!r} says that its id is {name!r}; Minari wants its folder to be called so."
-        )
-    return Path(*folder.parts[: -len(parts)]), name
 
 
 DATA_FILE = "main_data.hdf5"

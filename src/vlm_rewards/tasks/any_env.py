@@ -75,11 +75,7 @@ class EnvironmentConfig(Settings):
         return View.from_numbers(self.view) if self.view != () else None
 
     def arguments(self) -> dict[str, Any]:
-        """The environment's arguments.
-
-        Raises:
-            InvalidInputError: They are no JSON object.
-        """
+        """The environment's arguments; what is no JSON object is refused."""
         try:
             values = json.loads(self.env_kwargs)
         except (TypeError, ValueError) as error:
@@ -130,11 +126,7 @@ def environment_task(config: EnvironmentConfig, *, goal: str, baseline: str) -> 
 
 
 def find_spec(env_id: str) -> EnvSpec:
-    """Look an environment up.
-
-    Raises:
-        InvalidInputError: There is none of that id, or the module that registers it cannot be imported.
-    """
+    """Look an environment up; an unknown id, or a module that cannot be imported, is refused."""
     module, colon, name = env_id.rpartition(":")
     if colon:
         try:

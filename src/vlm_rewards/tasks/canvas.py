@@ -45,14 +45,9 @@ def check_size(size: Any, field: str = "image size") -> int:
 class Shape:
     """A filled polygon, or a disc if it has one point and a radius; in the units of the world, y upwards."""
 
-    points: tuple[Point, ...]
+    points: Sequence[Point]
     colour: Colour
     radius: Number = 0.0
-
-
-def polygon(points: Sequence[Point], colour: Colour) -> Shape:
-    """Filled polygon through the points (world units, y upwards)."""
-    return Shape(tuple(points), colour)
 
 
 def rectangle(left: Number, bottom: Number, right: Number, top: Number, colour: Colour) -> Shape:

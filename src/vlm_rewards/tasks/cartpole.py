@@ -122,14 +122,7 @@ class CartPoleSimulator(gym.Env[np.ndarray, Any]):
         return np.array(self._physics.state, dtype=np.float64)
 
     def set_state(self, state: Any) -> None:
-        """Go on from another state.
-
-        Args:
-            state: Four finite numbers as in `state`; the position within +-2.4 m, any angle.
-
-        Raises:
-            InvalidInputError: Something else.
-        """
+        """Go on from another state: four finite numbers as in `state`, the position within +-2.4 m, any angle."""
         values = np.asarray(state, dtype=np.float64)
         if values.shape != (4,) or not np.isfinite(values).all() or abs(values[0]) > TRACK_LIMIT:
             raise InvalidInputError(
@@ -154,11 +147,7 @@ class CartPoleSimulator(gym.Env[np.ndarray, Any]):
         return self._observation(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Push the cart for 0.02 s.
-
-        Raises:
-            InvalidInputError: The action is neither 0 nor 1.
-        """
+        """Push the cart for 0.02 s."""
         if not self.action_space.contains(action):
             raise InvalidInputError(f"action of CartPole must be 0 or 1, got {action!r}.")
         _ = self.state  # refuses a step before the first reset

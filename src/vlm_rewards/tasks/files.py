@@ -28,7 +28,7 @@ def load_task_file(path: Path, name: str | None = None) -> Task:
     not be importable there.
 
     Args:
-        path: The file. It is run as a program of the user's: it may do anything.
+        path: The file, for `run_file`.
         name: Name of the task; None where the file has only one.
 
     Returns:
@@ -51,11 +51,7 @@ def load_task_file(path: Path, name: str | None = None) -> Task:
 
 
 def run_file(path: Path, kind: str = "file") -> ModuleType:
-    """Run a Python file, each time as it is now.
-
-    Args:
-        path: The file. It is run as a program of the user's: it may do anything.
-        kind: What messages call it.
+    """Run a Python file as it is now, as a program of the user's: it may do anything. Messages call it by its kind.
 
     Returns:
         Its module. What it defines is pickled by value, so that it need not be importable in another process.

@@ -54,11 +54,7 @@ class View:
 
     @classmethod
     def from_numbers(cls, numbers: Sequence[float]) -> View:
-        """Make a view of six numbers: distance, lookat x y z, azimuth, elevation.
-
-        Raises:
-            InvalidInputError: They are not six, or break a rule.
-        """
+        """Make a view of six numbers: distance, lookat x y z, azimuth, elevation; anything else is refused."""
         given: list[object] = list(numbers) if isinstance(numbers, (tuple, list)) else []
         plain = [float(one) for one in given if isinstance(one, (int, float)) and not isinstance(one, bool)]
         if not len(given) == len(plain) == 6:
@@ -146,10 +142,8 @@ def paint(spec: Any) -> None:
     Planes are floor, everything else is body. Bodies at the end of a limb are
     dark, so that an arm is seen before a chest, and round ends are orange. A
     model whose bodies differ in colour keeps its colours: they tell left from
-    right, or a target from an arm. Shapes and masses stay as they are.
-
-    Args:
-        spec: ``mujoco.MjSpec`` of the model, before it is compiled.
+    right, or a target from an arm. Shapes and masses stay as they are. The
+    model is a ``mujoco.MjSpec`` that is not compiled yet.
     """
     import mujoco
 
@@ -344,11 +338,7 @@ def draw_cheaply(env: gym.Env[Any, Any], without: Sequence[Luxury] = get_args(Lu
 
 
 def camera_id(env: gym.Env[Any, Any], camera: str) -> int:
-    """Find a camera of the model by name or number; -1 is the free camera.
-
-    Raises:
-        InvalidInputError: The model has no such camera; the message names those that it has.
-    """
+    """Find a camera of the model by name or number; -1 is the free camera. Others are refused, with the choices."""
     model = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
     names = [model.camera(index).name for index in range(model.ncam)]
     if camera in names:
@@ -361,12 +351,7 @@ def camera_id(env: gym.Env[Any, Any], camera: str) -> int:
 
 
 class CameraStrip(gym.Wrapper[Any, Any, Any, Any]):
-    """Draws every state from several cameras.
-
-    Args:
-        env: A MuJoCo environment of Gymnasium with ``render_mode="rgb_array"``.
-        cameras: Names or numbers of its cameras.
-    """
+    """Draws every state of a MuJoCo environment of Gymnasium from several of its cameras, by name or number."""
 
     def __init__(self, env: gym.Env[Any, Any], cameras: Sequence[str]) -> None:
         super().__init__(env)

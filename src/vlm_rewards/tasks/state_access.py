@@ -125,12 +125,7 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class StateMemory(gym.Wrapper[Any, Any, Any, Any]):
-    """Remembers the state that each step of a task's episodes led to, for simulators that `StateStudio` works with.
-
-    Args:
-        task: The task.
-        size: Side of the frames in pixels.
-    """
+    """Remembers the state that each step of a task's episodes led to, for simulators that `StateStudio` works with."""
 
     def __init__(self, task: Task, size: int) -> None:
         super().__init__(make_task_env(task, size))

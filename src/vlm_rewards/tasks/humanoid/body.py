@@ -100,11 +100,7 @@ class Body:
 
 
 class BodyMeter:
-    """Measures states of one model.
-
-    Args:
-        model: ``mujoco.MjModel`` of Humanoid-v5, edited or not.
-    """
+    """Measures states of one ``mujoco.MjModel`` of Humanoid-v5, edited or not."""
 
     def __init__(self, model: Any) -> None:
         self._model = model

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -384,21 +385,15 @@ class HumanoidCaptioner:
         return accept(lambda: _sentence(look, facts, rng))
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What captions are drawn from."""
-
-    values: tuple[list[float], ...]
-    """What each of the things that can be said is judged by, for each of `_GROUPS`."""
-    heading: np.ndarray
-    """Where the robot faces, as `Body.heading`."""
+_Facts: TypeAlias = tuple[tuple[list[float], ...], np.ndarray]
+"""What each of the things that can be said is judged by, for each of `_GROUPS`; and `Body.heading`."""
 
 
 @lru_cache(maxsize=100_000)
 def _facts(state: bytes) -> _Facts:
     """Measure a state once: a training visits it many times, and measuring takes longer than saying."""
     body = measure_state(np.frombuffer(state))
-    return _Facts(tuple([float(MEASURES[measure](body)) for measure, _ in group] for group in _GROUPS), body.heading)
+    return tuple([float(MEASURES[measure](body)) for measure, _ in group] for group in _GROUPS), body.heading
 
 
 def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None:
@@ -409,7 +404,7 @@ def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None
         return f"{subject} {pick(_GENERIC, rng)}{tail}" if rng.random() < 0.5 else f"{subject}{tail}"
     posture, arms, legs, height = (
         say([(wording, value) for (_, wording), value in zip(group, values, strict=True)], rng)
-        for group, values in zip(_GROUPS, facts.values, strict=True)
+        for group, values in zip(_GROUPS, facts[0], strict=True)
     )
     if kind < 0.36:
         return posture and f"{subject} {posture}{tail}"
@@ -434,13 +429,7 @@ def _tail(look: Look, facts: _Facts, rng: np.random.Generator) -> str:
     if mark < 0.08:
         return f" {pick(look.places, rng)}"
     if mark < 0.16:
-        return f", {pick(_seen_from(look, facts), rng)}"
+        # The fixed camera looks along -x, the other along +y.
+        towards, clearly = facts[1][0] if look.from_front else -facts[1][1], math.cos(math.radians(50))
+        return f", {pick(_FACING if towards > clearly else _BACK if towards < -clearly else _SIDE, rng)}"
     return ""
-
-
-def _seen_from(look: Look, facts: _Facts) -> tuple[str, ...]:
-    # The fixed camera looks along -x, the other along +y.
-    towards = facts.heading[0] if look.from_front else -facts.heading[1]
-    if towards > math.cos(math.radians(50)):
-        return _FACING
-    return _BACK if towards < -math.cos(math.radians(50)) else _SIDE

@@ -74,12 +74,7 @@ class HumanoidModel:
         self.refresh()
 
     def start(self, rng: np.random.Generator, positions: np.ndarray | None = None) -> None:
-        """Put the robot where an episode begins, with Gymnasium's noise.
-
-        Args:
-            rng: Draws the noise, of the positions first.
-            positions: ``qpos`` without noise, float64 ``[24]``; None is as Gymnasium has it.
-        """
+        """Put the robot where an episode begins, with Gymnasium's noise, or into a pose (``qpos``) with that noise."""
         if positions is None:
             positions = np.zeros(POSITIONS)
             positions[2:4] = _START_HEIGHT, 1.0
@@ -157,10 +152,7 @@ def joint_vector(angles: Mapping[str, float]) -> np.ndarray:
 
     Names without a side stand for both: ``hip_y`` is right and left hip. The
     model's left shoulders turn the other way; the sign of a name without a side
-    is that of the right one.
-
-    Raises:
-        UnknownNameError: There is no such hinge.
+    is that of the right one. Unknown names are refused.
     """
     values: dict[str, float] = dict.fromkeys(JOINTS, 0.0)
     for name, angle in angles.items():

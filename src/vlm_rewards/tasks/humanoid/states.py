@@ -29,11 +29,7 @@ class PoseNetwork:
 
     def __init__(self, layers: list[tuple[np.ndarray, np.ndarray]]) -> None:
         self._layers = [(weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in layers]
-
-    @property
-    def poses(self) -> int:
-        """How many poses it knows."""
-        return self._layers[0][0].shape[1] - OBSERVED
+        self.poses = self._layers[0][0].shape[1] - OBSERVED
 
     def act(self, observation: np.ndarray, pose: int) -> np.ndarray:
         """Action in [-0.4, 0.4], float64 ``[17]``, towards a pose from a compact observation, float64 ``[45]``."""
@@ -73,11 +69,7 @@ def draw_state(
 
     Settled means that physics has gone on, with the pose held (a robot that
     leans falls as a whole, one that hovers comes down), or under random torques.
-
-    Args:
-        rng: Draws it.
-        body: The robot; it is left in that state.
-        families: What to draw from, by their weights.
+    The body is left in the state.
 
     Returns:
         ``qpos`` and ``qvel``, float64 ``[47]``; and the family or families, with what was done to it.
