@@ -18,6 +18,7 @@ from vlm_rewards.testing.fakes import FakeEncoder
 
 COUNTING = "vlm-rewards-test/Counting-v0"
 SIZE = 32
+STEPS = ("actions", "rewards", "terminations", "truncations")
 
 
 class DrawnCounting(CountingEnv):
@@ -94,7 +95,7 @@ class Recorder:
         episode: dict[str, Any] = {
             "observations": [observation.copy()],
             "pictures": [env.render()],
-            **{key: [] for key in ("actions", "rewards", "terminations", "truncations")},
+            **{key: [] for key in STEPS},
         }
         done = False
         while not done:
@@ -102,11 +103,7 @@ class Recorder:
             observation, reward, terminated, truncated, _ = env.step(action)
             episode["observations"].append(observation.copy())
             episode["pictures"].append(env.render())
-            for key, value in zip(
-                ("actions", "rewards", "terminations", "truncations"),
-                (action, reward, terminated, truncated),
-                strict=True,
-            ):
+            for key, value in zip(STEPS, (action, reward, terminated, truncated), strict=True):
                 episode[key].append(value)
             done = terminated or truncated
         return episode
@@ -144,7 +141,7 @@ class Recorder:
                 told["camera"] = episode["pictures"]
             elif where == "own":
                 told["camera"] = episode["pictures"][1:]
-            kept = {key: episode[key] for key in ("actions", "rewards", "terminations", "truncations")}
+            kept = {key: episode[key] for key in STEPS}
             seed = 100 + number if seeds else None
             buffers.append(EpisodeBuffer(id=number, seed=seed, observations=observations, infos=told, **kept))
         with warnings.catch_warnings():

@@ -6,7 +6,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vlm_rewards.arrays import Frame
 from vlm_rewards.collection.shaping import TransitionRule, rule_of
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.offline.dataset import (
@@ -60,11 +59,6 @@ class Tally:
         """Deviation of the population; 0 for none."""
         return math.sqrt(self.squares / self.count) if self.count else 0.0
 
-    @property
-    def varies(self) -> bool:
-        """Whether two of the numbers differ."""
-        return self.greatest > self.least
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-able ``mean``, ``std``, ``min`` and ``max``; empty for no number."""
         if not self.count:
@@ -93,7 +87,7 @@ class RewardStatistics:
     @property
     def correlation(self) -> float | None:
         """Pearson's r over all steps; None where a reward is missing or constant."""
-        if self.old.count != self.new.count or not (self.new.varies and self.old.varies):
+        if self.old.count != self.new.count or not all(part.greatest > part.least for part in (self.new, self.old)):
             return None
         r = self.products / math.sqrt(self.new.squares * self.old.squares)
         return max(-1.0, min(1.0, r)) if math.isfinite(r) else None
@@ -252,12 +246,9 @@ def _label(
 ) -> int:
     """Label the episodes that are not in the journal; give the number of frames."""
     before, total = journal.states, len(dataset.steps)
-
-    def episodes() -> Iterator[tuple[int, Iterator[Frame]]]:
-        for episode in range(journal.episodes, total):
-            yield episode, dataset.frames(episode, size, resets=rule.needs_resets)
-
-    for episode, values in score_episodes(rule.score, episodes(), options.batch_size, rule.columns):
+    left = range(journal.episodes, total)
+    episodes = ((episode, dataset.frames(episode, size, resets=rule.needs_resets)) for episode in left)
+    for episode, values in score_episodes(rule.score, episodes, options.batch_size, rule.columns):
         expected = dataset.steps[episode] + rule.needs_resets
         if len(values) != expected:
             raise InvalidInputError(
