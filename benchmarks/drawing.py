@@ -94,13 +94,13 @@ def settings() -> list[Setting]:
 def states(count: int) -> np.ndarray:
     """Posed states, float64 ``[count 47]``: ``qpos`` and ``qvel``."""
     rng, body = np.random.default_rng(SEED), HumanoidModel()
-    return np.stack([draw_state(rng, body).state for _ in range(count)])
+    return np.stack([draw_state(rng, body)[0] for _ in range(count)])
 
 
 def shown_state() -> np.ndarray:
     """The state of the frames, float64 ``[47]``."""
     raised = tuple(family for family in FAMILIES if family.name == "arms raised")
-    return draw_state(np.random.default_rng(SEED), HumanoidModel(), raised).state
+    return draw_state(np.random.default_rng(SEED), HumanoidModel(), raised)[0]
 
 
 def place(env: gym.Env[Any, Any], state: np.ndarray) -> None:

@@ -26,10 +26,32 @@ from vlm_rewards.evaluation.statistics import auroc
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.seeding import derive_seed
-from vlm_rewards.tasks.humanoid.body import CONDITION_NAMES, CONDITIONS, measure_state
+from vlm_rewards.tasks.humanoid.body import CONDITIONS, measure_state
 from vlm_rewards.training.presets import task_of
 from vlm_rewards.training.rewards import load_reward
 from vlm_rewards.training.run_folder import PolicyFunction, RunFolder, best_snapshot, load_policy
+
+UPRIGHT = ("head up", "pelvis up", "trunk upright", "a leg straight", "in balance", "on the floor")
+CONDITION_NAMES: dict[str, tuple[str, ...]] = {
+    "kneeling": (
+        "both knees down",
+        "knees down on average",
+        "trunk upright",
+        "knees bent",
+        "trunk off the floor",
+        "in balance",
+        "on the floor",
+        "not seated as in lotus",
+    ),
+    "lotus": ("pelvis down", "knees down", "knees outwards", "feet inwards", "feet not behind", "trunk upright"),
+    "standing": UPRIGHT,
+    "arms-raised": (*UPRIGHT, "hands above the head"),
+    "splits": ("pelvis down", "knees straight", "legs spread", "feet outwards", "trunk upright"),
+    "hands-on-hips": (*UPRIGHT, "hands as high as the hips", "hands close", "hands beside", "elbows outwards"),
+    "arms-crossed": (*UPRIGHT, "hands past the middle", "hands before the chest", "forearms crossed"),
+    "one-leg": (*UPRIGHT, "a foot lifted"),
+}
+"""What each condition of a task asks for, in their order."""
 
 
 def broken(pose: str, states: np.ndarray) -> dict[str, float]:
@@ -42,8 +64,7 @@ def broken(pose: str, states: np.ndarray) -> dict[str, float]:
 
 def above_standing(pose: str, goals: StateSet, rewards: np.ndarray) -> float | None:
     """How often a goal state is above one that stands and is no goal; None where the pose does not ask for standing."""
-    upright = CONDITION_NAMES["standing"]
-    if goals.all_labels is None or goals.labels is None or CONDITION_NAMES[pose][: len(upright)] != upright:
+    if goals.all_labels is None or goals.labels is None or CONDITION_NAMES[pose][: len(UPRIGHT)] != UPRIGHT:
         return None
     stands = goals.all_labels["standing"]
     return None if goals.labels[stands].all() else round(auroc(rewards[stands], goals.labels[stands]), 4)

@@ -18,6 +18,7 @@ from vlm_rewards.testing.fakes import FakeEncoder
 
 COUNTING = "vlm-rewards-test/Counting-v0"
 SIZE = 32
+STEPS = ("actions", "rewards", "terminations", "truncations")
 
 
 class DrawnCounting(CountingEnv):
@@ -67,23 +68,6 @@ class Reward:
         return {"formula": self._name, "encoder": self._encoder.describe()}
 
 
-class Killed(BaseException):
-    """Stands in for SIGKILL: nothing of ours catches it."""
-
-
-class Dying:
-    """A function that works a number of times and then kills."""
-
-    def __init__(self, function: Callable[..., Any], calls: int) -> None:
-        self._function, self._left = function, calls
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        if self._left == 0:
-            raise Killed
-        self._left -= 1
-        return self._function(*arguments, **named)
-
-
 def tree_of(folder: Path) -> dict[str, Any]:
     """Every file below a folder with its content, times and links included."""
     return {
@@ -111,7 +95,7 @@ class Recorder:
         episode: dict[str, Any] = {
             "observations": [observation.copy()],
             "pictures": [env.render()],
-            **{key: [] for key in ("actions", "rewards", "terminations", "truncations")},
+            **{key: [] for key in STEPS},
         }
         done = False
         while not done:
@@ -119,11 +103,7 @@ class Recorder:
             observation, reward, terminated, truncated, _ = env.step(action)
             episode["observations"].append(observation.copy())
             episode["pictures"].append(env.render())
-            for key, value in zip(
-                ("actions", "rewards", "terminations", "truncations"),
-                (action, reward, terminated, truncated),
-                strict=True,
-            ):
+            for key, value in zip(STEPS, (action, reward, terminated, truncated), strict=True):
                 episode[key].append(value)
             done = terminated or truncated
         return episode
@@ -136,14 +116,13 @@ class Recorder:
         *,
         seeds: bool = True,
         jpeg: bool = False,
-        first_seed: int = 100,
         infos: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """Make a dataset; frames go to the observations, a dict of them, the infos, the infos of steps (own)."""
         import minari
         from minari.data_collector.episode_buffer import EpisodeBuffer
 
-        played = [self.play(first_seed + number) for number in range(episodes)]
+        played = [self.play(100 + number) for number in range(episodes)]
         pictures = gym.spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
         numbers = CountingEnv().observation_space
         space: gym.Space[Any] = {
@@ -162,15 +141,15 @@ class Recorder:
                 told["camera"] = episode["pictures"]
             elif where == "own":
                 told["camera"] = episode["pictures"][1:]
-            kept = {key: episode[key] for key in ("actions", "rewards", "terminations", "truncations")}
-            seed = first_seed + number if seeds else None
+            kept = {key: episode[key] for key in STEPS}
+            seed = 100 + number if seeds else None
             buffers.append(EpisodeBuffer(id=number, seed=seed, observations=observations, infos=told, **kept))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Minari asks for authors
             minari.create_dataset_from_buffers(
                 name,
                 buffers,
-                env=gym.spec(COUNTING) if where != "nowhere" else None,
+                env=gym.spec(COUNTING),
                 observation_space=space,
                 action_space=CountingEnv().action_space,
                 jpeg_encoding=jpeg,

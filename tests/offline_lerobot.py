@@ -14,20 +14,18 @@ from PIL import Image
 SIZE = 32
 FPS = 10
 CAMERA = "observation.images.cam"
-_EPISODES = 4096
 
 
-def picture(episode: int, step: int, camera: int = 0) -> np.ndarray:
+def picture(episode: int, step: int) -> np.ndarray:
     """A frame of one colour that says which state of which episode it shows, in the manner of `CountingEnv`."""
-    number = (episode + 512 * camera) * 4096 + step
+    number = episode * 4096 + step
     colour = np.array([number >> 16, number >> 8 & 255, number & 255], dtype=np.uint8)
     return np.broadcast_to(colour, (SIZE, SIZE, 3)).copy()
 
 
-def right_values(episode: int, length: int, camera: int = 0) -> np.ndarray:
+def right_values(episode: int, length: int) -> np.ndarray:
     """What `counting_reward` says of an episode's frames."""
-    numbers = (episode + 512 * camera) * 4096 + np.arange(length)
-    return (numbers / 2**24).astype(np.float32)
+    return ((episode * 4096 + np.arange(length)) / 2**24).astype(np.float32)
 
 
 def write_video(path: Path, frames: list[np.ndarray]) -> None:
@@ -60,23 +58,14 @@ class LeRobotMaker:
 
     Args:
         version: ``"v2.0"``, ``"v2.1"`` or ``"v3.0"``.
-        lengths: Rows of each episode.
-        cameras: How many.
         images: Frames in the rows, in place of videos.
-        rewards: Whether there is a ``next.reward``.
     """
 
-    def __init__(
-        self,
-        version: str = "v2.1",
-        lengths: tuple[int, ...] = (5, 3, 7),
-        *,
-        cameras: int = 1,
-        images: bool = False,
-        rewards: bool = True,
-    ) -> None:
-        self.version, self.lengths, self.images, self.rewards = version, lengths, images, rewards
-        self.cameras = [CAMERA, *(f"observation.images.cam{number}" for number in range(1, cameras))]
+    lengths = (5, 3, 7)
+    """Rows of each episode."""
+
+    def __init__(self, version: str, *, images: bool) -> None:
+        self.version, self.images = version, images
 
     def old_rewards(self, episode: int) -> np.ndarray:
         """The ``next.reward`` of an episode."""
@@ -106,13 +95,9 @@ class LeRobotMaker:
             "index": list(range(start, start + length)),
             "task_index": [0] * length,
         }
-        if self.rewards:
-            columns["next.reward"] = self.old_rewards(episode).tolist()
+        columns["next.reward"] = self.old_rewards(episode).tolist()
         if self.images:
-            for number, camera in enumerate(self.cameras):
-                columns[camera] = [
-                    {"bytes": png(picture(episode, step, number)), "path": None} for step in range(length)
-                ]
+            columns[CAMERA] = [{"bytes": png(picture(episode, step)), "path": None} for step in range(length)]
         return columns
 
     def _table(self, episodes: list[int]) -> Any:
@@ -124,7 +109,7 @@ class LeRobotMaker:
             "action": pa.list_(pa.float32(), 2),
             "timestamp": pa.float32(),
             "next.reward": pa.float32(),
-            **{camera: pa.struct([("bytes", pa.binary()), ("path", pa.string())]) for camera in self.cameras},
+            CAMERA: pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
         }
         arrays = {name: pa.array(values, types.get(name, pa.int64())) for name, values in columns.items()}
         noted = {name: {"dtype": str(array.type), "_type": "Value"} for name, array in arrays.items()}
@@ -138,11 +123,9 @@ class LeRobotMaker:
             "timestamp": {"dtype": "float32", "shape": [1], "names": None},
             **dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), number),
         }
-        if self.rewards:
-            features["next.reward"] = {"dtype": "float32", "shape": [1], "names": ["kept"]}
-        for camera in self.cameras:
-            names = ["height", "width", "channels"]
-            features[camera] = {"dtype": "image" if self.images else "video", "shape": [SIZE, SIZE, 3], "names": names}
+        features["next.reward"] = {"dtype": "float32", "shape": [1], "names": ["kept"]}
+        names = ["height", "width", "channels"]
+        features[CAMERA] = {"dtype": "image" if self.images else "video", "shape": [SIZE, SIZE, 3], "names": names}
         three = self.version == "v3.0"
         info = {
             "codebase_version": self.version,
@@ -162,9 +145,8 @@ class LeRobotMaker:
 
     def _stats(self, episode: int) -> dict[str, Any]:
         facts = {"action": {"min": [0.0, 1.0], "max": [9.0, 1.0], "mean": [1.0, 1.0], "std": [1.0, 0.0], "count": [3]}}
-        if self.rewards:
-            old = self.old_rewards(episode)
-            facts["next.reward"] = {"min": [float(old.min())], "max": [float(old.max())], "count": [len(old)]}
+        old = self.old_rewards(episode)
+        facts["next.reward"] = {"min": [float(old.min())], "max": [float(old.max())], "count": [len(old)]}
         return facts
 
     def _store_2(self, root: Path) -> None:
@@ -178,9 +160,8 @@ class LeRobotMaker:
             episodes.append({"episode_index": episode, "tasks": ["count"], "length": length})
             stats.append({"episode_index": episode, "stats": self._stats(episode)})
             if not self.images:
-                for number, camera in enumerate(self.cameras):
-                    frames = [picture(episode, step, number) for step in range(length)]
-                    write_video(root / "videos" / "chunk-000" / camera / f"episode_{episode:06d}.mp4", frames)
+                frames = [picture(episode, step) for step in range(length)]
+                write_video(root / "videos" / "chunk-000" / CAMERA / f"episode_{episode:06d}.mp4", frames)
         lines = {"episodes.jsonl": episodes}
         if self.version == "v2.1":
             lines["episodes_stats.jsonl"] = stats
@@ -190,7 +171,7 @@ class LeRobotMaker:
             (root / "meta" / name).write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
     def _store_3(self, root: Path) -> None:
-        """Two data files and, cut elsewhere, two videos a camera."""
+        """Two data files and, cut elsewhere, two videos."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -211,16 +192,15 @@ class LeRobotMaker:
                     "dataset_from_index": start,
                     "dataset_to_index": start + self.lengths[episode],
                 }
-        for number, camera in enumerate([] if self.images else self.cameras):
-            for file, episodes in enumerate(([0], list(range(1, count)))):
-                frames: list[np.ndarray] = []
-                for episode in episodes:
-                    place = f"videos/{camera}"
-                    rows[episode] |= {f"{place}/chunk_index": 0, f"{place}/file_index": file}
-                    rows[episode][f"{place}/from_timestamp"] = len(frames) / FPS
-                    frames += [picture(episode, step, number) for step in range(self.lengths[episode])]
-                    rows[episode][f"{place}/to_timestamp"] = len(frames) / FPS
-                write_video(root / "videos" / camera / "chunk-000" / f"file-{file:03d}.mp4", frames)
+        place = f"videos/{CAMERA}"
+        for file, episodes in enumerate([] if self.images else ([0], list(range(1, count)))):
+            frames: list[np.ndarray] = []
+            for episode in episodes:
+                rows[episode] |= {f"{place}/chunk_index": 0, f"{place}/file_index": file}
+                rows[episode][f"{place}/from_timestamp"] = len(frames) / FPS
+                frames += [picture(episode, step) for step in range(self.lengths[episode])]
+                rows[episode][f"{place}/to_timestamp"] = len(frames) / FPS
+            write_video(root / place / "chunk-000" / f"file-{file:03d}.mp4", frames)
         for episode, row in enumerate(rows):
             for feature, facts in self._stats(episode).items():
                 row |= {f"stats/{feature}/{name}": value for name, value in facts.items()}

@@ -113,7 +113,7 @@ def test_house_rules(module: str) -> None:
     [
         ("vlm_rewards", TORCH | {"OpenGL", "mujoco", "gymnasium", "matplotlib", "scipy", "numpy"}),
         ("vlm_rewards.rewards", TORCH | {"OpenGL", "mujoco", "gymnasium", "matplotlib", "scipy"}),
-        ("vlm_rewards.tasks.builtin", TORCH | {"OpenGL", "matplotlib", "triton"}),
+        ("vlm_rewards.tasks.builtin", TORCH | {"OpenGL", "matplotlib", "triton", "pygame"}),
         ("vlm_rewards.collection.worker", TORCH | {"OpenGL", "matplotlib", "triton"}),
         ("vlm_rewards.evaluation", TORCH | {"OpenGL", "mujoco", "gymnasium", "matplotlib", "scipy"}),
     ],

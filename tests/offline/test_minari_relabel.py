@@ -163,14 +163,6 @@ def test_jpeg_pictures_are_decoded(recorder: Recorder) -> None:
         np.testing.assert_allclose(got.rewards, brightness(np.stack(episode["pictures"][1:])), atol=0.01)
 
 
-def test_chunks_are_cut_by_episode_and_step(minari_root: Path) -> None:
-    played = Recorder(lengths=(9, 9)).store(NAME, episodes=2, where="infos")
-    reward = Reward()
-    relabel(NAME, reward, options(batch_size=4))
-    assert [len(episode["rewards"]) for episode in played] == [9, 9]
-    assert reward.batches == [4, 4, 1, 4, 4, 1]
-
-
 def test_several_cameras_make_strips(recorder: Recorder) -> None:
     played = recorder.store(NAME, where="dict", infos={})
     _add_second_camera(NAME)

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from offline_datasets import Recorder, Reward, options, right_rewards
+from offline_datasets import Recorder, Reward, options
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.offline.relabelling import relabel
 
@@ -221,12 +221,3 @@ print("alive")
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "alive" in done.stdout
-
-
-def test_the_terminal_state_is_rendered(recorder: Recorder) -> None:
-    played = recorder.store(NAME, episodes=8)
-    relabel(NAME, Reward(), options())
-    ends = [episode for episode in played if episode["terminations"][-1]]
-    assert ends
-    for got, episode in zip(minari.load_dataset(NEW), played, strict=True):
-        assert got.rewards[-1] == right_rewards(episode)[-1]

@@ -15,7 +15,7 @@ import pytest
 import torch._dynamo  # noqa: F401 - before anything is drawn in this process
 
 from vlm_rewards.collection.vec_env import RenderedVecEnv
-from vlm_rewards.errors import InvalidInputError, UnknownNameError
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task, termination_warning
 from vlm_rewards.tasks.rendering import BAR_COLOUR, FrameRenderer
 from vlm_rewards.tasks.task import make_task_env
@@ -111,7 +111,7 @@ def test_pictures_that_are_not_square_are_letterboxed() -> None:
 def test_settings_survive_json() -> None:
     config = EnvironmentConfig("Hopper-v5", 7, '{"frame_skip": 2}', ("track", "0"), full_drawing=True)
     assert EnvironmentConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    with pytest.raises(InvalidInputError, match=r"unknown colour"):
+    with pytest.raises(InvalidInputError, match="unknown 'colour'"):
         EnvironmentConfig.from_dict({**config.to_dict(), "colour": 1})
     config = EnvironmentConfig("Hopper-v5", textures="realistic", view=(3.0, 0.0, 0.0, 1.0, 90.0, -10.0))
     assert EnvironmentConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -193,21 +193,10 @@ class TestMuJoCo:
             venv.close()
         assert np.array_equal(here, there[0])
 
-    @pytest.mark.parametrize(
-        ("changes", "message"),
-        [
-            ({"view": (1.0, 2.0)}, r"view must be six numbers \(distance, lookat x y z, azimuth, elevation\), got"),
-            ({"view": (0.0, 0, 0, 1, 90, 0)}, "view must be finite numbers, the distance above 0"),
-            ({"view": (3.0, 0, 0, 1, 90, 0), "cameras": ("track",)}, "view must be left out where cameras are named"),
-            (
-                {"view": (3.0, 0, 0, 1, 90, 0), "env_kwargs": '{"default_camera_config": {}, "camera_id": 0}'},
-                "env_kwargs must not hold 'camera_id', 'default_camera_config' where view is given",
-            ),
-        ],
-    )
-    def test_textures_and_views_that_make_no_sense_are_refused(self, changes: dict[str, Any], message: str) -> None:
-        with pytest.raises(InvalidInputError, match=message):
-            EnvironmentConfig.from_dict({"env_id": "Hopper-v5", **changes})
+    def test_a_view_excludes_the_environments_own_camera(self) -> None:
+        arguments = '{"default_camera_config": {}, "camera_id": 0}'
+        with pytest.raises(InvalidInputError, match="env_kwargs must not hold 'camera_id', 'default_camera_config'"):
+            EnvironmentConfig("Hopper-v5", env_kwargs=arguments, view=(3.0, 0.0, 0.0, 1.0, 90.0, 0.0))
 
     @pytest.mark.parametrize("changes", [{"textures": "realistic"}, {"view": (3.0, 0, 0, 1, 90, 0)}])
     def test_textures_and_views_are_for_mujoco(self, changes: dict[str, Any]) -> None:
@@ -224,11 +213,6 @@ class TestMuJoCo:
     def test_cameras_that_it_does_not_have_are_refused(self, camera: str, message: str) -> None:
         with pytest.raises(InvalidInputError, match=message):
             task_of("Hopper-v5", cameras=(camera,))
-
-
-def test_unknown_ids_are_answered_with_near_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown environment 'Hoper-v5'. Did you mean 'Hopper-v5'"):
-        task_of("Hoper-v5")
 
 
 @pytest.mark.slow

@@ -1,15 +1,11 @@
 import math
-import pickle
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
-from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.tasks.cartpole import ANGLE_LIMIT, CartPoleSimulator, cartpole_balanced, cartpole_rule, draw_cartpole
 
 SIZES = [32, 96, 224]
@@ -30,12 +26,6 @@ def pole_pixels(frame):
 def centroid(mask):
     rows, columns = np.nonzero(mask)
     return rows.mean(), columns.mean()
-
-
-@pytest.mark.filterwarnings("ignore:.*A Box observation space.*infinity")
-@pytest.mark.filterwarnings("ignore:.*Not able to test alternative render modes")
-def test_gymnasium_accepts_it(simulator):
-    check_env(simulator)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -131,49 +121,6 @@ def test_an_angle_in_range_keeps_all_its_bits(simulator):
     assert simulator.state.tolist() == [0.1, 0.2, 0.30000000000000004, 0.4]
 
 
-@pytest.mark.parametrize("state", [[0, 0, 0], [0, 0, np.nan, 0], [2.5, 0, 0, 0], [[0, 0, 0, 0]]])
-def test_states_that_are_refused(simulator, state):
-    with pytest.raises(InvalidInputError, match="4 finite numbers with a position within"):
-        simulator.set_state(state)
-
-
-@pytest.mark.parametrize("action", [2, -1, 0.5, np.array([1])])
-def test_actions_that_are_refused(simulator, action):
-    with pytest.raises(InvalidInputError, match="must be 0 or 1, got"):
-        simulator.step(action)
-
-
-@pytest.mark.parametrize("call", [lambda env: env.step(0), lambda env: env.render(), lambda env: env.state])
-def test_nothing_works_before_the_first_reset(call):
-    with pytest.raises(gym.error.ResetNeeded, match="call reset"):
-        call(CartPoleSimulator(32))
-
-
-def test_same_seed_same_episode_also_after_pickling(simulator):
-    twin = pickle.loads(pickle.dumps(simulator))
-    simulator.reset(seed=7)
-    twin.reset(seed=7)
-    for action in [0, 1, 1, 0, 1]:
-        assert (simulator.step(action)[0] == twin.step(action)[0]).all()
-    assert (simulator.reset()[0] == twin.reset()[0]).all()
-
-
-def test_a_restored_state_goes_on_bit_for_bit(simulator):
-    for _ in range(30):
-        simulator.step(1)
-    twin = CartPoleSimulator(96)
-    twin.set_state(simulator.state)
-    for _ in range(100):
-        assert (simulator.step(0)[0] == twin.step(0)[0]).all()
-    assert (simulator.render() == twin.render()).all()
-
-
-def test_the_state_is_a_copy(simulator):
-    before = simulator.state
-    simulator.state[0] = 1.0
-    assert (simulator.state == before).all()
-
-
 def test_the_rule_balances_for_a_hundred_seeds():
     env = CartPoleSimulator(32)
     for seed in range(100):
@@ -206,13 +153,9 @@ def test_the_mirrored_state_is_the_mirrored_picture(position, angle):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("angle", [0.0, 0.1, 1.0, math.pi])
-def test_a_hundredth_of_a_radian_changes_the_picture(size, angle):
+def test_a_hundredth_of_a_radian_or_a_centimetre_changes_the_picture(size, angle):
     assert (draw_cartpole(0.0, angle, size) != draw_cartpole(0.0, angle + 0.01, size)).any()
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_a_centimetre_changes_the_picture(size):
-    assert (draw_cartpole(0.0, 0.0, size) != draw_cartpole(0.01, 0.0, size)).any()
+    assert (draw_cartpole(0.0, angle, size) != draw_cartpole(0.01, angle, size)).any()
 
 
 def test_smaller_movements_change_the_picture_less():
@@ -241,15 +184,3 @@ def test_the_pole_has_gymnasiums_length():
     frame = draw_cartpole(0.0, 0.0, 480)
     top = np.nonzero(pole_pixels(frame))[0].min()
     assert top == pytest.approx(480 * (1 - 0.25 - 1.02 / 5.24), abs=1.5)
-
-
-def test_a_picture_is_not_shared_with_the_next():
-    draw_cartpole(0.0, 0.0, 96)[...] = 0
-    assert draw_cartpole(0.0, 0.0, 96).max() == 255
-
-
-def test_pictures_that_are_refused():
-    with pytest.raises(InvalidInputError, match="must be finite"):
-        draw_cartpole(math.nan, 0.0, 96)
-    with pytest.raises(InvalidInputError, match="at least 32 pixels, got 16"):
-        draw_cartpole(0.0, 0.0, 16)

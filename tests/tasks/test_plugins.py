@@ -36,33 +36,34 @@ other = dataclasses.replace(TASK, name="other")
 )
 
 
-def test_the_only_task_of_a_file(tmp_path: Path) -> None:
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
     path = tmp_path / "dot.py"
-    path.write_text(ONE.format(own=1))
+    path.write_text(ONE.format(own=7))
+    return path
+
+
+def test_the_only_task_of_a_file(path: Path) -> None:
     task = load_task_file(path)
     assert task.name == "dot"
     assert get_task("dot") is task
     assert len(file_digest(path)) == 64
 
 
-def test_a_file_may_be_changed_and_run_again(tmp_path: Path) -> None:
-    path = tmp_path / "dot.py"
+def test_a_file_may_be_changed_and_run_again(path: Path) -> None:
     for own in (1, 2):
         path.write_text(ONE.format(own=own))
         os.utime(path, (1e9, 1e9))  # within one second, as bytecode counts
         assert load_task_file(path).simulator(32).own == own  # type: ignore[attr-defined]
-    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.parent.iterdir()) == [path]
 
 
-def test_only_python_files_are_run(tmp_path: Path) -> None:
-    path = tmp_path / "dot.txt"
-    path.write_text(ONE.format(own=1))
+def test_only_python_files_are_run(path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"must be a Python file, got '.*dot\.txt'"):
-        load_task_file(path)
+        load_task_file(path.rename(path.with_suffix(".txt")))
 
 
-def test_one_of_several_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "dot.py"
+def test_one_of_several_is_named(path: Path) -> None:
     path.write_text(TWO.format(own=1))
     with pytest.raises(InvalidInputError, match="has several tasks; name one: dot, other"):
         load_task_file(path)
@@ -71,10 +72,8 @@ def test_one_of_several_is_named(tmp_path: Path) -> None:
         load_task_file(path, "hidden")
 
 
-def test_what_a_file_defines_goes_to_other_processes_by_value(tmp_path: Path) -> None:
-    path = tmp_path / "dot.py"
-    path.write_text(ONE.format(own=7))
-    pickled = tmp_path / "simulator"
+def test_what_a_file_defines_goes_to_other_processes_by_value(path: Path) -> None:
+    pickled = path.with_name("simulator")
     pickled.write_bytes(cloudpickle.dumps(load_task_file(path).simulator))
     path.unlink()
     code = f"import pickle, pathlib; print(pickle.loads(pathlib.Path({str(pickled)!r}).read_bytes())(32).own)"

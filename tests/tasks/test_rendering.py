@@ -101,20 +101,6 @@ def test_the_remedy_names_the_environment():
         FrameRenderer(env, 64)
 
 
-def test_gymnasiums_own_images_are_letterboxed():
-    env = gym.make("CartPole-v1", render_mode="rgb_array")
-    env.reset(seed=0)
-    frame = FrameRenderer(env, 96).render()
-    env.close()
-    assert (frame[:16] == BAR_COLOUR).all()
-    assert (frame[17] == 255).all()
-
-
-def test_sizes_that_are_refused():
-    with pytest.raises(InvalidInputError, match="at least 32 pixels, got 8"):
-        FrameRenderer(Renders(None), 8)
-
-
 HUMANOID = "from vlm_rewards.tasks.humanoid.model import build_humanoid as build; build(96)"
 STATES = "from vlm_rewards.tasks.humanoid.model import HumanoidModel as Build; Build()"
 HOPPER = (

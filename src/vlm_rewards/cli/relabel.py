@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from vlm_rewards.cli.common import IN_DOMAIN_NOTE, command_line, warn_of_unknown_words
+from vlm_rewards.cli.common import IN_DOMAIN_NOTE, ConsoleProgress, command_line, warn_of_unknown_words
 from vlm_rewards.collection.shaping import shaped_by
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError, check_prompt
 from vlm_rewards.offline.dataset import RelabelOptions
-from vlm_rewards.offline.relabelling import Progress as Report
 from vlm_rewards.offline.relabelling import open_dataset, relabel
 from vlm_rewards.rewards.base import FrameReward
 from vlm_rewards.rewards.config import RewardConfig, build_reward, needs_encoder
@@ -83,15 +79,19 @@ def main(arguments: list[str]) -> int:
     options = _options(chosen)
     goal, baseline = _sentences(chosen)
     check_alpha(chosen.alpha)
-    console = Console(quiet=chosen.json)
+    console, errors = Console(quiet=chosen.json), Console(stderr=True)
+    errors.quiet = chosen.json or not errors.is_terminal  # the bar is for a person
+    bar = ConsoleProgress(errors)
     dataset = open_dataset(chosen.dataset, options)
     try:
-        console.print(f"{dataset.name}: {_size(dataset.steps)}, frames from {', '.join(dataset.frames_from)}")
+        size = f"{len(dataset.steps):,} episodes, {sum(dataset.steps):,} steps"
+        console.print(f"{dataset.name}: {size}, frames from {', '.join(dataset.frames_from)}")
         reward = _reward(chosen, goal, baseline, cameras=len(dataset.frames_from), console=console)
-        with _progress(quiet=chosen.json) as report:
-            command = command_line("relabel", arguments)
-            record = relabel(dataset, reward, options, progress=report, command=command)
+        bar.start("episodes", len(dataset.steps))
+        command = command_line("relabel", arguments)
+        record = relabel(dataset, reward, options, progress=lambda done, _: bar.advance(done), command=command)
     finally:
+        bar.stop()
         dataset.close()
     if chosen.json:
         print(json.dumps(record, indent=2))
@@ -133,20 +133,6 @@ def _reward(chosen: _Arguments, goal: str, baseline: str, *, cameras: int, conso
 
     reward = build_reward(chosen.reward, encoder, goal=goal, baseline=baseline, alpha=chosen.alpha, cameras=cameras)
     return shaped_by(reward, chosen.reward.shaping, chosen.gamma)
-
-
-@contextlib.contextmanager
-def _progress(*, quiet: bool) -> Iterator[Report]:
-    """A bar over the episodes, on the error stream and only for a person."""
-    console = Console(stderr=True, quiet=quiet)
-    columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("episodes", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _size(steps: Any) -> str:
-    return f"{len(steps):,} episodes, {sum(steps):,} steps"
 
 
 def _show(console: Console, record: dict[str, Any]) -> None:

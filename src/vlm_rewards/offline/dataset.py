@@ -10,60 +10,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32
 
 from vlm_rewards.arrays import Frame
-from vlm_rewards.collection.shaping import rule_of
 from vlm_rewards.errors import InvalidInputError, LabellerError, VLMRewardsError, check_count
 from vlm_rewards.files import read_json, sync_folder, write_json
 from vlm_rewards.offline.files import clear_folder, put_folder
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import FrameReward, check_scores
 
-
-@dataclass(frozen=True)
-class Scoring:
-    """How a reward scores the frames of an episode, and makes rewards of the scores."""
-
-    score: Scorer
-    """Frames to values."""
-    columns: int
-    """Values that a frame gets."""
-    resets: bool
-    """Whether the state before the first step is scored, too."""
-    rewards: RewardRule
-    """Values of an episode's states to rewards of its steps."""
-
-
-def scoring_of(reward: FrameReward) -> Scoring:
-    """Tell how a reward is applied to an episode.
-
-    Args:
-        reward: Scores frames, or shapes another reward with their scores.
-    """
-    rule = rule_of(reward)
-
-    def rewards(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
-        before, after = (values[:-1], values[1:]) if rule.needs_resets else (values, values)
-        return rule.rewards(before, after, old, terminated)
-
-    return Scoring(rule.score, rule.columns, rule.needs_resets, rewards)
-
-
 Scorer: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Frames, uint8 ``[n h w 3]``, to values ``[n]`` or ``[n columns]``."""
-
-
-@dataclass
-class _Episode:
-    """An episode whose chunks are on their way."""
-
-    number: int
-    chunks: list[Future[np.ndarray]] = field(default_factory=list)
-    complete: bool = False
 
 
 def score_episodes(
@@ -77,29 +37,25 @@ def score_episodes(
     shape differ in the last bits. One chunk is scored in a thread while the
     next is filled here, so at most ``2 * batch_size`` frames are held.
 
-    Args:
-        score: Scores frames.
-        episodes: Numbers of episodes with their frames, all frames of one size.
-        batch_size: Frames in a chunk.
-        columns: Values that ``score`` gives a frame.
-
     Yields:
         Number and values, float32 ``[states columns]``, of each episode, in order.
 
     Raises:
         LabellerError: Scoring failed; the cause is chained.
     """
-    waiting: list[_Episode] = []
+    waiting: _Waiting = []  # all but the last are complete
     with ThreadPoolExecutor(1, thread_name_prefix="vlm-rewards-scorer") as pool:
         for number, frames in episodes:
-            episode = _Episode(number)
-            waiting.append(episode)
+            waiting.append((number, []))
             for chunk in _chunks(frames, batch_size):
-                yield from _finished(waiting, columns)
-                episode.chunks.append(pool.submit(_score, score, chunk, columns))
+                yield from _finished(waiting, 1, columns)
+                waiting[-1][1].append(pool.submit(_score, score, chunk, columns))
                 del chunk  # the thread has it: a name for it would keep a third one while the next is filled
-            episode.complete = True
-        yield from _finished(waiting, columns)
+        yield from _finished(waiting, 0, columns)
+
+
+_Waiting: TypeAlias = list[tuple[int, list[Future[np.ndarray]]]]
+"""Episodes with their chunks."""
 
 
 def _chunks(frames: Iterator[Frame], size: int) -> Iterator[np.ndarray]:
@@ -118,29 +74,27 @@ def _chunks(frames: Iterator[Frame], size: int) -> Iterator[np.ndarray]:
         yield chunk[:filled]
 
 
-def _finished(waiting: list[_Episode], columns: int) -> Iterator[tuple[int, Float32[np.ndarray, "states columns"]]]:
-    """Wait for the chunk on its way, and give the episodes that are complete with it."""
-    for episode in waiting:
-        if episode.chunks:
-            _result(episode.chunks[-1])
-    while waiting and waiting[0].complete:
-        episode = waiting.pop(0)
-        values = [chunk.result() for chunk in episode.chunks]
-        yield episode.number, np.concatenate([np.empty((0, columns), dtype=np.float32), *values])
+def _finished(
+    waiting: _Waiting, kept: int, columns: int
+) -> Iterator[tuple[int, Float32[np.ndarray, "states columns"]]]:
+    """Wait for the chunk on its way, and give the episodes but for the last ones."""
+    for _, chunks in waiting:
+        if chunks:
+            chunks[-1].result()
+    while len(waiting) > kept:
+        number, chunks = waiting.pop(0)
+        values = [chunk.result() for chunk in chunks]
+        yield number, np.concatenate([np.empty((0, columns), dtype=np.float32), *values])
 
 
-def _result(chunk: Future[np.ndarray]) -> np.ndarray:
+def _score(score: Scorer, frames: np.ndarray, columns: int) -> np.ndarray:
     try:
-        return chunk.result()
+        values = np.asarray(score(frames), dtype=np.float32).reshape(-1, columns)
+        return check_scores(values, (len(frames), columns))
     except VLMRewardsError:
         raise
     except Exception as error:
         raise LabellerError(f"scoring frames failed: {error!r}") from error
-
-
-def _score(score: Scorer, frames: np.ndarray, columns: int) -> np.ndarray:
-    values = np.asarray(score(frames), dtype=np.float32).reshape(-1, columns)
-    return check_scores(values, (len(frames), columns))
 
 
 _FILE = "settings.json"
@@ -167,11 +121,7 @@ def settings_of(dataset: OfflineDataset, reward: FrameReward, options: RelabelOp
 def is_complete(
     dataset: OfflineDataset, output: RelabelledOutput, settings: dict[str, Any], options: RelabelOptions
 ) -> bool:
-    """Whether there is nothing left to do.
-
-    Raises:
-        InvalidInputError: Something else is in the output's place, and may not be replaced.
-    """
+    """Whether there is nothing left to do; what is in the output's place and may not be replaced is refused."""
     record = output.read_record()
     same = record is not None and record.get("settings") == digest(settings)
     if options.in_place:
@@ -192,11 +142,7 @@ def is_complete(
 
 
 def begin(work: Path, settings: dict[str, Any], dataset: OfflineDataset, *, overwrite: bool) -> None:
-    """Note what the work is done with; or check that unfinished work was begun with the same, and forget it if not.
-
-    Raises:
-        InvalidInputError: It was not, and may not be forgotten.
-    """
+    """Note what the work is done with; unfinished work that was begun with something else is refused or forgotten."""
     path, present = work / _FILE, {**settings, "fingerprint": dataset.fingerprint()}
     if path.is_file():
         begun = read_json(path)
@@ -236,8 +182,11 @@ def digest(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-ReadValues: TypeAlias = Callable[[int], Float32[np.ndarray, "states columns"]]
-"""Values of the rendered states of an episode."""
+ReadValues: TypeAlias = Callable[[int], np.ndarray]
+"""Number of an episode to the values of its rendered states, float32 ``[states columns]``."""
+RewardRule: TypeAlias = Callable[[np.ndarray, np.ndarray | None, np.ndarray | None], np.ndarray]
+"""Makes rewards of steps, float32 ``[steps]``, of an episode's values, of the rewards that it had first (None where it
+had none), and of where it terminated, bool ``[steps]`` (None where nobody knows)."""
 
 
 @dataclass(frozen=True)
@@ -289,20 +238,11 @@ class OfflineDataset(ABC):
 
     @abstractmethod
     def check_resets(self) -> None:
-        """Check that `frames` can give the state before the first step, and the one after the last.
-
-        Raises:
-            InvalidInputError: It cannot.
-        """
+        """Refuse where `frames` cannot give the state before the first step and the one after the last."""
 
     @abstractmethod
     def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
-        """Frames of an episode's states in order, few of them in memory.
-
-        Args:
-            episode: Its number.
-            size: Side of the square that each is fitted into.
-            resets: Whether the state before the first step is to be among them.
+        """Frames of an episode's states in order, with ``resets`` also of that before the first step; few in memory.
 
         Yields:
             uint8 ``[size size 3]``; a strip ``[cameras*size size 3]`` for several cameras.
@@ -314,11 +254,7 @@ class OfflineDataset(ABC):
 
     @abstractmethod
     def output(self, options: RelabelOptions) -> RelabelledOutput:
-        """Where the new rewards go.
-
-        Raises:
-            InvalidInputError: They cannot go there.
-        """
+        """Where the new rewards go; refused where they cannot."""
 
     @abstractmethod
     def close(self) -> None:
@@ -326,14 +262,7 @@ class OfflineDataset(ABC):
 
 
 class RelabelledOutput(ABC):
-    """The dataset with new rewards, before and after it exists.
-
-    Args:
-        name: Id or folder, for records.
-        path: Folder of the finished dataset.
-        in_place: Whether it takes the place of the old one's files.
-        copy_frames: Whether frames are copied; otherwise links lead to those of the old dataset.
-    """
+    """The dataset with new rewards in its folder, before and after it exists; its name is for records."""
 
     def __init__(self, name: str, path: Path, *, in_place: bool, copy_frames: bool) -> None:
         self.name, self.path = name, path
@@ -355,10 +284,7 @@ class RelabelledOutput(ABC):
     def write(self, rewards: RewardRule, read: ReadValues, record: Callable[[], dict[str, Any]]) -> None:
         """Write the dataset and put it into place, in one go for each file or folder.
 
-        Args:
-            rewards: Values of an episode's states to rewards of its steps.
-            read: Gives the values of an episode.
-            record: Called when every episode has passed through ``rewards``; gives what is to be recorded.
+        ``record`` is called when every episode has passed through ``rewards``; it gives what is to be recorded.
         """
         made = self.work / "output"
         shutil.rmtree(made, ignore_errors=True)
@@ -374,20 +300,3 @@ class RelabelledOutput(ABC):
         self, made: Path, rewards: RewardRule, read: ReadValues, record: Callable[[], dict[str, Any]]
     ) -> Iterator[str]:
         """Write the files that change; give the place of each, those that say that the work is done last."""
-
-
-@runtime_checkable
-class RewardRule(Protocol):
-    """Turns the values of states into the rewards of steps."""
-
-    def __call__(
-        self, values: Float32[np.ndarray, "states columns"], old: np.ndarray | None, terminated: np.ndarray | None
-    ) -> Float32[np.ndarray, " steps"]:
-        """Rewards of one episode.
-
-        Args:
-            values: Of the rendered states.
-            old: The rewards that the dataset had first, ``[steps]``; None where it had none.
-            terminated: Whether a step ended in a terminal state, bool ``[steps]``; None where nobody knows.
-        """
-        ...

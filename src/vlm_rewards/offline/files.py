@@ -29,12 +29,7 @@ _SPARE = 1.05
 
 
 def put_folder(new: Path, final: Path) -> None:
-    """Rename a complete folder to its place; one that is there already makes way at the last moment.
-
-    Args:
-        new: Folder on the same file system.
-        final: Its place.
-    """
+    """Rename a complete folder to its place on the same disk; one that is there makes way at the last moment."""
     old = new.with_name(new.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -56,14 +51,7 @@ def clear_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from the same work. The lock goes with the process, however that ends.
-
-    Args:
-        folder: An existing folder.
-
-    Raises:
-        InvalidInputError: Another process holds the lock.
-    """
+    """Refuse where another process does the same work. The lock goes with the process, however that ends."""
     with (folder / _LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,11 +62,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def clear_disk_errors(folder: Path) -> Iterator[None]:
-    """Say of an error of the disk what it means for the work.
-
-    Raises:
-        RunFolderError: In place of any other ``OSError``.
-    """
+    """Say of an error of the disk what it means for the work: a RunFolderError in place of any other ``OSError``."""
     try:
         yield
     except OSError as error:
@@ -91,15 +75,7 @@ def clear_disk_errors(folder: Path) -> Iterator[None]:
 
 
 def check_writable(path: Path, field: str = "out") -> None:
-    """Check that a path can be made, without making anything.
-
-    Args:
-        path: What will be written.
-        field: What it is for, as the message names it.
-
-    Raises:
-        InvalidInputError: A folder on the way is read-only or is no folder.
-    """
+    """Refuse a path, without making anything, where a folder on the way is read-only or is no folder."""
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir():
         raise InvalidInputError(f"{field} {str(path)!r} cannot be made: {str(parent)!r} is not a folder.")
@@ -108,15 +84,7 @@ def check_writable(path: Path, field: str = "out") -> None:
 
 
 def check_disk(path: Path, needed: int) -> None:
-    """Check that there is room.
-
-    Args:
-        path: What will be written, existing or not.
-        needed: Bytes.
-
-    Raises:
-        InvalidInputError: There is not.
-    """
+    """Refuse where there is no room for so many bytes at a path, existing or not."""
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     free = shutil.disk_usage(parent).free
     if free < needed * _SPARE:
@@ -126,11 +94,7 @@ def check_disk(path: Path, needed: int) -> None:
 
 
 def decode_frame(data: bytes) -> Frame:
-    """Decode a PNG or JPEG of three channels: uint8 ``[h w 3]``.
-
-    Raises:
-        InvalidInputError: It is damaged, or has other channels; to be raised inside of `naming`.
-    """
+    """Decode a PNG or JPEG of three channels: uint8 ``[h w 3]``. What is none is refused, to be named by `naming`."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.mode not in ("RGB", "RGBA", "P"):
@@ -142,11 +106,7 @@ def decode_frame(data: bytes) -> Frame:
 
 @contextlib.contextmanager
 def naming(dataset: str, episode: int) -> Iterator[None]:
-    """Say in an error which episode it is about.
-
-    Raises:
-        InvalidInputError: In place of the one that was raised, or of an error of HDF5.
-    """
+    """Say which episode an InvalidInputError, or an error of HDF5, is about."""
     try:
         yield
     except InvalidInputError as error:
@@ -167,10 +127,6 @@ class Journal:
     episode with their count and checksum. The line is written after the numbers,
     so a line that is whole speaks of numbers that are there; whatever a crash
     left behind the last such episode is cut off when the journal is opened.
-
-    Args:
-        folder: An existing folder.
-        columns: Values a state has.
     """
 
     def __init__(self, folder: Path, columns: int = 1) -> None:
@@ -195,15 +151,7 @@ class Journal:
         return self._starts[-1]
 
     def append(self, episode: int, values: Float32[np.ndarray, "states columns"]) -> None:
-        """Add the next episode.
-
-        Args:
-            episode: Its number, for safety.
-            values: float32 ``[states columns]``.
-
-        Raises:
-            InvalidInputError: Another episode is next.
-        """
+        """Add the values of the next episode, float32 ``[states columns]``; any other number is refused."""
         if episode != self.episodes:
             raise InvalidInputError(f"episode {self.episodes} must be appended next, got {episode}.")
         data = np.ascontiguousarray(values, dtype=_DTYPE).tobytes()

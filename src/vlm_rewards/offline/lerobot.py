@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -37,22 +38,14 @@ from vlm_rewards.tasks.rendering import letterbox
 _ROWS = 16
 """Rows with frames that are read in one go."""
 
-_Opener: TypeAlias = Callable[[Path], Iterator[Any]]
-
 
 class LeRobotEpisodes(OfflineDataset):
     """A folder of videos or frames in LeRobot's format, 2.0 to 3.0.
 
     An episode of ``n`` rows has ``n`` frames: row ``t`` shows the state *before*
     action ``t``, and the state after the last action is not recorded. Episodes
-    that follow one another in a file are read in one pass.
-
-    Args:
-        root: The dataset's folder.
-        options: Which cameras are looked through.
-
-    Raises:
-        InvalidInputError: The dataset cannot be read, or has no usable frames.
+    that follow one another in a file are read in one pass. What cannot be read,
+    or has no usable frames, is refused.
     """
 
     def __init__(self, root: Path, options: RelabelOptions) -> None:
@@ -66,18 +59,25 @@ class LeRobotEpisodes(OfflineDataset):
         self.frames_from = options.frames or choose_frames(self._layout)
         choices = [*self._layout.video_keys, *self._layout.image_keys]
         for name in self.frames_from:
+            feature = self._layout.features.get(name)
+            if feature is None:
+                raise unknown_name("frames", name, choices)
             if name not in choices:
-                raise _no_frames(self._layout, name, choices)
-        self._cameras = {name: self._camera(name) for name in self.frames_from}
+                raise InvalidInputError(
+                    f"frames {name!r} must be a video or an image of 3 channels, got {feature.get('dtype')} "
+                    f"{feature.get('shape')}. Choices: {', '.join(choices) or 'none'}."
+                )
+        self._cameras = {
+            name: _Cursor(
+                read_coded_frames if name in self._layout.video_keys else partial(_encoded_frames, column=name)
+            )
+            for name in self.frames_from
+        }
         next(self.frames(0, 32, resets=False))
         self.close()  # a video that waits to be read on would keep its process
 
     def check_resets(self) -> None:
-        """Refuse: a difference of potentials needs the last state, too.
-
-        Raises:
-            InvalidInputError: Always.
-        """
+        """Refuse always: a difference of potentials needs the last state, too."""
         raise InvalidInputError("shaping needs a frame of the last state, which LeRobot datasets do not have.")
 
     def frames(self, episode: int, size: int, *, resets: bool) -> Iterator[Frame]:
@@ -92,7 +92,7 @@ class LeRobotEpisodes(OfflineDataset):
         layout = self._layout
         videos = [name for name in self.frames_from if name in layout.video_keys]
         files = list(layout.data_files) if len(videos) < len(self.frames_from) else []
-        files = [*files, *{episode.videos[name].file for episode in layout.episodes for name in videos}]
+        files = [*files, *{episode.videos[name][0] for episode in layout.episodes for name in videos}]
         facts = [(layout.root / file).stat() for file in sorted(files)]
         sizes, times = sum(fact.st_size for fact in facts), max(fact.st_mtime_ns for fact in facts)
         return [len(self.steps), sum(self.steps), sizes, times]
@@ -114,15 +114,9 @@ class LeRobotEpisodes(OfflineDataset):
         for camera in self._cameras.values():
             camera.close()
 
-    def _camera(self, name: str) -> _Cursor:
-        if name in self._layout.video_keys:
-            return _Cursor(read_coded_frames)
-        return _Cursor(lambda path: _encoded_frames(path, name))
-
     def _frames(self, episode: LeRobotEpisode, name: str) -> Iterator[Frame]:
         if name in self._layout.video_keys:
-            part = episode.videos[name]
-            file, first = part.file, part.first
+            file, first = episode.videos[name]
         else:
             file, first = episode.data_file, episode.first_row
         count = 0
@@ -144,7 +138,7 @@ class LeRobotEpisodes(OfflineDataset):
 class _Cursor:
     """Reads parts of files; what comes next in the same file is read on, not sought from the start."""
 
-    def __init__(self, opener: _Opener) -> None:
+    def __init__(self, opener: Callable[[Path], Iterator[Any]]) -> None:
         self._open = opener
         self._path: Path | None = None
         self._items: Iterator[Any] = iter(())
@@ -171,11 +165,7 @@ class _Cursor:
 
 
 def choose_frames(layout: LeRobotLayout) -> tuple[str, ...]:
-    """Choose the only camera.
-
-    Raises:
-        InvalidInputError: There is none, or there are several.
-    """
+    """Choose the only camera; none or several are refused."""
     names = [*layout.video_keys, *layout.image_keys]
     if not names:
         raise InvalidInputError(
@@ -186,16 +176,6 @@ def choose_frames(layout: LeRobotLayout) -> tuple[str, ...]:
             f"dataset {str(layout.root)!r} has several cameras; choose with frames: {', '.join(names)}."
         )
     return (names[0],)
-
-
-def _no_frames(layout: LeRobotLayout, name: str, choices: Sequence[str]) -> InvalidInputError:
-    feature = layout.features.get(name)
-    if feature is None:
-        return unknown_name("frames", name, choices)
-    return InvalidInputError(
-        f"frames {name!r} must be a video or an image of 3 channels, got {feature.get('dtype')} "
-        f"{feature.get('shape')}. Choices: {', '.join(choices) or 'none'}."
-    )
 
 
 def _encoded_frames(path: Path, column: str) -> Iterator[bytes | None]:
@@ -215,12 +195,7 @@ _QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
 
 def feature_statistics(values: np.ndarray, *, quantiles: bool) -> dict[str, list[Any]]:
-    """Statistics of one feature of one number a row, as LeRobot writes them.
-
-    Args:
-        values: ``[rows]``.
-        quantiles: Whether the dataset has quantiles (newer ones do).
-    """
+    """Statistics of a feature of one number a row, ``[rows]``, as LeRobot writes them (newer ones with quantiles)."""
     numbers = np.asarray(values, dtype=np.float64)
     facts: dict[str, list[Any]] = {
         "min": [float(numbers.min())],
@@ -235,9 +210,9 @@ def feature_statistics(values: np.ndarray, *, quantiles: bool) -> dict[str, list
     return facts
 
 
-def _with_statistics(stats: dict[str, Any], reward: np.ndarray, state_reward: np.ndarray) -> dict[str, Any]:
+def _with_statistics(stats: dict[str, Any], rewards: Iterable[np.ndarray]) -> dict[str, Any]:
     quantiles = any("q01" in facts for facts in stats.values() if isinstance(facts, dict))
-    return relabelled(stats, *(feature_statistics(values, quantiles=quantiles) for values in (reward, state_reward)))
+    return relabelled(stats, *(feature_statistics(values, quantiles=quantiles) for values in rewards))
 
 
 def _with_columns(table: Any, rewards: EpisodeRewards) -> Any:
@@ -276,12 +251,8 @@ class LeRobotOutput(RelabelledOutput):
     row's frame; in the last row, whose next state was not recorded, that of
     its own. ``vlm_reward`` is the reward of the row's own frame. A
     ``next.reward`` that was there becomes ``true_reward``. Videos and frames
-    outside of the rows are linked, or copied if that is asked for.
-
-    Args:
-        layout: The old dataset.
-        path: Folder of the new one; the old one's to replace its files.
-        copy_frames: Whether videos are copied, too.
+    outside of the rows are linked, or copied if that is asked for. The old
+    dataset's own folder stands for replacing its files.
     """
 
     def __init__(self, layout: LeRobotLayout, path: Path, *, copy_frames: bool) -> None:
@@ -333,15 +304,15 @@ class LeRobotOutput(RelabelledOutput):
             return following(own), own
 
         if file == INFO_FILE:
-            write_json(target, self._info())
+            new = [{"dtype": "float32", "shape": [1], "names": None} for _ in range(2)]
+            write_json(target, {**self._layout.info, "features": relabelled(self._layout.features, *new)})
         elif file == "meta/stats.json":
             parts = [pair(episode.index) for episode in self._layout.episodes]
-            rewards_of_all = (np.concatenate(column) for column in zip(*parts, strict=True))
-            write_json(target, _with_statistics(read_json(source), *rewards_of_all))
+            write_json(target, _with_statistics(read_json(source), map(np.concatenate, zip(*parts, strict=True))))
         elif file == "meta/episodes_stats.jsonl":
             with source.open(encoding="utf-8") as old, target.open("w", encoding="utf-8") as new:
                 for entry in map(json.loads, filter(str.strip, old)):
-                    entry["stats"] = _with_statistics(entry["stats"], *pair(int(entry["episode_index"])))
+                    entry["stats"] = _with_statistics(entry["stats"], pair(int(entry["episode_index"])))
                     new.write(json.dumps(entry) + "\n")
         elif file.startswith("meta/episodes/"):
             rewrite(source, target, lambda table, first: _with_columns(table, pair))
@@ -351,25 +322,18 @@ class LeRobotOutput(RelabelledOutput):
     def _rewrite_rows(self, file: str, target: Path, rewards: RewardRule, read: ReadValues) -> None:
         columns = read_columns(self._layout.root / file, [REWARD, STATE_REWARD, TRUE_REWARD])
         first_rewards = columns.get(TRUE_REWARD if STATE_REWARD in columns else REWARD)
-        following_parts, own_parts = [], []
+        parts = []
         for episode in self._layout.data_files[file]:
             own = read(self._positions[episode.index])
             rows = slice(episode.first_row, episode.first_row + episode.length)
             old = None if first_rewards is None else first_rewards[rows]
-            following_parts.append(rewards(following(own), old, None))
-            own_parts.append(own[:, 0])
-        reward, own_reward = np.concatenate(following_parts), np.concatenate(own_parts)
-        rewrite(
-            self._layout.root / file,
-            target,
-            lambda table, first: with_rewards(
-                table, reward[first : first + len(table)], own_reward[first : first + len(table)]
-            ),
-        )
+            parts.append((rewards(following(own), old, None), own[:, 0]))
+        both = [np.concatenate(column) for column in zip(*parts, strict=True)]
 
-    def _info(self) -> dict[str, Any]:
-        new = [{"dtype": "float32", "shape": [1], "names": None} for _ in range(2)]
-        return {**self._layout.info, "features": relabelled(self._layout.features, *new)}
+        def change(table: Any, first: int) -> Any:
+            return with_rewards(table, *(values[first : first + len(table)] for values in both))
+
+        rewrite(self._layout.root / file, target, change)
 
     def _files(self) -> Iterator[str]:
         """Every file of the old dataset that is not hidden."""
@@ -399,9 +363,5 @@ class LeRobotOutput(RelabelledOutput):
 
 
 def following(values: np.ndarray) -> np.ndarray:
-    """What each row's action led to: the next row's value, and in the last row its own.
-
-    Args:
-        values: Of the rows' own states, ``[rows]`` or ``[rows columns]``.
-    """
+    """What each row's action led to, ``[rows]`` or ``[rows columns]``: the next row's value, or in the last its own."""
     return np.concatenate([values[1:], values[-1:]])

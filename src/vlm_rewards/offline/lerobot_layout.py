@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -20,16 +20,6 @@ INFO_FILE = "meta/info.json"
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 _OFF_GRID = 0.25
 """How far, in frames, the start of an episode may be from a frame of its video."""
-
-
-@dataclass(frozen=True)
-class VideoPart:
-    """An episode's frames in a video."""
-
-    file: str
-    """Path below the dataset's folder."""
-    first: int
-    """Its first frame."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +34,8 @@ class LeRobotEpisode:
     """Path of the rows' file below the dataset's folder."""
     first_row: int = 0
     """Its first row in that file."""
-    videos: dict[str, VideoPart] = field(default_factory=dict)
-    """Its frames, by camera."""
+    videos: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """By camera: path of the video below the dataset's folder, and its first frame there."""
 
 
 class LeRobotLayout:
@@ -60,7 +50,10 @@ class LeRobotLayout:
     """
 
     def __init__(self, root: Path) -> None:
-        import_pyarrow()
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError("LeRobot datasets need pyarrow: pip install 'vlm-rewards[lerobot]'.") from error
         self.root = root
         try:
             self.info = read_json(root / INFO_FILE)
@@ -85,12 +78,15 @@ class LeRobotLayout:
     @property
     def video_keys(self) -> list[str]:
         """Features that are videos of frames, not of depths."""
-        return [key for key, feature in self.features.items() if feature.get("dtype") == "video" and _shows(feature)]
+        return [key for key in self._features("video") if _shows(self.features[key])]
 
     @property
     def image_keys(self) -> list[str]:
         """Features that are frames in the rows."""
-        return [key for key, feature in self.features.items() if feature.get("dtype") == "image" and _shows(feature)]
+        return [key for key in self._features("image") if _shows(self.features[key])]
+
+    def _features(self, dtype: str) -> list[str]:
+        return [key for key, feature in self.features.items() if feature.get("dtype") == dtype]
 
     @cached_property
     def data_files(self) -> dict[str, list[LeRobotEpisode]]:
@@ -101,13 +97,12 @@ class LeRobotLayout:
         return files
 
     def _episodes_2(self) -> list[LeRobotEpisode]:
-        videos = [key for key, feature in self.features.items() if feature.get("dtype") == "video"]
-        size = int(self.info["chunks_size"])
+        size, videos = int(self.info["chunks_size"]), self._features("video")
         episodes = []
         for row in _json_lines(self.root / "meta" / "episodes.jsonl"):
             index = int(row["episode_index"])
             names = {"episode_index": index, "episode_chunk": index // size}
-            parts = {key: VideoPart(self._place(self.info["video_path"], video_key=key, **names), 0) for key in videos}
+            parts = {key: (self._place(self.info["video_path"], video_key=key, **names), 0) for key in videos}
             data_file = self._place(self.info["data_path"], **names)
             episodes.append(LeRobotEpisode(index, int(row["length"]), data_file, videos=parts))
         return _in_order(episodes)
@@ -115,7 +110,7 @@ class LeRobotLayout:
     def _episodes_3(self) -> list[LeRobotEpisode]:
         import pyarrow.parquet as pq
 
-        videos = [key for key, feature in self.features.items() if feature.get("dtype") == "video"]
+        videos = self._features("video")
         columns = ["episode_index", "length", "data/chunk_index", "data/file_index"]
         for key in videos:
             columns += [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
@@ -140,7 +135,7 @@ class LeRobotLayout:
                     f"episode {row['episode_index']} of {str(self.root)!r} starts between two frames of its video "
                     f"{key!r}: {row[f'{place}/from_timestamp']} s at {self.fps:g} frames a second."
                 )
-            parts[key] = VideoPart(self._place(self.info["video_path"], video_key=key, **numbers), round(first))
+            parts[key] = (self._place(self.info["video_path"], video_key=key, **numbers), round(first))
         return LeRobotEpisode(int(row["episode_index"]), int(row["length"]), data_file, videos=parts)
 
     def _place(self, template: str, **values: Any) -> str:
@@ -151,7 +146,7 @@ class LeRobotLayout:
 
     def _check_files(self) -> None:
         for episode in self.episodes:
-            for file in (episode.data_file, *(episode.videos[key].file for key in self.video_keys)):
+            for file in (episode.data_file, *(episode.videos[key][0] for key in self.video_keys)):
                 path = self.root / file
                 if not path.is_file() or path.stat().st_size == 0:
                     state = "empty" if path.is_file() else "missing"
@@ -161,18 +156,6 @@ class LeRobotLayout:
 def is_lerobot(folder: Path) -> bool:
     """Whether a folder holds a LeRobot dataset."""
     return (folder / INFO_FILE).is_file()
-
-
-def import_pyarrow() -> None:
-    """Make sure that pyarrow is there.
-
-    Raises:
-        MissingExtraError: It is not.
-    """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("LeRobot datasets need pyarrow: pip install 'vlm-rewards[lerobot]'.") from error
 
 
 def episode_files(root: Path) -> list[Path]:
@@ -212,11 +195,7 @@ def _shows(feature: dict[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Say of an error of pyarrow which file it is about.
-
-    Raises:
-        InvalidInputError: In its place.
-    """
+    """Say which file an error of pyarrow is about, by an InvalidInputError in its place."""
     try:
         yield
     except InvalidInputError:
@@ -235,15 +214,9 @@ TRUE_REWARD = "true_reward"
 _BLOCK_BYTES = 8 << 20
 _MOST_ROWS = 1 << 16
 
-Columns: TypeAlias = dict[str, np.ndarray]
-
 
 def check_rows(layout: LeRobotLayout) -> None:
-    """Check that the files of rows hold what the metadata say, in order, and that our names are free.
-
-    Raises:
-        InvalidInputError: They do not.
-    """
+    """Refuse where the files of rows do not hold what the metadata say, in order, or where our names are not free."""
     names = set(layout.features)
     if TRUE_REWARD in names and STATE_REWARD not in names:
         raise InvalidInputError(
@@ -260,7 +233,7 @@ def check_rows(layout: LeRobotLayout) -> None:
             )
 
 
-def read_columns(path: Path, names: list[str]) -> Columns:
+def read_columns(path: Path, names: list[str]) -> dict[str, np.ndarray]:
     """Read columns of one number a row: those of ``names`` that are there."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -268,7 +241,7 @@ def read_columns(path: Path, names: list[str]) -> Columns:
     with reading(path), pq.ParquetFile(path, memory_map=True) as file:
         there = [name for name in names if name in file.schema_arrow.names]
         table = file.read(columns=there)
-        columns: Columns = {}
+        columns: dict[str, np.ndarray] = {}
         for name in there:
             column = table.column(name).combine_chunks()
             if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):  # shape (1,) as a list
@@ -278,12 +251,9 @@ def read_columns(path: Path, names: list[str]) -> Columns:
 
 
 def rewrite(source: Path, target: Path, change: Callable[[Any, int], Any]) -> None:
-    """Write a Parquet file again, some megabytes at a time.
+    """Write a Parquet file again to another place, some megabytes at a time.
 
-    Args:
-        source: The file.
-        target: Its successor, another file.
-        change: Given a ``pyarrow.Table`` of some rows and the number of the first one, returns the rows to write.
+    ``change`` is given a ``pyarrow.Table`` of some rows and the number of the first one; it returns the rows to write.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -307,13 +277,7 @@ def rewrite(source: Path, target: Path, change: Callable[[Any, int], Any]) -> No
 
 
 def with_rewards(table: Any, reward: np.ndarray, state_reward: np.ndarray) -> Any:
-    """Put rewards into rows; those that were there first become `TRUE_REWARD`.
-
-    Args:
-        table: ``pyarrow.Table``.
-        reward: For `REWARD`, float32 ``[rows]``.
-        state_reward: For `STATE_REWARD`, float32 ``[rows]``.
-    """
+    """Put rewards, float32 ``[rows]``, into a ``pyarrow.Table``; those that were there first become `TRUE_REWARD`."""
     import pyarrow as pa
 
     metadata = dict(table.schema.metadata or {})
@@ -338,13 +302,7 @@ def _with_features(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def relabelled(features: dict[str, Any], reward: Any, state_reward: Any) -> dict[str, Any]:
-    """What a mapping of features becomes when rewards are replaced; the first ones become `TRUE_REWARD`.
-
-    Args:
-        features: The mapping.
-        reward: What to say of `REWARD`.
-        state_reward: What to say of `STATE_REWARD`.
-    """
+    """What a mapping of features becomes when rewards are replaced; the first ones become `TRUE_REWARD`."""
     kept = {key: value for key, value in features.items() if key not in (REWARD, STATE_REWARD)}
     if STATE_REWARD not in features and REWARD in features:  # it is not ours yet
         kept[TRUE_REWARD] = features[REWARD]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,8 @@ from vlm_rewards.offline.minari_files import (
     RECORD_KEY,
     TRUE_REWARDS,
     MinariData,
-    check_dataset_id,
     leaf_space,
     leaves,
-    relabelled_id,
     row_slices,
 )
 from vlm_rewards.tasks.rendering import FrameRenderer, letterbox
@@ -35,16 +34,13 @@ REPLAY = "replay"
 """Name of the other source of frames."""
 _SMALLEST = 32
 """Side of what is taken for a frame unasked; Minari has the same limit. Below it are grids of a few cells."""
+_ID = re.compile(r"(?:[-\w][-\w/]*/)?[-\w]+-v\d+")
 
 
 class MinariEpisodes(OfflineDataset):
     """A Minari dataset whose frames have been found.
 
     The reward of step ``t`` is that of observation ``t + 1``, the last one included.
-
-    Args:
-        data: The dataset.
-        names: Where the frames come from.
     """
 
     kind = "minari"
@@ -54,8 +50,9 @@ class MinariEpisodes(OfflineDataset):
         self.name, self.steps, self.frames_from = data.name, data.steps, tuple(names)
 
     def fingerprint(self) -> list[Any]:
-        """What changes when the frames do."""
-        return self._data.fingerprint()
+        """Size and time of the data file."""
+        facts = self._data.path.stat()
+        return [self._data.episodes, facts.st_size, facts.st_mtime_ns]
 
     def output(self, options: RelabelOptions) -> MinariOutput:
         """Where the new rewards go."""
@@ -66,7 +63,9 @@ class MinariEpisodes(OfflineDataset):
             )
         if options.in_place:
             return MinariOutput(self._data, self.name, copy_frames=True)
-        name = check_dataset_id("out", relabelled_id(self.name) if options.out is None else options.out)
+        name = "-vlm-v".join(self.name.rsplit("-v", 1)) if options.out is None else options.out
+        if not _ID.fullmatch(name):
+            raise InvalidInputError(f"out must be a Minari id such as 'namespace/name-v0', got {name!r}.")
         if name == self.name:
             raise InvalidInputError(
                 f"out must be another id than the dataset's, got {name!r}. To change it, say in_place."
@@ -79,16 +78,7 @@ class MinariEpisodes(OfflineDataset):
 
 
 def open_minari(root: Path, name: str, options: RelabelOptions) -> MinariEpisodes:
-    """Open a dataset, and find its frames.
-
-    Args:
-        root: Folder of the datasets.
-        name: The dataset's id.
-        options: Where the frames are, and how closely a replay must fit.
-
-    Raises:
-        InvalidInputError: The dataset cannot be read, or has no usable frames.
-    """
+    """Open a dataset by the folder of all of them and its id, and find its frames; what is unusable is refused."""
     data = MinariData(root, name)
     try:
         names = options.frames or choose_frames(data)
@@ -98,27 +88,23 @@ def open_minari(root: Path, name: str, options: RelabelOptions) -> MinariEpisode
             return StoredFrames(data, names)
         if len(names) > 1:
             raise InvalidInputError(f"frames must be {REPLAY!r} or stored frames, not both, got {', '.join(names)}.")
-        return ReplayedFrames(data, tolerance=options.tolerance, env_kwargs=options.env_kwargs)
+        return ReplayedFrames(data, options)
     except BaseException:
         data.close()
         raise
 
 
 class StoredFrames(MinariEpisodes):
-    """Frames of episodes, from one place or (several cameras) several.
+    """Frames of episodes, from one place such as ``"infos/camera"`` or (several cameras) several.
 
-    Args:
-        data: The dataset.
-        names: Places, such as ``"observations"`` or ``"infos/camera"``.
-
-    Raises:
-        InvalidInputError: A place does not exist, holds something else, or is not there in an episode.
+    A place that does not exist, holds something else, or is not there in an episode is refused.
     """
 
     def __init__(self, data: MinariData, names: Sequence[str]) -> None:
         super().__init__(data, names)
         for name in names:
-            if not _is_leaf(data.group(0), name):
+            group, part = data.group(0), name.split("/")[0]
+            if part not in ("observations", "infos") or name not in group or hasattr(group[name], "keys"):
                 raise unknown_name("frames", name, [*list_frames(data)[0], REPLAY])
         for episode in range(data.episodes):
             with naming(data.name, episode):
@@ -126,11 +112,7 @@ class StoredFrames(MinariEpisodes):
                     self._check(episode, name)
 
     def check_resets(self) -> None:
-        """Check that the state before the first step is pictured, too.
-
-        Raises:
-            InvalidInputError: It is not.
-        """
+        """Refuse where the infos have no frame of the state before the first step."""
         for name in self.frames_from:
             if self._data.group(0)[name].shape[0] == self._data.steps[0]:
                 raise InvalidInputError(f"frames {name!r} hold no frame of the state before the first step.")
@@ -161,11 +143,7 @@ class StoredFrames(MinariEpisodes):
 
 
 def choose_frames(data: MinariData) -> tuple[str, ...]:
-    """Choose where the frames come from: the observations, else the infos, else `REPLAY`.
-
-    Raises:
-        InvalidInputError: There are several places, or none and no way to replay.
-    """
+    """Choose where the frames come from, observations, infos or `REPLAY`; several places are refused."""
     found, faults = list_frames(data)
     for part in ("observations", "infos"):
         names = [name for name in found if name.split("/")[0] == part]
@@ -199,10 +177,6 @@ def list_frames(data: MinariData) -> tuple[list[str], list[str]]:
     return found, faults
 
 
-def _is_leaf(group: Any, name: str) -> bool:
-    return name.split("/")[0] in ("observations", "infos") and name in group and not hasattr(group[name], "keys")
-
-
 def _row_type(data: MinariData, name: str, dataset: Any) -> tuple[Any, list[int]]:
     """Type and shape of a row, decoded."""
     if data.jpeg(name):
@@ -223,41 +197,31 @@ def _fault(dtype: Any, shape: Sequence[int]) -> str | None:
     return None
 
 
-_ANY_SIZE = 32
-
-
 class ReplayedFrames(MinariEpisodes):
     """Frames of episodes that are played again, each observation being compared with the recorded one.
 
     An episode starts from its recorded seed and options. Where the simulator
     repeats itself, so do its states, and a frame of the state after step ``t``
-    belongs to the recorded step ``t``.
-
-    Args:
-        data: The dataset.
-        tolerance: How far a number of an observation may be from the recorded one.
-        env_kwargs: For the environment's constructor, besides its own.
-
-    Raises:
-        InvalidInputError: There is no environment, it draws no frames, an episode has no seed, or the first episode
-            does not repeat itself.
+    belongs to the recorded step ``t``. Refused are datasets without an
+    environment that draws frames or without seeds, and those whose first
+    episode does not repeat itself.
     """
 
-    def __init__(self, data: MinariData, *, tolerance: float, env_kwargs: Mapping[str, Any]) -> None:
+    def __init__(self, data: MinariData, options: RelabelOptions) -> None:
         super().__init__(data, (REPLAY,))
-        self._tolerance = tolerance
+        self._tolerance = options.tolerance
         self._resets = [_reset_of(data, episode) for episode in range(data.episodes)]
         if all(data.jpeg(name) for name, _ in leaves(data.group(0)["observations"], "observations")):
             raise InvalidInputError(
                 f"dataset {data.name!r} cannot be replayed: its observations are JPEG frames, with which a replay "
                 "cannot be compared. Take those frames themselves with frames."
             )
-        self._env = _recover(data, env_kwargs)
+        self._env = _recover(data, options.env_kwargs)
         try:
-            FrameRenderer(self._env, _ANY_SIZE)
+            renderer = FrameRenderer(self._env, _SMALLEST)
             for _ in self._states(0):
                 pass
-            FrameRenderer(self._env, _ANY_SIZE).render()
+            renderer.render()
         except BaseException:
             self.close()
             raise
@@ -305,11 +269,7 @@ class _Recorded:
                 self._leaves[name.partition("/")[2]] = _rows(dataset, 0, dataset.shape[0])
 
     def compare(self, observation: Any, step: int) -> None:
-        """Compare an observation with the next recorded one.
-
-        Raises:
-            InvalidInputError: They differ.
-        """
+        """Refuse an observation that differs from the next recorded one."""
         for path, rows in self._leaves.items():
             expected = next(rows, None)
             if expected is None:
@@ -399,14 +359,12 @@ def _value_at(observation: Any, path: str) -> Any:
 def _distance(recorded: Any, played: Any) -> float:
     """Greatest difference between two values; infinite where they are of different kinds or shapes."""
     one, two = np.asarray(recorded), np.asarray(played)
-    if one.shape != two.shape:
+    if np.array_equal(one, two, equal_nan=one.dtype.kind == "f" and two.dtype.kind == "f"):
+        return 0.0
+    if one.shape != two.shape or not {one.dtype.kind, two.dtype.kind} <= set("biuf"):
         return float("inf")
-    if one.dtype.kind in "biuf" and two.dtype.kind in "biuf":
-        if np.array_equal(one, two, equal_nan=one.dtype.kind == "f" and two.dtype.kind == "f"):
-            return 0.0
-        difference = np.abs(one.astype(np.float64) - two.astype(np.float64))
-        return float("inf") if np.isnan(difference).any() else float(difference.max())
-    return 0.0 if np.array_equal(one, two) else float("inf")
+    difference = np.abs(one.astype(np.float64) - two.astype(np.float64))
+    return float("inf") if np.isnan(difference).any() else float(difference.max())
 
 
 _REST_BYTES = 4096
@@ -417,12 +375,8 @@ class MinariOutput(RelabelledOutput):
     """The new dataset: other rewards, the first ones among the infos, all else as it was.
 
     What holds frames is not copied unless that is asked for: an HDF5 external
-    link leads to the old file. Everything else is copied.
-
-    Args:
-        data: The old dataset.
-        name: Id of the new one; the old one's to replace its file.
-        copy_frames: Whether frames are copied, too.
+    link leads to the old file. Everything else is copied. The old dataset's
+    own id stands for replacing its file.
     """
 
     def __init__(self, data: MinariData, name: str, *, copy_frames: bool) -> None:
@@ -476,7 +430,8 @@ class MinariOutput(RelabelledOutput):
             file.attrs[RECORD_KEY] = "rewards are new; infos/true_rewards are those that the dataset had first"
             for episode in range(self._data.episodes):
                 old = self._data.first_rewards(episode)
-                new = rewards(read(episode), old, self._data.terminations(episode))
+                terminated = np.asarray(self._data.group(episode)["terminations"][()], dtype=bool)
+                new = rewards(read(episode), old, terminated)
                 self._write_episode(file.create_group(f"episode_{episode}"), episode, new, old)
 
     def _write_episode(self, group: Any, episode: int, rewards: np.ndarray, old: np.ndarray) -> None:
@@ -487,8 +442,9 @@ class MinariOutput(RelabelledOutput):
             path = name.strip("/")
             if path not in ("rewards", f"infos/{TRUE_REWARDS}"):
                 self._carry_array(path, dataset, group)
-        _extendable(group, "rewards", np.asarray(rewards, dtype=np.float32))
-        _extendable(group.require_group("infos"), TRUE_REWARDS, old)
+        new = ((group, "rewards", np.asarray(rewards, np.float32)), (group.require_group("infos"), TRUE_REWARDS, old))
+        for parent, name, values in new:  # such that Minari can append to it
+            parent.create_dataset(name, data=values, chunks=True, maxshape=(None, *values.shape[1:]))
 
     def _carry_array(self, path: str, dataset: Any, group: Any) -> None:
         """Link or copy an array that stays as it is."""
@@ -517,8 +473,3 @@ class MinariOutput(RelabelledOutput):
         metadata[RECORD_KEY] = record
         json.dumps(metadata)  # the old ones are JSON, ours must be, too
         return metadata
-
-
-def _extendable(group: Any, name: str, values: np.ndarray) -> None:
-    """An array that Minari can append to."""
-    group.create_dataset(name, data=values, chunks=True, maxshape=(None, *values.shape[1:]))

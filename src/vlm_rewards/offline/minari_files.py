@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
@@ -39,8 +38,16 @@ class MinariData:
                 f"dataset {name!r} must be stored in Minari's default format, hdf5, "
                 f"got data_format {self.metadata.get('data_format')!r}."
             )
-        self.dataset = _open(self.minari, self.folder, name)
-        self.file = _open_file(self.path, name)
+        try:
+            self.dataset: Any = self.minari.MinariDataset(self.folder)
+        except Exception as error:  # Minari raises whatever the parsing of its metadata raises
+            raise InvalidInputError(f"dataset {name!r} cannot be opened by Minari: {error}") from error
+        import h5py
+
+        try:
+            self.file: Any = h5py.File(self.path, "r")
+        except OSError as error:
+            raise InvalidInputError(f"dataset {name!r} cannot be opened: {error}.") from error
         self.episodes = int(self.dataset.total_episodes)
         if not self.episodes:
             self.close()
@@ -72,11 +79,7 @@ class MinariData:
         return [int(self.group(episode)["rewards"].shape[0]) for episode in range(self.episodes)]
 
     def group(self, episode: int) -> Any:
-        """The HDF5 group of an episode.
-
-        Raises:
-            InvalidInputError: There is none.
-        """
+        """The HDF5 group of an episode; a missing one is refused."""
         try:
             return self.file[f"episode_{episode}"]
         except KeyError:
@@ -85,8 +88,12 @@ class MinariData:
     def jpeg(self, name: str) -> bool:
         """Whether a leaf such as ``"observations/camera"`` holds JPEG files."""
         part, _, rest = name.partition("/")
-        encoded = bool(self.metadata.get("jpeg_encoding", True)) and part in self.spaces
-        return encoded and is_jpeg(leaf_space(self.spaces[part], rest))
+        if not self.metadata.get("jpeg_encoding", True) or part not in self.spaces:
+            return False
+        from minari.dataset.minari_storage import is_image_space
+
+        space = leaf_space(self.spaces[part], rest)
+        return space is not None and is_image_space(space)
 
     def first_rewards(self, episode: int) -> np.ndarray:
         """The rewards that an episode had before any relabelling: ``[steps]``."""
@@ -96,28 +103,13 @@ class MinariData:
             return np.asarray(infos[TRUE_REWARDS][()])
         return np.asarray(group["rewards"][()])
 
-    def terminations(self, episode: int) -> np.ndarray:
-        """Whether each step ended in a terminal state: bool ``[steps]``."""
-        return np.asarray(self.group(episode)["terminations"][()], dtype=bool)
-
-    def fingerprint(self) -> list[Any]:
-        """Size and time of the data file."""
-        facts = self.path.stat()
-        return [self.episodes, facts.st_size, facts.st_mtime_ns]
-
     def close(self) -> None:
         """Close the file. Safe to call twice."""
         self.file.close()
 
 
 def locate_minari(dataset: str) -> tuple[Path, str] | None:
-    """Tell what dataset a name or a folder means.
-
-    Args:
-        dataset: A Minari id, or the path of a dataset's folder.
-
-    Returns:
-        Folder of the datasets and id; None where there is no such dataset.
+    """Folder of the datasets and id of what an id or a dataset's folder means; None where there is no such dataset.
 
     Raises:
         InvalidInputError: The folder holds a dataset that is called differently.
@@ -126,38 +118,18 @@ def locate_minari(dataset: str) -> tuple[Path, str] | None:
     if not (folder / "data" / METADATA_FILE).is_file() and (folder / METADATA_FILE).is_file():
         folder = folder.parent  # the folder of the data itself
     if (folder / "data" / METADATA_FILE).is_file():
-        return _root_of(folder)
+        name = str(read_json(folder / "data" / METADATA_FILE).get("dataset_id"))
+        parts = Path(name).parts
+        if folder.parts[-len(parts) :] != parts:
+            raise InvalidInputError(
+                f"the dataset in {str(folder)!r} says that its id is {name!r}; Minari wants its folder to be called so."
+            )
+        return Path(*folder.parts[: -len(parts)]), name
     try:
         root = datasets_root()
     except ImportError:
         return None
     return (root, dataset) if (root / dataset / "data" / METADATA_FILE).is_file() else None
-
-
-def _root_of(folder: Path) -> tuple[Path, str]:
-    name = str(read_json(folder / "data" / METADATA_FILE).get("dataset_id"))
-    parts = Path(name).parts
-    if folder.parts[-len(parts) :] != parts:
-        raise InvalidInputError(
-            f"the dataset in {str(folder)!r} says that its id is {name!r}; Minari wants its folder to be called so."
-        )
-    return Path(*folder.parts[: -len(parts)]), name
-
-
-def _open(minari: Any, folder: Path, name: str) -> Any:
-    try:
-        return minari.MinariDataset(folder)
-    except Exception as error:  # Minari raises whatever the parsing of its metadata raises
-        raise InvalidInputError(f"dataset {name!r} cannot be opened by Minari: {error}") from error
-
-
-def _open_file(path: Path, name: str) -> Any:
-    import h5py
-
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise InvalidInputError(f"dataset {name!r} cannot be opened: {error}.") from error
 
 
 DATA_FILE = "main_data.hdf5"
@@ -167,17 +139,12 @@ RECORD_KEY = "vlm_rewards"
 TRUE_REWARDS = "true_rewards"
 """Where among the infos the rewards go that a dataset had first."""
 
-_ID = re.compile(r"(?:[-\w][-\w/]*/)?[-\w]+-v\d+")
 _SLICE_BYTES = 8 << 20
 """How much of a file is read in one go."""
 
 
 def import_minari() -> Any:
-    """Import minari and h5py, or say how to get them.
-
-    Raises:
-        MissingExtraError: One of them is not installed.
-    """
+    """Import minari and h5py, or say in a MissingExtraError how to get them."""
     try:
         import h5py  # noqa: F401
         import minari
@@ -193,23 +160,6 @@ def datasets_root() -> Path:
     from minari.storage.datasets_root_dir import get_dataset_path
 
     return get_dataset_path()
-
-
-def check_dataset_id(field: str, name: str) -> str:
-    """Check that a name is a Minari id.
-
-    Raises:
-        InvalidInputError: It is not.
-    """
-    if not _ID.fullmatch(name):
-        raise InvalidInputError(f"{field} must be a Minari id such as 'namespace/name-v0', got {name!r}.")
-    return name
-
-
-def relabelled_id(name: str) -> str:
-    """The default id of the new dataset: ``a/b-v1`` to ``a/b-vlm-v1``."""
-    stem, version = name.rsplit("-v", 1)
-    return f"{stem}-vlm-v{version}"
 
 
 def unknown_dataset(name: str) -> UnknownNameError:
@@ -229,12 +179,7 @@ def unknown_dataset(name: str) -> UnknownNameError:
 
 
 def leaves(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Every HDF5 dataset below a group, with its path.
-
-    Args:
-        group: ``h5py.Group`` or ``h5py.Dataset``.
-        prefix: The group's own path.
-    """
+    """Every ``h5py.Dataset`` below a group, with its path; ``prefix`` is the group's own."""
     if not hasattr(group, "keys"):
         yield prefix, group
         return
@@ -243,15 +188,7 @@ def leaves(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def leaf_space(space: gym.Space[Any], path: str) -> gym.Space[Any] | None:
-    """The space of one leaf.
-
-    Args:
-        space: Of the whole.
-        path: The leaf's path below it, such as ``"camera/_index_0"``; empty for the whole.
-
-    Returns:
-        Its space; None where the path leads elsewhere.
-    """
+    """The space below another one at a path such as ``"camera/_index_0"``; None where the path leads elsewhere."""
     for part in filter(None, path.split("/")):
         if isinstance(space, gym.spaces.Dict) and part in space.spaces:
             space = space.spaces[part]
@@ -262,24 +199,8 @@ def leaf_space(space: gym.Space[Any], path: str) -> gym.Space[Any] | None:
     return space
 
 
-def is_jpeg(space: gym.Space[Any] | None) -> bool:
-    """Whether Minari stores values of a space as JPEG (where the dataset says that it does so at all)."""
-    from minari.dataset.minari_storage import is_image_space
-
-    return space is not None and is_image_space(space)
-
-
 def row_slices(dataset: Any, start: int, stop: int) -> Iterator[np.ndarray]:
-    """Read rows of an HDF5 dataset, some megabytes at a time.
-
-    Args:
-        dataset: ``h5py.Dataset``.
-        start: First row.
-        stop: The row after the last.
-
-    Yields:
-        Arrays of successive rows.
-    """
+    """Read the rows of an ``h5py.Dataset`` from ``start`` to before ``stop``, some megabytes at a time."""
     shape = dataset.shape[1:]
     row_bytes = max(1, int(np.prod(shape)) * dataset.dtype.itemsize) if shape else 64_000  # vlen: of unknown length
     rows = max(1, _SLICE_BYTES // row_bytes)

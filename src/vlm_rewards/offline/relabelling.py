@@ -6,7 +6,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,19 +14,17 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vlm_rewards.arrays import Frame
+from vlm_rewards.collection.shaping import TransitionRule, rule_of
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.offline.dataset import (
     OfflineDataset,
     RelabelledOutput,
     RelabelOptions,
-    Scoring,
     begin,
     digest,
     is_complete,
     note_labelled,
     score_episodes,
-    scoring_of,
     settings_of,
 )
 from vlm_rewards.offline.files import Journal, check_disk, check_writable, clear_disk_errors, locked
@@ -61,11 +59,6 @@ class Tally:
         """Deviation of the population; 0 for none."""
         return math.sqrt(self.squares / self.count) if self.count else 0.0
 
-    @property
-    def varies(self) -> bool:
-        """Whether two of the numbers differ."""
-        return self.greatest > self.least
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-able ``mean``, ``std``, ``min`` and ``max``; empty for no number."""
         if not self.count:
@@ -82,12 +75,7 @@ class RewardStatistics:
     products: float = 0.0
 
     def add(self, new: np.ndarray, old: np.ndarray | None) -> None:
-        """Take an episode in.
-
-        Args:
-            new: VLM rewards, ``[steps]``.
-            old: The dataset's own, ``[steps]``; None where there are none.
-        """
+        """Take an episode in: VLM rewards, ``[steps]``, and the dataset's own where there are some."""
         if old is not None and len(new):
             one, two = np.asarray(new, dtype=np.float64), np.asarray(old, dtype=np.float64)
             steps = (one.mean() - self.new.mean) * (two.mean() - self.old.mean)
@@ -99,7 +87,7 @@ class RewardStatistics:
     @property
     def correlation(self) -> float | None:
         """Pearson's r over all steps; None where a reward is missing or constant."""
-        if self.old.count != self.new.count or not (self.new.varies and self.old.varies):
+        if self.old.count != self.new.count or not all(part.greatest > part.least for part in (self.new, self.old)):
             return None
         r = self.products / math.sqrt(self.new.squares * self.old.squares)
         return max(-1.0, min(1.0, r)) if math.isfinite(r) else None
@@ -196,9 +184,14 @@ def _relabel(
     progress: Progress | None,
     command: str | None,
 ) -> dict[str, Any]:
-    scoring = scoring_of(reward)
-    _check_cameras(dataset, reward)
-    if scoring.resets:
+    rule = rule_of(reward)
+    expected, given = int(getattr(reward, "cameras", 1)), len(dataset.frames_from)
+    if expected != given:
+        raise InvalidInputError(
+            f"frames must name as many frames of a state as the reward scores, {expected}, got "
+            f"{', '.join(dataset.frames_from)}. CameraReward scores several."
+        )
+    if rule.needs_resets:
         dataset.check_resets()
     output = dataset.output(options)
     settings = settings_of(dataset, reward, options)
@@ -210,13 +203,13 @@ def _relabel(
     check_disk(output.work, output.bytes_needed())
     output.work.mkdir(parents=True, exist_ok=True)
     with clear_disk_errors(output.work), locked(output.work):
-        return _work(dataset, output, scoring, settings, options, progress, command)
+        return _work(dataset, output, rule, settings, options, progress, command)
 
 
 def _work(
     dataset: OfflineDataset,
     output: RelabelledOutput,
-    scoring: Scoring,
+    rule: TransitionRule,
     settings: dict[str, Any],
     options: RelabelOptions,
     progress: Progress | None,
@@ -224,21 +217,19 @@ def _work(
 ) -> dict[str, Any]:
     started = time.perf_counter()
     begin(output.work, settings, dataset, overwrite=options.overwrite)
-    with Journal(output.work, scoring.columns) as journal:
-        frames = _label(dataset, journal, scoring, options, settings["image_size"], progress)
+    with Journal(output.work, rule.columns) as journal:
+        frames = _label(dataset, journal, rule, options, settings["image_size"], progress)
         note_labelled(output.work)
         seconds = time.perf_counter() - started
         statistics = RewardStatistics()
 
-        def rule(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
-            rewards = scoring.rewards(values, old, terminated)
-            statistics.add(rewards, old)
-            return rewards
+        def rewards(values: np.ndarray, old: np.ndarray | None, terminated: np.ndarray | None) -> np.ndarray:
+            before, after = (values[:-1], values[1:]) if rule.needs_resets else (values, values)
+            made = rule.rewards(before, after, old, terminated)
+            statistics.add(made, old)
+            return made
 
-        def record() -> dict[str, Any]:
-            return _record(dataset, output, settings, statistics, command)
-
-        output.write(rule, journal.read, record)
+        output.write(rewards, journal.read, lambda: _record(dataset, output, settings, statistics, command))
     shutil.rmtree(output.work, ignore_errors=True)
     rate = frames / seconds if frames else None
     made = output.read_record() or {}
@@ -248,20 +239,17 @@ def _work(
 def _label(
     dataset: OfflineDataset,
     journal: Journal,
-    scoring: Scoring,
+    rule: TransitionRule,
     options: RelabelOptions,
     size: int,
     progress: Progress | None,
 ) -> int:
     """Label the episodes that are not in the journal; give the number of frames."""
     before, total = journal.states, len(dataset.steps)
-
-    def episodes() -> Iterator[tuple[int, Iterator[Frame]]]:
-        for episode in range(journal.episodes, total):
-            yield episode, dataset.frames(episode, size, resets=scoring.resets)
-
-    for episode, values in score_episodes(scoring.score, episodes(), options.batch_size, scoring.columns):
-        expected = dataset.steps[episode] + scoring.resets
+    left = range(journal.episodes, total)
+    episodes = ((episode, dataset.frames(episode, size, resets=rule.needs_resets)) for episode in left)
+    for episode, values in score_episodes(rule.score, episodes, options.batch_size, rule.columns):
+        expected = dataset.steps[episode] + rule.needs_resets
         if len(values) != expected:
             raise InvalidInputError(
                 f"episode {episode} of {dataset.name!r} must have {expected} frames, got {len(values)}."
@@ -271,20 +259,6 @@ def _label(
             progress(journal.episodes, total)
     journal.sync()
     return journal.states - before
-
-
-def _check_cameras(dataset: OfflineDataset, reward: FrameReward) -> None:
-    """Check that the reward expects as many frames of a state as there are.
-
-    Raises:
-        InvalidInputError: It does not.
-    """
-    expected, given = int(getattr(reward, "cameras", 1)), len(dataset.frames_from)
-    if expected != given:
-        raise InvalidInputError(
-            f"frames must name as many frames of a state as the reward scores, {expected}, got "
-            f"{', '.join(dataset.frames_from)}. CameraReward scores several."
-        )
 
 
 def _record(

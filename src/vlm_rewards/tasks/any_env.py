@@ -59,19 +59,23 @@ class EnvironmentConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.arguments()
-        self._check_view()
+        arguments = self.arguments()
+        if self.free_camera() is None:
+            return
+        if self.cameras:
+            raise InvalidInputError(
+                f"view must be left out where cameras are named, got {self.view} and {self.cameras}."
+            )
+        clash = sorted(set(arguments) & set(_OWN_CAMERA))
+        if clash:
+            raise InvalidInputError(f"env_kwargs must not hold {', '.join(map(repr, clash))} where view is given.")
 
     def free_camera(self) -> View | None:
         """What `view` says; None where it says nothing."""
         return View.from_numbers(self.view) if self.view != () else None
 
     def arguments(self) -> dict[str, Any]:
-        """The environment's arguments.
-
-        Raises:
-            InvalidInputError: They are no JSON object.
-        """
+        """The environment's arguments; what is no JSON object is refused."""
         try:
             values = json.loads(self.env_kwargs)
         except (TypeError, ValueError) as error:
@@ -79,17 +83,6 @@ class EnvironmentConfig(Settings):
         if not isinstance(values, dict):
             raise InvalidInputError(f"env_kwargs must be a JSON object, got {self.env_kwargs!r}.")
         return values
-
-    def _check_view(self) -> None:
-        if self.free_camera() is None:
-            return
-        if self.cameras:
-            raise InvalidInputError(
-                f"view must be left out where cameras are named, got {self.view} and {self.cameras}."
-            )
-        clash = sorted(set(self.arguments()) & set(_OWN_CAMERA))
-        if clash:
-            raise InvalidInputError(f"env_kwargs must not hold {', '.join(map(repr, clash))} where view is given.")
 
 
 def environment_task(config: EnvironmentConfig, *, goal: str, baseline: str) -> Task:
@@ -113,7 +106,7 @@ def environment_task(config: EnvironmentConfig, *, goal: str, baseline: str) -> 
     env = _make(config, spec, None)  # draws nothing: this process may need torch later
     try:
         _check_spaces(env, config.env_id)
-        horizon = config.horizon or _own_limit(env)
+        horizon = config.horizon or (env.spec and env.spec.max_episode_steps)
         for camera in config.cameras:
             camera_id(env, camera)
     finally:
@@ -126,24 +119,14 @@ def environment_task(config: EnvironmentConfig, *, goal: str, baseline: str) -> 
         baseline=baseline,
         simulator=functools.partial(build_environment, config),
         horizon=horizon,
-        criterion_text="",
-        camera=_camera_text(config),
+        camera=str(config.free_camera() or ", ".join(config.cameras) or "the environment's own"),
         cameras=max(1, len(config.cameras)),
         metadata={"environment": config.to_dict()},
     )
 
 
-def _camera_text(config: EnvironmentConfig) -> str:
-    view = config.free_camera()
-    return str(view) if view is not None else ", ".join(config.cameras) or "the environment's own"
-
-
 def find_spec(env_id: str) -> EnvSpec:
-    """Look an environment up.
-
-    Raises:
-        InvalidInputError: There is none of that id, or the module that registers it cannot be imported.
-    """
+    """Look an environment up; an unknown id, or a module that cannot be imported, is refused."""
     module, colon, name = env_id.rpartition(":")
     if colon:
         try:
@@ -166,17 +149,10 @@ def build_environment(config: EnvironmentConfig, image_size: int) -> gym.Env[Any
     return env
 
 
-def termination_warning(task: Task, *, seed: int = 0) -> str:
-    """Look whether episodes end before time, which tells the learner about the task beyond the sentence.
+def termination_warning(task: Task) -> str:
+    """Say so if episodes end before time, which tells the learner about the task beyond the sentence; else nothing.
 
-    A few episodes of random actions, for at most a few seconds, and undrawn.
-
-    Args:
-        task: A task of `environment_task`.
-        seed: Seeds them.
-
-    Returns:
-        A sentence or two for the user; empty where nothing ended early.
+    A few episodes of a task of `environment_task` are looked at, of random actions, undrawn, for at most a few seconds.
     """
     config = EnvironmentConfig.from_dict(task.metadata["environment"])
     env = _make(config, find_spec(config.env_id), None)
@@ -184,9 +160,9 @@ def termination_warning(task: Task, *, seed: int = 0) -> str:
     played = 0
     deadline = time.monotonic() + _PROBE_SECONDS
     try:
-        env.action_space.seed(seed)
+        env.action_space.seed(0)
         while played < _PROBE_EPISODES and (played == 0 or time.monotonic() < deadline):
-            length, terminated = _play(env, task.horizon, seed + played, deadline)
+            length, terminated = _play(env, task.horizon, played, deadline)
             played += 1
             if terminated:
                 lengths.append(length)
@@ -233,7 +209,8 @@ def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> g
     try:
         chosen: str | EnvSpec = config.env_id
         if mujoco is not None and config.textures != "original":
-            chosen = _in_textures(spec, mujoco, config.textures)
+            chosen = copy.deepcopy(spec)  # id, arguments and limit stay
+            chosen.entry_point = with_textures(mujoco, config.textures)
         env = gym.make(chosen, render_mode="rgb_array", disable_env_checker=True, **limit, **settings)
     except InvalidInputError:
         raise
@@ -253,13 +230,6 @@ def _make(config: EnvironmentConfig, spec: EnvSpec, image_size: int | None) -> g
     return env
 
 
-def _in_textures(spec: EnvSpec, kind: type[Any], textures: Textures) -> EnvSpec:
-    """The same environment, whose class draws its model in other textures; its id, arguments and limit stay."""
-    edited = copy.deepcopy(spec)
-    edited.entry_point = with_textures(kind, textures)
-    return edited
-
-
 def _check_spaces(env: gym.Env[Any, Any], env_id: str) -> None:
     if not isinstance(env.action_space, _FLAT):
         raise InvalidInputError(
@@ -268,7 +238,3 @@ def _check_spaces(env: gym.Env[Any, Any], env_id: str) -> None:
         )
     if not env.observation_space.is_np_flattenable:
         raise InvalidInputError(f"the observation space of {env_id!r} must be one that can be flattened to a vector.")
-
-
-def _own_limit(env: gym.Env[Any, Any]) -> int | None:
-    return None if env.spec is None else env.spec.max_episode_steps

@@ -110,15 +110,7 @@ def config_of(task: Task) -> HumanoidConfig | None:
 
 
 def configured(task: Task, config: HumanoidConfig) -> Task:
-    """The same pose, drawn or observed in another way.
-
-    Args:
-        task: One of the eight, or one made like them.
-        config: How.
-
-    Raises:
-        InvalidInputError: The task's simulator is not `build_humanoid`.
-    """
+    """The same pose, drawn or observed in another way; a task whose simulator is not `build_humanoid` is refused."""
     if config_of(task) is None:
         raise InvalidInputError(f"humanoid must be left out: the simulator of task {task.name!r} is another.")
     simulator = partial(build_humanoid, config=config)

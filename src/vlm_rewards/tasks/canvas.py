@@ -31,14 +31,7 @@ _PADDING = 2  # transparent border of a sprite, so that resampling fades out ins
 
 
 def check_size(size: Any, field: str = "image size") -> int:
-    """Refuse frame sizes that nothing can be recognised in.
-
-    Args:
-        size: Side of the square frame in pixels.
-        field: What the message calls it.
-
-    Returns:
-        The size, as an int.
+    """Refuse sides of square frames, in pixels, that nothing can be recognised in; ``field`` is for the message.
 
     Raises:
         InvalidInputError: Not a whole number of at least 32.
@@ -52,14 +45,9 @@ def check_size(size: Any, field: str = "image size") -> int:
 class Shape:
     """A filled polygon, or a disc if it has one point and a radius; in the units of the world, y upwards."""
 
-    points: tuple[Point, ...]
+    points: Sequence[Point]
     colour: Colour
     radius: Number = 0.0
-
-
-def polygon(points: Sequence[Point], colour: Colour) -> Shape:
-    """Filled polygon through the points (world units, y upwards)."""
-    return Shape(tuple(points), colour)
 
 
 def rectangle(left: Number, bottom: Number, right: Number, top: Number, colour: Colour) -> Shape:
@@ -101,14 +89,7 @@ def supersampling(size: int) -> int:
 
 
 def paint(image: Image.Image, shapes: Sequence[Shape], origin: Point, scale: Number) -> None:
-    """Paint shapes without antialiasing, later ones over earlier ones.
-
-    Args:
-        image: Painted in place.
-        shapes: What to paint.
-        origin: Column and row of the world point (0, 0).
-        scale: Pixels for each world unit.
-    """
+    """Paint shapes without antialiasing, later ones over earlier ones; ``origin`` is the world's (0, 0) in pixels."""
     pen = ImageDraw.Draw(image)
     for shape in shapes:
         points = [(origin[0] + x * scale, origin[1] - y * scale) for x, y in shape.points]
@@ -144,13 +125,9 @@ class Sprite:
         self._corners = [(x / samples, y / samples) for x in (left, right) for y in (top, bottom)]
 
     def stamp(self, frame: Frame, x: Number, y: Number, angle: Number = 0.0) -> None:
-        """Stamp the sprite on a frame; what lies outside of it is cut off.
+        """Stamp the sprite on a frame in place; what lies outside of it is cut off.
 
-        Args:
-            frame: uint8 ``[h w 3]``, changed in place.
-            x: Column of the sprite's origin, fractions allowed.
-            y: Row of the sprite's origin, fractions allowed.
-            angle: Counter-clockwise, in radians.
+        Its origin comes to column x and row y, fractions allowed; it is turned counter-clockwise by radians.
         """
         cos, sin = math.cos(angle), math.sin(angle)
         columns = [x + u * cos + v * sin for u, v in self._corners]
@@ -167,14 +144,8 @@ class Sprite:
         """The sprite, uint16 ``[height width 4]``, premultiplied; (x, y) is the patch's corner seen from the sprite."""
         samples = self._samples
         x, y = x * samples, y * samples
-        matrix = (
-            cos,
-            -sin,
-            x * cos - y * sin + self._origin[0],
-            sin,
-            cos,
-            x * sin + y * cos + self._origin[1],
-        )
+        left, top = x * cos - y * sin + self._origin[0], x * sin + y * cos + self._origin[1]
+        matrix = (cos, -sin, left, sin, cos, top)
         turned = self._image.transform(
             (width * samples, height * samples), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
         )
@@ -215,15 +186,7 @@ _ROAD_DEPTH = 0.035
 
 
 def landscape(view: View, road: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The mountain under the road, with sky, clouds and hills behind it.
-
-    Args:
-        view: Window of the world to paint; its size is the picture's.
-        road: Height of the road at the given x, in world units, vectorised.
-
-    Returns:
-        The frame, uint8 ``[size size 3]``.
-    """
+    """The mountain under the road (height at each x), sky, clouds and hills behind it: uint8 ``[size size 3]``."""
     master = _master(view.left, view.bottom, view.extent, road)
     return np.array(master.resize((view.size, view.size), Image.Resampling.BOX))
 

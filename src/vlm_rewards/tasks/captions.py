@@ -94,14 +94,7 @@ PARAPHRASES = {
 
 
 def content_words(sentence: str) -> frozenset[str]:
-    """Set of the sentence's lower-case words without `STOP_WORDS`.
-
-    Args:
-        sentence: Any text.
-
-    Returns:
-        The words; runs of letters and digits count as words, all else separates them.
-    """
+    """The sentence's lower-case words without `STOP_WORDS`: runs of letters and digits, all else separates them."""
     return frozenset(re.findall(r"[a-z0-9]+", sentence.lower())) - STOP_WORDS
 
 
@@ -165,11 +158,6 @@ def within(centre: float, scale: float, cap: float) -> Condition:
 
     The frequency of the wording falls as ``exp(-|value - centre| / scale)``: its log, which
     is what a contrastive model learns, has a constant slope up to ``cap``, where it ends.
-
-    Args:
-        centre: Where it is truest.
-        scale: Mean of the distance.
-        cap: Distance beyond which it is never said.
     """
 
     def holds(value: float, rng: np.random.Generator) -> bool:
@@ -179,12 +167,7 @@ def within(centre: float, scale: float, cap: float) -> Condition:
 
 
 def between(low: tuple[float, float], high: tuple[float, float]) -> Condition:
-    """Holds between two limits, each drawn uniformly from its own range.
-
-    Args:
-        low: Range of the lower limit.
-        high: Range of the upper limit.
-    """
+    """Holds between two limits, each drawn uniformly from its own range."""
 
     def holds(value: float, rng: np.random.Generator) -> bool:
         if not low[0] <= value <= high[1]:
@@ -215,12 +198,7 @@ def pick(options: Sequence[str], rng: np.random.Generator) -> str:
 
 
 def say(candidates: Iterable[tuple[Wording, float]], rng: np.random.Generator) -> str | None:
-    """Say something true, or None where the grammar has nothing to say.
-
-    Args:
-        candidates: What can be said, each with the value by which it is judged.
-        rng: Draws the limits, the wording and the phrase.
-    """
+    """Say something true of what is judged by the values, or None where the grammar has nothing to say."""
     true = [wording for wording, value in candidates if wording.holds(value, rng)]
     if not true:
         return None
@@ -244,15 +222,7 @@ def side_of(value: float) -> str:
 
 
 def accept(make: Callable[[], str | None], attempts: int = 100) -> str:
-    """First sentence that exists and is not held out.
-
-    Args:
-        make: Draws a sentence; None means that the grammar found nothing to say.
-        attempts: Draws before giving up, which a grammar should never need.
-
-    Raises:
-        RuntimeError: No draw was acceptable: the grammar has a hole.
-    """
+    """First sentence drawn that exists and is not held out; a RuntimeError where the grammar has a hole."""
     for _ in range(attempts):
         sentence = make()
         if sentence is not None and not is_held_out(sentence):

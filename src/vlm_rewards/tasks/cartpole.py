@@ -36,18 +36,10 @@ _EXTENT = 2 * TRACK_LIMIT + _CART_WIDTH + 0.04
 
 
 def draw_cartpole(position_m: SupportsFloat, angle_rad: SupportsFloat, size: int) -> Frame:
-    """Draw the cart and the pole after Gymnasium's frame, square.
-
-    Args:
-        position_m: Position of the cart in metres; the frame shows -2.4 to 2.4 and the whole cart at both ends.
-        angle_rad: Angle of the pole from the vertical in radians, positive to the right.
-        size: Side of the frame in pixels, at least 32.
-
-    Returns:
-        The frame, uint8 ``[size size 3]``.
+    """Draw the cart and the pole after Gymnasium's frame, square: uint8 ``[size size 3]``, the whole cart at both ends.
 
     Raises:
-        InvalidInputError: The state is not finite, or the size is too small.
+        InvalidInputError: The state is not finite, or the size is below 32 pixels.
     """
     position, angle = float(position_m), float(angle_rad)
     if not (math.isfinite(position) and math.isfinite(angle)):
@@ -130,14 +122,7 @@ class CartPoleSimulator(gym.Env[np.ndarray, Any]):
         return np.array(self._physics.state, dtype=np.float64)
 
     def set_state(self, state: Any) -> None:
-        """Go on from another state.
-
-        Args:
-            state: Four finite numbers as in `state`; the position within +-2.4 m, any angle.
-
-        Raises:
-            InvalidInputError: Something else.
-        """
+        """Go on from another state: four finite numbers as in `state`, the position within +-2.4 m, any angle."""
         values = np.asarray(state, dtype=np.float64)
         if values.shape != (4,) or not np.isfinite(values).all() or abs(values[0]) > TRACK_LIMIT:
             raise InvalidInputError(
@@ -162,11 +147,7 @@ class CartPoleSimulator(gym.Env[np.ndarray, Any]):
         return self._observation(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Push the cart for 0.02 s.
-
-        Raises:
-            InvalidInputError: The action is neither 0 nor 1.
-        """
+        """Push the cart for 0.02 s."""
         if not self.action_space.contains(action):
             raise InvalidInputError(f"action of CartPole must be 0 or 1, got {action!r}.")
         _ = self.state  # refuses a step before the first reset

@@ -126,11 +126,7 @@ class CartPoleCaptioner:
     """States, frames and captions of CartPole: ``[position in metres, angle in radians]``."""
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a state: any angle, but dense around upright, where the reward must be finest.
-
-        Returns:
-            float64 ``[2]``: position in metres in [-2.4, 2.4], angle in radians in (-pi, pi].
-        """
+        """Draw a state, float64 ``[2]``: any angle, but dense around upright, where the reward must be finest."""
         kind = rng.random()
         if kind < 0.45:
             degrees = rng.uniform(-180, 180)
@@ -172,16 +168,8 @@ class CartPoleCaptioner:
 
 
 def place_share(position: float) -> float:
-    """Share of captions that say where the cart is: people mention a place the more, the more unusual it is.
-
-    Args:
-        position: Of the cart, in metres.
-
-    Returns:
-        From 0.1 in the middle of the track to 0.8 at its ends.
-    """
-    far = min(1.0, max(0.0, (abs(position) - 0.4) / (TRACK_LIMIT - 0.4)))
-    return 0.1 + 0.7 * far
+    """Share of captions that say where the cart is: people mention a place the more, the more unusual it is."""
+    return 0.1 + 0.7 * min(1.0, max(0.0, (abs(position) - 0.4) / (TRACK_LIMIT - 0.4)))
 
 
 def _without_place(degrees: float, rng: np.random.Generator) -> str | None:

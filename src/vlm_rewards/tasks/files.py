@@ -28,7 +28,7 @@ def load_task_file(path: Path, name: str | None = None) -> Task:
     not be importable there.
 
     Args:
-        path: The file. It is run as a program of the user's: it may do anything.
+        path: The file, for `run_file`.
         name: Name of the task; None where the file has only one.
 
     Returns:
@@ -39,7 +39,8 @@ def load_task_file(path: Path, name: str | None = None) -> Task:
     """
     with replacing_tasks() as registered:
         module = run_file(path, "task file")
-    tasks = {task.name: task for task in [*registered, *_tasks_in(module)]}
+    named = [value for name, value in vars(module).items() if isinstance(value, Task) and not name.startswith("_")]
+    tasks = {task.name: task for task in [*registered, *named]}
     if not tasks:
         raise InvalidInputError(f"task file {str(path)!r} has no task: call register_task(Task(...)) in it.")
     if name is None and len(tasks) > 1:
@@ -50,11 +51,7 @@ def load_task_file(path: Path, name: str | None = None) -> Task:
 
 
 def run_file(path: Path, kind: str = "file") -> ModuleType:
-    """Run a Python file, each time as it is now.
-
-    Args:
-        path: The file. It is run as a program of the user's: it may do anything.
-        kind: What messages call it.
+    """Run a Python file as it is now, as a program of the user's: it may do anything. Messages call it by its kind.
 
     Returns:
         Its module. What it defines is pickled by value, so that it need not be importable in another process.
@@ -74,11 +71,10 @@ def run_file(path: Path, kind: str = "file") -> ModuleType:
     sys.modules[name] = module  # pickling and dataclasses look it up there
     try:
         loader.exec_module(module)
-    except (VLMRewardsError, KeyboardInterrupt):
-        del sys.modules[name]
-        raise
     except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, (VLMRewardsError, KeyboardInterrupt)):
+            raise
         raise InvalidInputError(f"{kind} {str(path)!r} raised {type(error).__name__}: {error}") from error
     cloudpickle.register_pickle_by_value(module)
     return module
@@ -95,7 +91,3 @@ class _Uncached(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         return self.source_to_code(self.get_data(path), path)
-
-
-def _tasks_in(module: ModuleType) -> list[Task]:
-    return [value for name, value in vars(module).items() if isinstance(value, Task) and not name.startswith("_")]

@@ -24,7 +24,6 @@ from vlm_rewards.tasks.canvas import (
     disc,
     landscape,
     paint,
-    polygon,
     rectangle,
     supersampling,
 )
@@ -54,18 +53,10 @@ def _stretched_road(x: np.ndarray) -> np.ndarray:
 
 
 def draw_mountain_car(position: SupportsFloat, size: int, *, textured: bool) -> Frame:
-    """Draw the car at a position of the valley.
-
-    Args:
-        position: Position of the car, from -1.2 (left end) to 0.6; the flag stands at 0.45.
-        size: Side of the frame in pixels, at least 32.
-        textured: Whether to draw a landscape with a red car, or Gymnasium's line drawing.
-
-    Returns:
-        The frame, uint8 ``[size size 3]``.
+    """Draw the car in the valley, in a landscape or as Gymnasium's line drawing: uint8 ``[size size 3]``.
 
     Raises:
-        InvalidInputError: The position is not finite, or the size is too small.
+        InvalidInputError: The position is not finite, or the size is below 32 pixels.
     """
     place = float(position)
     if not math.isfinite(place):
@@ -93,7 +84,7 @@ def _original_parts(size: int) -> tuple[View, Frame, Sprite, Sprite, Sprite]:
     samples, p = supersampling(size), _ORIGINAL_PIXEL
     car = Sprite([rectangle(-20 * p, 0, 20 * p, 20 * p, _BLACK)], view.scale, samples)
     wheels = Sprite([disc((x * p, 0.0), 8 * p, _GREY) for x in (10, -10)], view.scale, samples)
-    cloth = polygon([(0.0, 50 * p), (0.0, 40 * p), (25 * p, 45 * p)], _FLAG_OLIVE)
+    cloth = Shape([(0.0, 50 * p), (0.0, 40 * p), (25 * p, 45 * p)], _FLAG_OLIVE)
     half_line = max(1.5 * p, 0.7 / view.scale) / 2
     flag = Sprite([rectangle(-half_line, 0, half_line, 50 * p, _BLACK), cloth], view.scale, samples)
     return view, _curve(view), car, wheels, flag
@@ -110,7 +101,7 @@ def _curve(view: View) -> Frame:
     upper = np.stack([xs - normal * slope, heights + normal], axis=1).tolist()
     lower = np.stack([xs + normal * slope, heights - normal], axis=1).tolist()
     x, y = view.pixel(0.0, 0.0)
-    paint(fine, [polygon([(x, y) for x, y in upper + lower[::-1]], _BLACK)], (x * 4, y * 4), view.scale * 4)
+    paint(fine, [Shape([(x, y) for x, y in upper + lower[::-1]], _BLACK)], (x * 4, y * 4), view.scale * 4)
     return np.array(fine.reduce(4))
 
 
@@ -144,7 +135,7 @@ def _flag() -> list[Shape]:
     """A yellow flag in the wind, on a pole."""
     wave = [(x, 0.016 * math.sin(2 * math.pi * x / 0.26)) for x in np.linspace(0, 0.27, 12).tolist()]
     cloth = [(x, 0.46 + dy) for x, dy in wave] + [(x, 0.29 + dy) for x, dy in wave[::-1]]
-    return [rectangle(-0.011, -0.02, 0.011, 0.49, _WOOD), polygon(cloth, _FLAG_YELLOW)]
+    return [rectangle(-0.011, -0.02, 0.011, 0.49, _WOOD), Shape(cloth, _FLAG_YELLOW)]
 
 
 def _car() -> list[Shape]:
@@ -161,8 +152,8 @@ def _car() -> list[Shape]:
     cabin = [(-0.144, 0.115), (-0.109, 0.19), (0.034, 0.19), (0.098, 0.115)]
     rear_window = [(-0.118, 0.124), (-0.094, 0.175), (-0.04, 0.175), (-0.04, 0.124)]
     front_window = [(-0.023, 0.124), (-0.023, 0.175), (0.026, 0.175), (0.071, 0.124)]
-    shapes = [polygon(cabin, _RED), polygon(body, _RED), rectangle(-0.193, 0.04, 0.196, 0.057, _DARK_RED)]
-    shapes += [polygon(rear_window, _GLASS), polygon(front_window, _GLASS)]
+    shapes = [Shape(cabin, _RED), Shape(body, _RED), rectangle(-0.193, 0.04, 0.196, 0.057, _DARK_RED)]
+    shapes += [Shape(rear_window, _GLASS), Shape(front_window, _GLASS)]
     shapes += [rectangle(0.178, 0.078, 0.198, 0.097, _LAMP)]
     for x in (-_HALF_WHEELBASE, _HALF_WHEELBASE):
         shapes += [disc((x, 0.046), 0.048, _TYRE), disc((x, 0.046), 0.022, _HUB)]
@@ -212,14 +203,7 @@ class MountainCarSimulator(gym.Env[np.ndarray, Any]):
         return np.array(self._physics.state, dtype=np.float64)
 
     def set_state(self, state: Any) -> None:
-        """Go on from another state.
-
-        Args:
-            state: Position (-1.2 to 0.6) and velocity (-0.07 to 0.07).
-
-        Raises:
-            InvalidInputError: Something else.
-        """
+        """Go on from another state: position (-1.2 to 0.6) and velocity (-0.07 to 0.07)."""
         values = np.asarray(state, dtype=np.float64)
         # Compared in float32, in which Gymnasium's own states lie on the bounds.
         if values.shape != (2,) or not self.observation_space.contains(values.astype(np.float32)):
@@ -249,11 +233,7 @@ class MountainCarSimulator(gym.Env[np.ndarray, Any]):
         return self._observation(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Push the car for one step.
-
-        Raises:
-            InvalidInputError: The action is not one finite number in an array.
-        """
+        """Push the car for one step."""
         force = np.asarray(action, dtype=np.float32)
         if force.shape != (1,) or not np.isfinite(force).all():
             raise InvalidInputError(f"action of MountainCar must be an array of one finite number, got {action!r}.")

@@ -163,11 +163,7 @@ _ORIGINAL_GENERIC = phrases(
 
 
 class MountainCarCaptioner:
-    """States, frames and captions of MountainCar: ``[position]``.
-
-    Args:
-        textured: Which of the two looks is drawn and described.
-    """
+    """States (``[position]``), frames and captions of MountainCar in one of its two looks."""
 
     def __init__(self, *, textured: bool) -> None:
         self._textured = textured
@@ -176,11 +172,7 @@ class MountainCarCaptioner:
         self._generic = _TEXTURED_GENERIC if textured else _ORIGINAL_GENERIC
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a state: any position, denser on the way to the flag.
-
-        Returns:
-            float64 ``[1]``: position in [-1.2, 0.6].
-        """
+        """Draw a state, float64 ``[1]``: any position, denser on the way to the flag."""
         kind = rng.random()
         if kind < 0.6:
             position = rng.uniform(LEFT_END, RIGHT_END)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -45,11 +45,8 @@ class View:
     """Degrees; negative looks down."""
 
     def __post_init__(self) -> None:
-        numbers = (self.distance, *self.lookat, self.azimuth, self.elevation)
-        if len(self.lookat) != 3 or not np.isfinite(numbers).all() or self.distance <= 0:
-            raise InvalidInputError(
-                f"view must be finite numbers, the distance above 0 and lookat three of them, got {asdict(self)}."
-            )
+        if not np.isfinite((self.distance, *self.lookat, self.azimuth, self.elevation)).all() or self.distance <= 0:
+            raise InvalidInputError(f"view must be finite numbers, the distance above 0, got {asdict(self)}.")
 
     def __str__(self) -> str:
         point = ", ".join(f"{one:g}" for one in self.lookat)
@@ -57,11 +54,7 @@ class View:
 
     @classmethod
     def from_numbers(cls, numbers: Sequence[float]) -> View:
-        """Make a view of six numbers: distance, lookat x y z, azimuth, elevation.
-
-        Raises:
-            InvalidInputError: They are not six, or break a rule.
-        """
+        """Make a view of six numbers: distance, lookat x y z, azimuth, elevation; anything else is refused."""
         given: list[object] = list(numbers) if isinstance(numbers, (tuple, list)) else []
         plain = [float(one) for one in given if isinstance(one, (int, float)) and not isinstance(one, bool)]
         if not len(given) == len(plain) == 6:
@@ -84,52 +77,30 @@ class View:
 
 
 def look_from(env: gym.Env[Any, Any], view: View) -> None:
-    """Draw from a free camera; before the first frame.
-
-    Args:
-        env: A MuJoCo environment of Gymnasium.
-        view: Where the camera stands.
-    """
+    """Draw a MuJoCo environment of Gymnasium from a free camera; before the first frame."""
     renderer = env.unwrapped.mujoco_renderer
     renderer.default_cam_config = view.camera_config()
     renderer.camera_id = -1
 
 
-def check_textures(textures: object) -> None:
-    """Refuse what are no textures.
-
-    Raises:
-        InvalidInputError: Neither ``"original"`` nor ``"realistic"``.
-    """
-    if textures not in get_args(Textures):
-        raise InvalidInputError(f"textures must be one of {', '.join(get_args(Textures))}, got {textures!r}.")
-
-
 def with_textures(kind: type[Any], textures: Textures) -> type[Any]:
-    """An environment class whose models are drawn in other textures.
+    """An environment class whose models are drawn as they come, or as `paint` does; arguments and physics are the same.
 
     Args:
         kind: A class of Gymnasium that derives from ``MujocoEnv``.
-        textures: ``"original"`` as they come, ``"realistic"`` as `vlm_rewards.tasks.mujoco.paint` does.
-
-    Returns:
-        The class itself, or one derived from it with the same arguments and the same physics.
+        textures: ``"original"`` gives the class itself, ``"realistic"`` one derived from it.
 
     Raises:
-        InvalidInputError: ``textures`` is neither, or the class builds its model in a way of its own.
+        InvalidInputError: The class builds its model in a way of its own.
     """
-    check_textures(textures)
     if textures == "original":
         return kind
     from gymnasium.envs.mujoco import MujocoEnv
 
     if kind._initialize_simulation is not MujocoEnv._initialize_simulation:
         raise InvalidInputError(f"textures must be 'original': {kind.__name__} builds its model in a way of its own.")
-    return _edited(kind, paint)
 
-
-def _edited(kind: type[Any], edit: Callable[[Any], None]) -> type[Any]:
-    class Edited(kind):
+    class Painted(kind):
         # Gymnasium's own place to build the model in; it reads XML files and knows no MjSpec.
         def _initialize_simulation(self) -> tuple[Any, Any]:
             import mujoco
@@ -138,7 +109,7 @@ def _edited(kind: type[Any], edit: Callable[[Any], None]) -> type[Any]:
                 warnings.simplefilter("ignore")  # about what the model's own XML holds
                 spec = mujoco.MjSpec.from_file(self.fullpath)
                 try:
-                    edit(spec)
+                    paint(spec)
                     model = spec.compile()
                 except (ValueError, mujoco.FatalError) as error:
                     super()._initialize_simulation()  # raises where the fault is the model's own
@@ -149,12 +120,8 @@ def _edited(kind: type[Any], edit: Callable[[Any], None]) -> type[Any]:
             buffer.offwidth, buffer.offheight = max(buffer.offwidth, self.width), max(buffer.offheight, self.height)
             return model, mujoco.MjData(model)
 
-    Edited.__name__ = Edited.__qualname__ = kind.__name__
-    return Edited
-
-
-# pyright: reportAttributeAccessIssue=false
-# mujoco's names come from a compiled module.
+    Painted.__name__ = Painted.__qualname__ = kind.__name__
+    return Painted
 
 
 _SEED = 3
@@ -175,10 +142,8 @@ def paint(spec: Any) -> None:
     Planes are floor, everything else is body. Bodies at the end of a limb are
     dark, so that an arm is seen before a chest, and round ends are orange. A
     model whose bodies differ in colour keeps its colours: they tell left from
-    right, or a target from an arm. Shapes and masses stay as they are.
-
-    Args:
-        spec: ``mujoco.MjSpec`` of the model, before it is compiled.
+    right, or a target from an arm. Shapes and masses stay as they are. The
+    model is a ``mujoco.MjSpec`` that is not compiled yet.
     """
     import mujoco
 
@@ -186,9 +151,11 @@ def paint(spec: Any) -> None:
     for texture in list(spec.textures):
         if texture.type == kinds.mjTEXTURE_SKYBOX:
             spec.delete(texture)
-    _add_texture(spec, "vlm_sky", kinds.mjTEXTURE_SKYBOX, sky())
-    _add_texture(spec, "vlm_floor", kinds.mjTEXTURE_2D, floor())
-    _add_texture(spec, "vlm_skin", kinds.mjTEXTURE_CUBE, skin())
+    frames = {"sky": (kinds.mjTEXTURE_SKYBOX, sky()), "floor": (kinds.mjTEXTURE_2D, floor())}
+    for name, (kind, frame) in {**frames, "skin": (kinds.mjTEXTURE_CUBE, skin())}.items():
+        height, width = frame.shape[:2]
+        texture = spec.add_texture(name=f"vlm_{name}", type=kind, width=width, height=height, nchannel=3)
+        texture.data = frame.tobytes()
     repeats = 1 / (2 * _tile_metres(spec))  # the texture shows two tiles by two
     _add_material(spec, "vlm_floor", texture="vlm_floor", texrepeat=[repeats, repeats], texuniform=True)
     _add_material(spec, "vlm_skin", texture="vlm_skin", specular=0.4, shininess=0.4)
@@ -229,12 +196,6 @@ def _colour(spec: Any, geom: Any) -> tuple[float, ...]:
     own = geom.rgba.tolist()
     material = spec.material(geom.material) if geom.material and own == _GREY else None
     return tuple(own if material is None else material.rgba.tolist())
-
-
-def _add_texture(spec: Any, name: str, kind: Any, frame: np.ndarray) -> None:
-    height, width = frame.shape[:2]
-    texture = spec.add_texture(name=name, type=kind, width=width, height=height, nchannel=3)
-    texture.data = frame.tobytes()
 
 
 def _add_material(spec: Any, name: str, texture: str = "", **settings: Any) -> None:
@@ -341,13 +302,7 @@ _SLICES, _STACKS = 12, 8
 
 
 def mujoco_class(spec: EnvSpec) -> type[Any] | None:
-    """The class of an environment of Gymnasium's MuJoCo kind, which takes ``width``, ``height`` and cameras.
-
-    Args:
-        spec: Of any environment.
-
-    Returns:
-        Its class; None where it is of another kind.
+    """The class of an environment of Gymnasium's MuJoCo kind, which takes ``width``, ``height`` and cameras, or None.
 
     Raises:
         InvalidInputError: It is of that kind, and MuJoCo has nothing to draw with.
@@ -367,12 +322,7 @@ def mujoco_class(spec: EnvSpec) -> type[Any] | None:
 
 
 def draw_cheaply(env: gym.Env[Any, Any], without: Sequence[Luxury] = get_args(Luxury)) -> None:
-    """Turn off shadows, reflections and multisampling, and take coarser round bodies; before the first frame.
-
-    Args:
-        env: A MuJoCo environment of Gymnasium.
-        without: Which of them; default: all.
-    """
+    """Turn off shadows, reflections and multisampling, and take coarser round bodies; before the first frame."""
     model = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
     quality = model.vis.quality
     if "shadows" in without:
@@ -388,11 +338,7 @@ def draw_cheaply(env: gym.Env[Any, Any], without: Sequence[Luxury] = get_args(Lu
 
 
 def camera_id(env: gym.Env[Any, Any], camera: str) -> int:
-    """Find a camera of the model by name or number; -1 is the free camera.
-
-    Raises:
-        InvalidInputError: The model has no such camera; the message names those that it has.
-    """
+    """Find a camera of the model by name or number; -1 is the free camera. Others are refused, with the choices."""
     model = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
     names = [model.camera(index).name for index in range(model.ncam)]
     if camera in names:
@@ -405,12 +351,7 @@ def camera_id(env: gym.Env[Any, Any], camera: str) -> int:
 
 
 class CameraStrip(gym.Wrapper[Any, Any, Any, Any]):
-    """Draws every state from several cameras.
-
-    Args:
-        env: A MuJoCo environment of Gymnasium with ``render_mode="rgb_array"``.
-        cameras: Names or numbers of its cameras.
-    """
+    """Draws every state of a MuJoCo environment of Gymnasium from several of its cameras, by name or number."""
 
     def __init__(self, env: gym.Env[Any, Any], cameras: Sequence[str]) -> None:
         super().__init__(env)

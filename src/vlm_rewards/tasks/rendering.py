@@ -95,29 +95,17 @@ class FrameRenderer:
             )
 
     def render(self) -> Frame:
-        """Frame of the environment's present state.
-
-        Returns:
-            The frame, uint8 ``[size size 3]``; with several cameras a strip, one frame below another,
-            ``[cameras*size size 3]``.
-
-        Raises:
-            InvalidInputError: ``env.render()`` returned something other than a uint8 ``[h w 3]`` array, or
-                ``[cameras h w 3]`` where there are several.
-        """
+        """Frame of the environment's present state: see `fit`."""
         return self.fit(draw(self.env))
 
     def fit(self, frame: object) -> Frame:
-        """Make the environment's frame square.
-
-        Args:
-            frame: What ``render()`` returned: for those who call it themselves, as vector environments are.
+        """Make square what ``render()`` returned, for those who call it themselves, as vector environments are.
 
         Returns:
-            As `render`.
+            uint8 ``[size size 3]``; with several cameras a strip, one frame below another, ``[cameras*size size 3]``.
 
         Raises:
-            InvalidInputError: As `render`.
+            InvalidInputError: It is no uint8 ``[h w 3]`` array, or ``[cameras h w 3]`` where there are several.
         """
         if self.cameras > 1:
             return self._strip(frame)

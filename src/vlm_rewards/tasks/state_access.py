@@ -37,11 +37,7 @@ class StateSpace:
     """Such as ``"rad"``; empty where nobody said."""
 
     def index(self, name: str) -> int:
-        """Place of a dimension.
-
-        Raises:
-            UnknownNameError: There is none of that name.
-        """
+        """Place of a dimension; one that does not exist is refused."""
         if name not in self.names:
             raise unknown_name("state dimension", name, self.names)
         return self.names.index(name)
@@ -84,7 +80,7 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
     def state_space(self) -> StateSpace:
         """What a state consists of."""
         self.env.reset(seed=self._seed)
-        start = self._get()
+        start = _state(self._inner, self._kind)
         if self._kind == "mujoco":
             units = _mujoco_units(self._inner.model)
             return StateSpace(tuple(units), *_mujoco_bounds(self._inner.model), start, tuple(units.values()))
@@ -93,14 +89,10 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
         return StateSpace(tuple(names), low, high, start, tuple(getattr(self._inner, "state_units", ())))
 
     def show(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Render and judge states.
-
-        Args:
-            states: float64 ``[n k]``.
+        """Render and judge states, float64 ``[n k]``.
 
         Returns:
-            Frames, uint8 ``[n size size 3]``, and where the task has a criterion
-            whether it holds, bool ``[n]``.
+            Frames, uint8 ``[n size size 3]``, and where the task has a criterion whether it holds, bool ``[n]``.
         """
         frames: list[np.ndarray] = []
         verdicts: list[bool] = []
@@ -110,9 +102,6 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
             if self._task.criterion is not None:
                 verdicts.append(bool(self._task.criterion(self._inner)))
         return np.stack(frames), (np.array(verdicts) if self._task.criterion is not None else None)
-
-    def _get(self) -> np.ndarray:
-        return _state(self._inner, self._kind)
 
     def _set(self, state: np.ndarray) -> None:
         if self._kind == "mujoco":
@@ -136,12 +125,7 @@ class StateStudio(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class StateMemory(gym.Wrapper[Any, Any, Any, Any]):
-    """Remembers the state that each step of a task's episodes led to, for simulators that `StateStudio` works with.
-
-    Args:
-        task: The task.
-        size: Side of the frames in pixels.
-    """
+    """Remembers the state that each step of a task's episodes led to, for simulators that `StateStudio` works with."""
 
     def __init__(self, task: Task, size: int) -> None:
         super().__init__(make_task_env(task, size))
@@ -154,11 +138,7 @@ class StateMemory(gym.Wrapper[Any, Any, Any, Any]):
         return result
 
     def take_states(self) -> np.ndarray | None:
-        """Hand out the states since the last call, and forget them.
-
-        Returns:
-            float64 ``[steps k]``; None where the simulator cannot tell them.
-        """
+        """Hand out the states since the last call, float64 ``[steps k]``; None where the simulator cannot tell them."""
         remembered, self._states = self._states, []
         told = [state for state in remembered if state is not None]
         whole = len(told) == len(remembered) > 0 and len({state.shape for state in told}) == 1
@@ -166,15 +146,10 @@ class StateMemory(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def interpolate(one: Sequence[float] | np.ndarray, two: Sequence[float] | np.ndarray, points: int) -> np.ndarray:
-    """States on the straight line between two: float64 ``[points k]``.
-
-    Args:
-        one: The first of them, ``[k]``.
-        two: The last.
-        points: How many, at least 2.
+    """States on the straight line from one to another, both included: ``[k]`` and ``[k]`` to float64 ``[points k]``.
 
     Raises:
-        InvalidInputError: The states differ in length, a number is not finite, or there are too few points.
+        InvalidInputError: The states differ in length, a number is not finite, or there are fewer than 2 points.
     """
     check_count("points", points, least=2)
     first, second = np.asarray(one, dtype=np.float64), np.asarray(two, dtype=np.float64)

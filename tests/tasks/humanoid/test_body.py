@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from vlm_rewards.tasks.humanoid.body import Body, shared_meter
 from vlm_rewards.tasks.humanoid.model import JOINTS, POSITIONS, HumanoidModel, clearances, joint_vector, quaternion
-from vlm_rewards.tasks.humanoid.poses import FAMILIES, draw_pose, family_named, ground, mirrored
+from vlm_rewards.tasks.humanoid.poses import FAMILIES, draw_pose, family_of, ground, mirrored
 from vlm_rewards.tasks.humanoid.states import between
 
 
@@ -91,7 +91,7 @@ def test_where_it_stands_and_faces_does_not_matter(seed: int, yaw: float, x: flo
 @pytest.mark.parametrize("family", [family.name for family in FAMILIES[::4]])
 def test_a_mirrored_pose_measures_the_same_the_other_way_round(robot: HumanoidModel, family: str) -> None:
     rng = np.random.default_rng(3)
-    positions = draw_pose(family_named(family), rng, robot)
+    positions = draw_pose(family_of(family), rng, robot)
     positions[3:7] = 1, 0, 0, 0
     other = positions.copy()
     other[7:] = mirrored(positions[7:])
@@ -102,7 +102,7 @@ def test_a_mirrored_pose_measures_the_same_the_other_way_round(robot: HumanoidMo
 
 
 def test_the_lowest_point_of_capsules_and_spheres(robot: HumanoidModel) -> None:
-    positions = draw_pose(family_named("lunging"), np.random.default_rng(0), robot)
+    positions = draw_pose(family_of("lunging"), np.random.default_rng(0), robot)
     robot.place(positions)
     model, data = robot.model, robot.data
     for geom in range(1, model.ngeom):

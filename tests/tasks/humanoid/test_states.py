@@ -9,15 +9,13 @@ from typecheck import unchecked
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.tasks.humanoid.body import MARGINS
 from vlm_rewards.tasks.humanoid.model import POSITIONS, HumanoidModel
-from vlm_rewards.tasks.humanoid.poses import FAMILIES, draw_pose, family_named
+from vlm_rewards.tasks.humanoid.poses import FAMILIES, draw_pose, family_of
 from vlm_rewards.tasks.humanoid.states import (
     OBSERVED,
     PoseNetwork,
     PoseStates,
     criterion_networks,
     draw_state,
-    judge_all,
-    visited_states,
 )
 from vlm_rewards.tasks.task import StateGenerator, get_task
 
@@ -30,22 +28,22 @@ def robot() -> HumanoidModel:
 def test_posed_states_are_possible_ones(robot: HumanoidModel) -> None:
     rng = np.random.default_rng(0)
     drawn = [draw_state(rng, robot) for _ in range(200)]
-    states = np.stack([one.state for one in drawn])
+    states = np.stack([state for state, _ in drawn])
     assert np.isfinite(states).all()
     assert np.linalg.norm(states[:, 3:7], axis=1) == pytest.approx(1.0, abs=1e-6)
     soft = 0.15  # limits of joints are springs
     joints = states[:, 7:POSITIONS]
     assert (joints >= robot.low - soft).all()
     assert (joints <= robot.high + soft).all()
-    at_rest = np.array(["held" not in one.origin and "let go" not in one.origin for one in drawn])
+    at_rest = np.array(["held" not in origin and "let go" not in origin for _, origin in drawn])
     assert 0.35 < at_rest.mean() < 0.65
     assert (states[at_rest, POSITIONS:] == 0).all()
-    assert 0.1 < np.mean([" to " in one.origin for one in drawn]) < 0.35
+    assert 0.1 < np.mean([" to " in origin for _, origin in drawn]) < 0.35
 
 
 @pytest.mark.parametrize("family", [family.name for family in FAMILIES])
 def test_every_family_stands_on_the_floor_unless_it_is_lifted(robot: HumanoidModel, family: str) -> None:
-    rng, chosen = np.random.default_rng(1), family_named(family)
+    rng, chosen = np.random.default_rng(1), family_of(family)
     for _ in range(5):
         positions = draw_pose(chosen, rng, robot)
         low, high = chosen.lift
@@ -77,12 +75,10 @@ def test_the_same_seed_gives_the_same_states() -> None:
 @pytest.mark.parametrize("pose", ["standing", "kneeling"])
 def test_visited_states_are_half_goals_of_many_policies(pose: str) -> None:
     with unchecked():
-        visited = visited_states(pose, 260, seed=0)
-    assert visited.holds.sum() == 130
-    assert (judge_all(visited.states)[pose] == visited.holds).all()
-    origins = {visited.origins[episode] for episode in visited.episodes.tolist()}
-    assert len(origins) > 3
-    assert len(np.unique(visited.episodes)) > 10
+        visited = PoseStates(pose).generate("visited", 260, seed=0)
+    assert visited.labels[pose].sum() == 130
+    assert len(set(visited.origins)) > 3
+    assert len(np.unique(visited.groups)) > 10
     # Nothing is counted twice: every state is one that its episode went through.
     assert len(np.unique(visited.states, axis=0)) == 260
 
@@ -114,8 +110,8 @@ def test_the_networks_that_come_with_the_package_know_every_pose() -> None:
 def test_what_is_not_there_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="visted"):
         PoseStates("standing").generate("visted", 10, 0)
-    with pytest.raises(InvalidInputError, match=r"pose must be one of kneeling, .*, got 'sitting'"):
-        visited_states("sitting", 10, 0)
+    with pytest.raises(UnknownNameError, match="unknown pose 'sitting'"):
+        PoseStates("sitting")
     with pytest.raises(InvalidInputError, match="count must be"):
         PoseStates("standing").generate("posed", 1, 0)
 

@@ -96,15 +96,11 @@ class Body:
     @property
     def leg_spread(self) -> float:
         """Angle between the legs, from hip to foot, in rad."""
-        return float(np.arccos(np.clip(self.legs[0] @ self.legs[1], -1.0, 1.0)))
+        return _angle(self.legs[0] @ self.legs[1])
 
 
 class BodyMeter:
-    """Measures states of one model.
-
-    Args:
-        model: ``mujoco.MjModel`` of Humanoid-v5, edited or not.
-    """
+    """Measures states of one ``mujoco.MjModel`` of Humanoid-v5, edited or not."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -124,14 +120,7 @@ class BodyMeter:
         self._knees = np.array([model.joint(f"{side}_knee").qposadr[0] for side in SIDES])
 
     def measure(self, data: Any) -> Body:
-        """Measure a state.
-
-        Args:
-            data: ``mujoco.MjData`` with up-to-date kinematics and centres of mass.
-
-        Returns:
-            What was measured.
-        """
+        """Measure what is in ``mujoco.MjData``, its kinematics and centres of mass being up to date."""
         model = self._model
         places, bodies = data.geom_xpos, data.xpos
         torso, pelvis = data.xmat[self._torso].reshape(3, 3), data.xmat[self._pelvis].reshape(3, 3)
@@ -200,14 +189,7 @@ def measure(env: gym.Env[Any, Any]) -> Body:
 
 
 def measure_state(state: np.ndarray) -> Body:
-    """Put the shared robot into a state and measure it.
-
-    Args:
-        state: ``qpos`` and ``qvel``, float64 ``[47]``.
-
-    Returns:
-        What was measured.
-    """
+    """Put the shared robot into a state (``qpos`` and ``qvel``, float64 ``[47]``) and measure it."""
     robot = shared_model()
     robot.place(state[:POSITIONS], state[POSITIONS:])
     return shared_meter().measure(robot.data)
@@ -215,18 +197,13 @@ def measure_state(state: np.ndarray) -> Body:
 
 def _knee_heights(model: Any, data: Any, thighs: np.ndarray, knees: np.ndarray) -> np.ndarray:
     """Height of the lowest point of the lower end of each thigh and of the joint itself."""
-    ends = data.geom_xpos[thighs] + model.geom_size[thighs, 1:2] * _towards(data, thighs, knees)
+    axes = data.geom_xmat[thighs].reshape(-1, 3, 3)[:, :, 2]
+    signs = np.sign(((knees - data.geom_xpos[thighs]) * axes).sum(axis=1))  # towards the end that is nearer to the knee
+    ends = data.geom_xpos[thighs] + model.geom_size[thighs, 1:2] * (axes * signs[:, None])
     return np.minimum(ends[:, 2] - model.geom_size[thighs, 0], knees[:, 2] - _KNEE_RADIUS)
 
 
 _KNEE_RADIUS = 0.049
-
-
-def _towards(data: Any, geoms: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Axis of each capsule, pointing to the end that is nearer to the point."""
-    axes = data.geom_xmat[geoms].reshape(-1, 3, 3)[:, :, 2]
-    signs = np.sign(((points - data.geom_xpos[geoms]) * axes).sum(axis=1))
-    return axes * signs[:, None]
 
 
 def _seen_from(points: np.ndarray, origin: np.ndarray, axes: np.ndarray) -> np.ndarray:
@@ -354,28 +331,6 @@ CONDITIONS: dict[str, Conditions] = {
 }
 """Conditions by task."""
 
-_UPRIGHT = ("head up", "pelvis up", "trunk upright", "a leg straight", "in balance", "on the floor")
-CONDITION_NAMES: dict[str, tuple[str, ...]] = {
-    "kneeling": (
-        "both knees down",
-        "knees down on average",
-        "trunk upright",
-        "knees bent",
-        "trunk off the floor",
-        "in balance",
-        "on the floor",
-        "not seated as in lotus",
-    ),
-    "lotus": ("pelvis down", "knees down", "knees outwards", "feet inwards", "feet not behind", "trunk upright"),
-    "standing": _UPRIGHT,
-    "arms-raised": (*_UPRIGHT, "hands above the head"),
-    "splits": ("pelvis down", "knees straight", "legs spread", "feet outwards", "trunk upright"),
-    "hands-on-hips": (*_UPRIGHT, "hands as high as the hips", "hands close", "hands beside", "elbows outwards"),
-    "arms-crossed": (*_UPRIGHT, "hands past the middle", "hands before the chest", "forearms crossed"),
-    "one-leg": (*_UPRIGHT, "a foot lifted"),
-}
-"""What each condition of a task asks for, in their order."""
-
 
 def _least(conditions: Conditions) -> Margin:
     return lambda body: min(conditions(body))
@@ -393,9 +348,5 @@ class PoseCriterion:
     """One of `MARGINS`."""
 
     def __call__(self, env: gym.Env[Any, Any]) -> bool:
-        """Measure and judge.
-
-        Args:
-            env: The unwrapped simulator.
-        """
+        """Measure the unwrapped simulator and judge."""
         return MARGINS[self.pose](measure(env)) >= 0

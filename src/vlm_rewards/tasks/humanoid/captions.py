@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -365,27 +366,16 @@ class HumanoidCaptioner:
     """
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a posed state (`draw_state`) and a look.
-
-        Returns:
-            float64 ``[48]``.
-        """
+        """Draw a look and a posed state (`draw_state`)."""
         look = int(rng.choice(len(LOOKS), p=[look.share for look in LOOKS]))
-        return np.concatenate([[look], draw_state(rng, shared_model()).state])
+        return np.concatenate([[look], draw_state(rng, shared_model())[0]])
 
     def simulators(self) -> Sequence[SimulatorFactory]:
         """The simulator that draws each look."""
         return [partial(build_humanoid, config=look.config) for look in LOOKS]
 
     def split(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tell looks from states.
-
-        Args:
-            states: float64 ``[n 48]``.
-
-        Returns:
-            Which simulator draws each, int64 ``[n]``, and what to put it into, float64 ``[n 47]``.
-        """
+        """Which simulator draws each of the states, int64 ``[n]``, and what to put it into, float64 ``[n 47]``."""
         return states[:, 0].astype(np.int64), states[:, 1:]
 
     def caption(self, state: np.ndarray, rng: np.random.Generator) -> str:
@@ -395,21 +385,15 @@ class HumanoidCaptioner:
         return accept(lambda: _sentence(look, facts, rng))
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What captions are drawn from."""
-
-    values: tuple[list[float], ...]
-    """What each of the things that can be said is judged by, for each of `_GROUPS`."""
-    heading: np.ndarray
-    """Where the robot faces, as `Body.heading`."""
+_Facts: TypeAlias = tuple[tuple[list[float], ...], np.ndarray]
+"""What each of the things that can be said is judged by, for each of `_GROUPS`; and `Body.heading`."""
 
 
 @lru_cache(maxsize=100_000)
 def _facts(state: bytes) -> _Facts:
     """Measure a state once: a training visits it many times, and measuring takes longer than saying."""
     body = measure_state(np.frombuffer(state))
-    return _Facts(tuple([float(MEASURES[measure](body)) for measure, _ in group] for group in _GROUPS), body.heading)
+    return tuple([float(MEASURES[measure](body)) for measure, _ in group] for group in _GROUPS), body.heading
 
 
 def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None:
@@ -418,7 +402,10 @@ def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None
     kind = rng.random()
     if kind < 0.06:
         return f"{subject} {pick(_GENERIC, rng)}{tail}" if rng.random() < 0.5 else f"{subject}{tail}"
-    posture, arms, legs, height = (_say(*judged, rng) for judged in zip(_GROUPS, facts.values, strict=True))
+    posture, arms, legs, height = (
+        say([(wording, value) for (_, wording), value in zip(group, values, strict=True)], rng)
+        for group, values in zip(_GROUPS, facts[0], strict=True)
+    )
     if kind < 0.36:
         return posture and f"{subject} {posture}{tail}"
     if kind < 0.58:
@@ -436,23 +423,13 @@ def _sentence(look: Look, facts: _Facts, rng: np.random.Generator) -> str | None
     return posture and arms and legs and f"{subject} {posture}, with {arms} and {legs}{tail}"
 
 
-def _say(group: Sequence[Said], values: list[float], rng: np.random.Generator) -> str | None:
-    return say([(wording, value) for (_, wording), value in zip(group, values, strict=True)], rng)
-
-
 def _tail(look: Look, facts: _Facts, rng: np.random.Generator) -> str:
     """Now and then where it is, or from where it is seen."""
     mark = rng.random()
     if mark < 0.08:
         return f" {pick(look.places, rng)}"
     if mark < 0.16:
-        return f", {pick(_seen_from(look, facts), rng)}"
+        # The fixed camera looks along -x, the other along +y.
+        towards, clearly = facts[1][0] if look.from_front else -facts[1][1], math.cos(math.radians(50))
+        return f", {pick(_FACING if towards > clearly else _BACK if towards < -clearly else _SIDE, rng)}"
     return ""
-
-
-def _seen_from(look: Look, facts: _Facts) -> tuple[str, ...]:
-    # The fixed camera looks along -x, the other along +y.
-    towards = facts.heading[0] if look.from_front else -facts.heading[1]
-    if towards > math.cos(math.radians(50)):
-        return _FACING
-    return _BACK if towards < -math.cos(math.radians(50)) else _SIDE

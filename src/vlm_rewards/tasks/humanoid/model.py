@@ -19,24 +19,10 @@ from vlm_rewards.tasks.canvas import check_size
 from vlm_rewards.tasks.mujoco import Textures, View, draw_cheaply, with_textures
 from vlm_rewards.tasks.rendering import import_mujoco
 
+_LEG, _ARM = ("hip_x", "hip_z", "hip_y", "knee"), ("shoulder1", "shoulder2", "elbow")
 JOINTS = (
-    "abdomen_z",
-    "abdomen_y",
-    "abdomen_x",
-    "right_hip_x",
-    "right_hip_z",
-    "right_hip_y",
-    "right_knee",
-    "left_hip_x",
-    "left_hip_z",
-    "left_hip_y",
-    "left_knee",
-    "right_shoulder1",
-    "right_shoulder2",
-    "right_elbow",
-    "left_shoulder1",
-    "left_shoulder2",
-    "left_elbow",
+    *("abdomen_z", "abdomen_y", "abdomen_x"),
+    *(f"{side}_{joint}" for limb in (_LEG, _ARM) for side in ("right", "left") for joint in limb),
 )
 """The hinges in the order in which they follow the root's seven numbers in ``qpos``."""
 
@@ -77,30 +63,18 @@ class HumanoidModel:
         self._held = mujoco.MjModel.from_xml_path(expand_model_path("humanoid.xml"))
         self._held.opt.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         self._held.jnt_stiffness[1:], self._held.dof_damping[6:] = _STIFFNESS, _DAMPING
-        limits = self.model.jnt_range[1:]
-        self.low, self.high = limits[:, 0].copy(), limits[:, 1].copy()
-        solid = self.model.geom_bodyid > 0
-        self._geoms = np.flatnonzero(solid)
+        self.low, self.high = self.model.jnt_range[1:].T.copy()
+        self._geoms = np.flatnonzero(self.model.geom_bodyid > 0)
 
     def place(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> None:
-        """Put the robot into a state.
-
-        Args:
-            positions: ``qpos``, float64 ``[24]``.
-            velocities: ``qvel``, float64 ``[23]``; None is rest.
-        """
+        """Put the robot into a state: ``qpos``, float64 ``[24]``, and ``qvel``, float64 ``[23]``, or rest."""
         self._mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[:] = positions
         self.data.qvel[:] = 0.0 if velocities is None else velocities
         self.refresh()
 
     def start(self, rng: np.random.Generator, positions: np.ndarray | None = None) -> None:
-        """Put the robot where an episode begins, with Gymnasium's noise.
-
-        Args:
-            rng: Draws the noise, of the positions first.
-            positions: ``qpos`` without noise, float64 ``[24]``; None is as Gymnasium has it.
-        """
+        """Put the robot where an episode begins, with Gymnasium's noise, or into a pose (``qpos``) with that noise."""
         if positions is None:
             positions = np.zeros(POSITIONS)
             positions[2:4] = _START_HEIGHT, 1.0
@@ -121,23 +95,15 @@ class HumanoidModel:
         return (points.min(axis=0) + points.max(axis=0)) / 2
 
     def step(self, action: np.ndarray, steps: int = 1) -> None:
-        """Go on by environment steps (15 ms each) under the same torques.
-
-        Args:
-            action: float64 ``[17]`` in [-0.4, 0.4].
-            steps: How many.
-        """
+        """Go on by environment steps (15 ms each) under the same torques, float64 ``[17]`` in [-0.4, 0.4]."""
         self.data.ctrl[:] = action
         self._mujoco.mj_step(self.model, self.data, nstep=steps * FRAME_SKIP)
 
     def hold(self, joints: np.ndarray, steps: int) -> None:
-        """Go on with every hinge held near an angle, stiffly enough to keep a pose and to let the robot come to rest.
+        """Go on by environment steps with every hinge held near an angle, float64 ``[17]``.
 
-        Springs hold them, not actuators: no policy could hold like that.
-
-        Args:
-            joints: Angles of `JOINTS`, float64 ``[17]``.
-            steps: Environment steps.
+        It is held stiffly enough to keep a pose and to let the robot come to rest. Springs hold, not actuators: no
+        policy could hold like that.
         """
         held, mujoco = self._held, self._mujoco
         held.qpos_spring[7:] = joints
@@ -161,16 +127,7 @@ def shared_model() -> HumanoidModel:
 
 
 def clearances(model: Any, data: Any, geoms: np.ndarray) -> np.ndarray:
-    """Height of the lowest point of spheres and capsules above the floor.
-
-    Args:
-        model: ``mujoco.MjModel``.
-        data: ``mujoco.MjData`` with up-to-date kinematics.
-        geoms: int ``[n]``: ids of spheres and capsules.
-
-    Returns:
-        float64 ``[n]``, in m; negative where it is in the floor.
-    """
+    """Height of the lowest point of spheres and capsules (ids ``[n]``) above the floor, in m: float64 ``[n]``."""
     radius, half = model.geom_size[geoms, 0], model.geom_size[geoms, 1]
     rise = np.abs(data.geom_xmat[geoms, 8])  # how steep a capsule's axis is
     capsule = model.geom_type[geoms] == 3  # mjGEOM_CAPSULE
@@ -195,10 +152,7 @@ def joint_vector(angles: Mapping[str, float]) -> np.ndarray:
 
     Names without a side stand for both: ``hip_y`` is right and left hip. The
     model's left shoulders turn the other way; the sign of a name without a side
-    is that of the right one.
-
-    Raises:
-        UnknownNameError: There is no such hinge.
+    is that of the right one. Unknown names are refused.
     """
     values: dict[str, float] = dict.fromkeys(JOINTS, 0.0)
     for name, angle in angles.items():

@@ -24,7 +24,7 @@ ARMS_CROSSED_HIGH: Angles = {"shoulder1": -74, "shoulder2": 59, "elbow": 10}
 HANDS_TOGETHER: Angles = {"shoulder1": 5, "shoulder2": 50, "elbow": -25}
 HANDS_ON_KNEES: Angles = {"shoulder1": 30, "shoulder2": -5, "elbow": -60}
 
-_ARMS = (
+_ANY_ARMS = (
     ARMS_DOWN,
     ARMS_DOWN,
     ARMS_BENT,
@@ -66,31 +66,27 @@ class Family:
     """How often it is drawn, relative to others."""
 
 
-def _both(**angles: float) -> Angles:
-    return angles
-
-
 STANDING = (
     _UPRIGHT,
-    _both(knee=-4, hip_y=0, hip_x=-6),
-    _both(knee=-20, hip_y=-12),
-    _both(knee=-10, hip_y=-8, hip_x=-12),
-    _both(right_hip_y=-16, left_hip_y=8, right_knee=-8, left_knee=-10),
+    dict(knee=-4, hip_y=0, hip_x=-6),
+    dict(knee=-20, hip_y=-12),
+    dict(knee=-10, hip_y=-8, hip_x=-12),
+    dict(right_hip_y=-16, left_hip_y=8, right_knee=-8, left_knee=-10),
 )
 KNEELING_LEGS = (
-    _both(hip_y=0, knee=-88),
-    _both(hip_y=-8, knee=-96, hip_x=-8),
-    _both(hip_y=-20, knee=-112),
-    _both(hip_y=-60, knee=-148, hip_x=-6),
-    _both(hip_y=-42, knee=-132, hip_z=-12),
+    dict(hip_y=0, knee=-88),
+    dict(hip_y=-8, knee=-96, hip_x=-8),
+    dict(hip_y=-20, knee=-112),
+    dict(hip_y=-60, knee=-148, hip_x=-6),
+    dict(hip_y=-42, knee=-132, hip_z=-12),
 )
 # The knee's axis stays nearly level, whatever the hip does: shins cannot be laid across each other. What comes nearest
 # to the lotus position is a seat between knees that lie on the floor, far apart, the feet together below.
 LOTUS_LEGS = (
-    _both(hip_y=-72, hip_z=-56, hip_x=-22, knee=-152),
-    _both(hip_y=-62, hip_z=-58, hip_x=-24, knee=-146),
-    _both(hip_y=-80, hip_z=-48, hip_x=-20, knee=-156),
-    _both(
+    dict(hip_y=-72, hip_z=-56, hip_x=-22, knee=-152),
+    dict(hip_y=-62, hip_z=-58, hip_x=-24, knee=-146),
+    dict(hip_y=-80, hip_z=-48, hip_x=-20, knee=-156),
+    dict(
         right_hip_y=-74,
         right_hip_z=-58,
         right_hip_x=-24,
@@ -102,57 +98,56 @@ LOTUS_LEGS = (
     ),
 )
 SPLIT_LEGS = (
-    _both(hip_y=-84, hip_z=-60, hip_x=-25, knee=-3),
-    _both(hip_y=-76, hip_z=-60, hip_x=-25, knee=-5),
-    _both(hip_y=-90, hip_z=-52, hip_x=-25, knee=-4),
+    dict(hip_y=-84, hip_z=-60, hip_x=-25, knee=-3),
+    dict(hip_y=-76, hip_z=-60, hip_x=-25, knee=-5),
+    dict(hip_y=-90, hip_z=-52, hip_x=-25, knee=-4),
 )
 ONE_LEG = (
-    _both(right_hip_y=0, right_knee=-6, left_hip_y=-70, left_knee=-80),
-    _both(right_hip_y=0, right_knee=-10, left_hip_y=-40, left_knee=-90),
-    _both(right_hip_y=2, right_knee=-4, left_hip_y=10, left_knee=-95),
-    _both(right_hip_y=0, right_knee=-8, left_hip_y=-85, left_knee=-8),
-    _both(right_hip_y=0, right_knee=-8, left_hip_y=-60, left_hip_z=-50, left_knee=-115),
-    _both(right_hip_y=-2, right_knee=-6, left_hip_x=-25, left_hip_z=-30, left_hip_y=-25, left_knee=-20),
+    dict(right_hip_y=0, right_knee=-6, left_hip_y=-70, left_knee=-80),
+    dict(right_hip_y=0, right_knee=-10, left_hip_y=-40, left_knee=-90),
+    dict(right_hip_y=2, right_knee=-4, left_hip_y=10, left_knee=-95),
+    dict(right_hip_y=0, right_knee=-8, left_hip_y=-85, left_knee=-8),
+    dict(right_hip_y=0, right_knee=-8, left_hip_y=-60, left_hip_z=-50, left_knee=-115),
+    dict(right_hip_y=-2, right_knee=-6, left_hip_x=-25, left_hip_z=-30, left_hip_y=-25, left_knee=-20),
 )
-_SQUAT = (_both(hip_y=-95, knee=-130), _both(hip_y=-60, knee=-90), _both(hip_y=-100, knee=-150, hip_x=-15))
+_SQUAT = (dict(hip_y=-95, knee=-130), dict(hip_y=-60, knee=-90), dict(hip_y=-100, knee=-150, hip_x=-15))
 _BENT_OVER = (
-    _both(abdomen_y=-70, hip_y=-50, knee=-10),
-    _both(abdomen_y=-40, hip_y=-80, knee=-15),
-    _both(abdomen_y=-60, hip_y=-20, knee=-6),
+    dict(abdomen_y=-70, hip_y=-50, knee=-10),
+    dict(abdomen_y=-40, hip_y=-80, knee=-15),
+    dict(abdomen_y=-60, hip_y=-20, knee=-6),
 )
 _LUNGE = (
-    _both(right_hip_y=-60, right_knee=-70, left_hip_y=12, left_knee=-25),
-    _both(right_hip_y=-40, right_knee=-30, left_hip_y=15, left_knee=-6),
+    dict(right_hip_y=-60, right_knee=-70, left_hip_y=12, left_knee=-25),
+    dict(right_hip_y=-40, right_knee=-30, left_hip_y=15, left_knee=-6),
 )
 _HALF_KNEELING = (
-    _both(right_hip_y=-88, right_knee=-90, left_hip_y=2, left_knee=-92),
-    _both(right_hip_y=-100, right_knee=-110, left_hip_y=-8, left_knee=-100),
+    dict(right_hip_y=-88, right_knee=-90, left_hip_y=2, left_knee=-92),
+    dict(right_hip_y=-100, right_knee=-110, left_hip_y=-8, left_knee=-100),
 )
 _SEATED = (
-    _both(hip_y=-88, knee=-4),
-    _both(hip_y=-95, knee=-60),
-    _both(hip_y=-80, hip_z=-20, knee=-10),
-    _both(hip_y=-105, knee=-120),
-    _both(right_hip_y=-88, right_knee=-5, left_hip_y=-90, left_hip_z=-50, left_hip_x=-20, left_knee=-130),
+    dict(hip_y=-88, knee=-4),
+    dict(hip_y=-95, knee=-60),
+    dict(hip_y=-80, hip_z=-20, knee=-10),
+    dict(hip_y=-105, knee=-120),
+    dict(right_hip_y=-88, right_knee=-5, left_hip_y=-90, left_hip_z=-50, left_hip_x=-20, left_knee=-130),
 )
 _KNEES_APART = (
-    _both(hip_y=-104, hip_z=-56, hip_x=-22, knee=-142),
-    _both(hip_y=-100, hip_z=-40, hip_x=-20, knee=-110),
-    _both(hip_y=-92, hip_z=-58, hip_x=-24, knee=-90),
+    dict(hip_y=-104, hip_z=-56, hip_x=-22, knee=-142),
+    dict(hip_y=-100, hip_z=-40, hip_x=-20, knee=-110),
+    dict(hip_y=-92, hip_z=-58, hip_x=-24, knee=-90),
 )
 _FRONT_SPLITS = (
-    _both(right_hip_y=-95, right_knee=-4, left_hip_y=18, left_knee=-6),
-    _both(right_hip_y=-80, right_knee=-10, left_hip_y=20, left_knee=-30),
+    dict(right_hip_y=-95, right_knee=-4, left_hip_y=18, left_knee=-6),
+    dict(right_hip_y=-80, right_knee=-10, left_hip_y=20, left_knee=-30),
 )
-_ALL_FOURS = (_both(hip_y=-85, knee=-90, abdomen_y=-5), _both(hip_y=-70, knee=-80))
+_ALL_FOURS = (dict(hip_y=-85, knee=-90, abdomen_y=-5), dict(hip_y=-70, knee=-80))
 _LYING = (
-    _both(knee=-5),
-    _both(hip_y=-40, knee=-60),
-    _both(hip_y=-15, knee=-20, abdomen_y=-20),
-    _both(hip_y=8, knee=-90),
+    dict(knee=-5),
+    dict(hip_y=-40, knee=-60),
+    dict(hip_y=-15, knee=-20, abdomen_y=-20),
+    dict(hip_y=8, knee=-90),
 )
 
-_ANY_ARMS = _ARMS
 FAMILIES: tuple[Family, ...] = (
     Family("kneeling", KNEELING_LEGS, _ANY_ARMS, pitch=(-8, 14), balanced=True, weight=3),
     Family("kneeling, leaning", KNEELING_LEGS, _ANY_ARMS, pitch=(-40, 60), roll=(-25, 25)),
@@ -199,38 +194,13 @@ _SYMMETRIC = 0.5
 """Share of poses whose legs jitter alike."""
 
 
-def family_named(name: str) -> Family:
-    """Look a family up.
-
-    Raises:
-        KeyError: There is none of that name.
-    """
-    return {family.name: family for family in FAMILIES}[name]
-
-
 def family_of(pose: str) -> Family:
-    """The family that a task's goals are drawn from, near misses included.
-
-    Args:
-        pose: The task's name, as in `vlm_rewards.tasks.humanoid.body.MARGINS`.
-
-    Raises:
-        KeyError: There is none.
-    """
-    return family_named(pose.replace("-", " "))
+    """A family by its name; by a task's name, the one that its goals are drawn from, near misses included."""
+    return next(family for family in FAMILIES if family.name == pose.replace("-", " "))
 
 
 def draw_pose(family: Family, rng: np.random.Generator, body: HumanoidModel) -> np.ndarray:
-    """Draw a pose and stand it on the floor.
-
-    Args:
-        family: What it shall resemble.
-        rng: Draws the pose.
-        body: The robot; it is left in the pose, at rest.
-
-    Returns:
-        ``qpos``, float64 ``[24]``.
-    """
+    """Draw a pose of a family, ``qpos``, float64 ``[24]``; the body is left in it, at rest on the floor."""
     joints = _joints(family, rng)
     # How far a pose is from its family's model: most near, some far.
     width = rng.choice([0.5, 1.0, 2.0], p=[0.45, 0.4, 0.15])
@@ -253,23 +223,14 @@ def draw_pose(family: Family, rng: np.random.Generator, body: HumanoidModel) -> 
 
 
 def ground(positions: np.ndarray, body: HumanoidModel) -> None:
-    """Lower or lift a robot in place until its lowest point touches the floor.
-
-    Args:
-        positions: ``qpos``, float64 ``[24]``; changed in place.
-        body: The robot; it is left in the pose.
-    """
+    """Lower or lift ``qpos``, float64 ``[24]``, in place until the robot touches the floor; it is left in the pose."""
     body.place(positions)
     positions[2] -= body.lowest()
     body.place(positions)
 
 
 def mirrored(joints: np.ndarray) -> np.ndarray:
-    """Swap left and right.
-
-    Args:
-        joints: Angles of `JOINTS`, float64 ``[17]``.
-    """
+    """Angles of `JOINTS`, float64 ``[17]``, with left and right swapped."""
     swapped = joints.copy()
     swapped[[0, 2]] *= -1  # abdomen_z and abdomen_x
     swapped[3:7], swapped[7:11] = joints[7:11], joints[3:7]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,22 +29,10 @@ class PoseNetwork:
 
     def __init__(self, layers: list[tuple[np.ndarray, np.ndarray]]) -> None:
         self._layers = [(weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in layers]
-
-    @property
-    def poses(self) -> int:
-        """How many poses it knows."""
-        return self._layers[0][0].shape[1] - OBSERVED
+        self.poses = self._layers[0][0].shape[1] - OBSERVED
 
     def act(self, observation: np.ndarray, pose: int) -> np.ndarray:
-        """What to do.
-
-        Args:
-            observation: Compact observation, float64 ``[45]``.
-            pose: Which pose to take.
-
-        Returns:
-            Action in [-0.4, 0.4], float64 ``[17]``.
-        """
+        """Action in [-0.4, 0.4], float64 ``[17]``, towards a pose from a compact observation, float64 ``[45]``."""
         wanted = np.zeros(self.poses)
         wanted[pose] = 1.0
         values = np.concatenate([observation, wanted])
@@ -74,26 +62,17 @@ _TRANSITION, _SETTLED = 0.2, 0.5
 _HOLD, _FALL = (4, 30), (2, 20)  # environment steps of 15 ms, without the second number
 
 
-@dataclass(frozen=True)
-class PosedState:
-    """A state and where it comes from."""
-
-    state: np.ndarray
-    """``qpos`` and ``qvel``, float64 ``[47]``."""
-    origin: str
-    """Family or families, and what was done to it."""
-
-
-def draw_state(rng: np.random.Generator, body: HumanoidModel, families: tuple[Family, ...] = FAMILIES) -> PosedState:
+def draw_state(
+    rng: np.random.Generator, body: HumanoidModel, families: tuple[Family, ...] = FAMILIES
+) -> tuple[np.ndarray, str]:
     """Draw a state: a fifth lie between two poses, and half of all are settled.
 
     Settled means that physics has gone on, with the pose held (a robot that
     leans falls as a whole, one that hovers comes down), or under random torques.
+    The body is left in the state.
 
-    Args:
-        rng: Draws it.
-        body: The robot; it is left in that state.
-        families: What to draw from, by their weights.
+    Returns:
+        ``qpos`` and ``qvel``, float64 ``[47]``; and the family or families, with what was done to it.
     """
     weights = np.cumsum([family.weight for family in families])
     family = _pick(families, weights, rng)
@@ -110,7 +89,7 @@ def draw_state(rng: np.random.Generator, body: HumanoidModel, families: tuple[Fa
         else:
             body.step(rng.uniform(-0.4, 0.4, 17), int(rng.integers(*_FALL)))
             origin += ", let go"
-    return PosedState(body.state(), origin)
+    return body.state(), origin
 
 
 def _pick(families: tuple[Family, ...], weights: np.ndarray, rng: np.random.Generator) -> Family:
@@ -118,14 +97,7 @@ def _pick(families: tuple[Family, ...], weights: np.ndarray, rng: np.random.Gene
 
 
 def between(one: np.ndarray, two: np.ndarray, share: float, body: HumanoidModel) -> np.ndarray:
-    """A pose on the way from one to another, stood on the floor.
-
-    Args:
-        one: ``qpos``, float64 ``[24]``.
-        two: Another.
-        share: How far on the way, from 0 to 1.
-        body: The robot; it is left in the pose.
-    """
+    """A pose (``qpos``, float64 ``[24]``) a share of the way from one to another; the body is left standing in it."""
     positions = one + share * (two - one)
     sign = 1.0 if one[3:7] @ two[3:7] >= 0 else -1.0  # q and -q are the same turn
     turn = (1 - share) * one[3:7] + share * sign * two[3:7]
@@ -143,85 +115,99 @@ _NOISE = (0.0, 0.1, 0.3, 0.6)
 """Shares of steps, drawn for each episode, at which the policy's action is replaced by a random one."""
 _KEPT_STEPS = 25
 """States of an episode, at random: neighbours look the same."""
-_MOST_EPISODES = 6_000
+_MOST_EPISODES, _MOST_POSES = 6_000, 200_000
+_Found: TypeAlias = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
+"""States ``[n 47]``, the episode that each comes from ``[n]``, and their origins."""
 
 
-@dataclass(frozen=True)
-class VisitedStates:
-    """States of one pose's set."""
-
-    states: np.ndarray
-    """``qpos`` and ``qvel``: float64 ``[n 47]``."""
-    holds: np.ndarray
-    """Whether the pose's criterion holds: bool ``[n]``."""
-    episodes: np.ndarray
-    """Which episode each comes from: int64 ``[n]``."""
-    origins: tuple[str, ...]
-    """Which policy each episode was run with."""
-
-
-def visited_states(pose: str, count: int, seed: int) -> VisitedStates:
-    """Run episodes until there are enough states, half of them goals.
+class PoseStates:
+    """Generates states of one pose.
 
     Args:
-        pose: One of `MARGINS`.
-        count: How many states; an even number is best.
-        seed: Seeds episodes, policies' noise and the choice.
+        pose: One of `vlm_rewards.tasks.humanoid.body.MARGINS`.
 
     Raises:
-        InvalidInputError: There is no such pose, or too few goal states were visited in 6,000 episodes.
+        UnknownNameError: There is no such pose.
     """
-    if pose not in MARGINS:
-        raise InvalidInputError(f"pose must be one of {', '.join(MARGINS)}, got {pose!r}.")
-    check_count("count", count, least=2)
-    rng = np.random.default_rng([seed, tuple(MARGINS).index(pose)])
-    visitor = _Visitor(pose, rng)
-    wanted = {True: count // 2, False: count - count // 2}
-    found: dict[bool, list[tuple[np.ndarray, int]]] = {True: [], False: []}
-    origins: list[str] = []
-    while any(len(found[kind]) < wanted[kind] for kind in found):
-        if len(origins) == _MOST_EPISODES:
-            raise InvalidInputError(
-                f"count must be at most {2 * len(found[True])} for pose {pose!r}: policies visited no more goal states "
-                f"in {_MOST_EPISODES:,} episodes, got {count}."
-            )
-        origin, states, holds = visitor.episode()
-        for state, kind in zip(states, holds.tolist(), strict=True):
-            found[kind].append((state, len(origins)))
-        origins.append(origin)
-    chosen = []
-    for kind, states in found.items():
-        rows = rng.choice(len(states), wanted[kind], replace=False)
-        chosen += [(states[row], kind) for row in rows.tolist()]
-    order = rng.permutation(len(chosen))
-    picked = [chosen[place] for place in order.tolist()]
-    return VisitedStates(
-        np.stack([state for (state, _), _ in picked]),
-        np.array([kind for _, kind in picked], dtype=bool),
-        np.array([episode for (_, episode), _ in picked], dtype=np.int64),
-        tuple(origins),
-    )
 
+    sources: tuple[str, ...] = ("visited", "posed")
 
-class _Visitor:
-    """Runs episodes for one pose."""
+    def __init__(self, pose: str) -> None:
+        if pose not in MARGINS:
+            raise unknown_name("pose", pose, MARGINS)
+        self.pose = pose
 
-    def __init__(self, pose: str, rng: np.random.Generator) -> None:
-        self._pose, self._rng = pose, rng
-        self._robot = shared_model()
-        self._networks = criterion_networks()
+    def generate(self, source: str, count: int, seed: int) -> GeneratedStates:
+        """Generate states, half of them goals, always the same for a seed.
 
-    def episode(self) -> tuple[str, np.ndarray, np.ndarray]:
-        """What ran, some of its states ``[n 47]``, and whether the criterion held ``[n]``."""
-        rng, robot = self._rng, self._robot
-        network, pose, noise, origin = self._policy()
+        Args:
+            source: ``"visited"``: by random policies and by those of `criterion_networks`; ``"posed"``: families of
+                poses, transitions between them and what physics makes of them.
+            count: How many, at least 2.
+            seed: In ``[0, 2**32)``.
+
+        Raises:
+            UnknownNameError: There is no such source.
+            InvalidInputError: There are not so many goal states to be had.
+        """
+        if source not in self.sources:
+            raise unknown_name("states", source, self.sources)
+        check_count("count", count, least=2)
+        states, groups, origins = self._posed(count, seed) if source == "posed" else self._visited(count, seed)
+        return GeneratedStates(states, groups, judge_all(states), origins)
+
+    def _posed(self, count: int, seed: int) -> _Found:
+        rng = np.random.default_rng([seed, 1])
+        robot = shared_model()
+        wanted = {True: count // 2, False: count - count // 2}
+        states, origins = [], []
+        for _ in range(_MOST_POSES):
+            state, origin = draw_state(rng, robot)
+            robot.refresh()
+            kind = self._holds(robot)
+            if wanted[kind]:
+                wanted[kind] -= 1
+                states.append(state)
+                origins.append(origin)
+            if not any(wanted.values()):
+                return np.stack(states), np.arange(count), tuple(origins)
+        raise InvalidInputError(
+            f"count must be at most {2 * (count // 2 - wanted[True])} for pose {self.pose!r}, got {count}: "
+            f"{_MOST_POSES:,} poses had no more goal states."
+        )
+
+    def _visited(self, count: int, seed: int) -> _Found:
+        """Run episodes until there are enough states of either kind."""
+        rng = np.random.default_rng([seed, tuple(MARGINS).index(self.pose)])
+        wanted = {True: count // 2, False: count - count // 2}
+        found: dict[bool, list[tuple[np.ndarray, int, str]]] = {True: [], False: []}
+        episodes = 0
+        while any(len(found[kind]) < wanted[kind] for kind in found):
+            if episodes == _MOST_EPISODES:
+                raise InvalidInputError(
+                    f"count must be at most {2 * len(found[True])} for pose {self.pose!r}: policies visited no more "
+                    f"goal states in {_MOST_EPISODES:,} episodes, got {count}."
+                )
+            origin, visited = self._episode(rng)
+            for state, kind in visited:
+                found[kind].append((state, episodes, origin))
+            episodes += 1
+        chosen: list[tuple[np.ndarray, int, str]] = []
+        for kind, candidates in found.items():
+            chosen += [candidates[row] for row in rng.choice(len(candidates), wanted[kind], replace=False).tolist()]
+        states, groups, origins = zip(*[chosen[place] for place in rng.permutation(len(chosen)).tolist()], strict=True)
+        return np.stack(states), np.array(groups, dtype=np.int64), origins
+
+    def _episode(self, rng: np.random.Generator) -> tuple[str, list[tuple[np.ndarray, bool]]]:
+        """What ran, and some of its states with whether the criterion held."""
+        robot = shared_model()
+        network, pose, noise, origin = self._policy(rng)
         start = None
         if network is not None and rng.random() < _POSED_START:
-            family = family_of(tuple(MARGINS)[pose])
-            start, origin = draw_pose(family, rng, robot), f"{origin}, from a pose"
+            start, origin = draw_pose(family_of(tuple(MARGINS)[pose]), rng, robot), f"{origin}, from a pose"
         robot.start(rng, start)
         kept = set(rng.choice(HORIZON, _KEPT_STEPS, replace=False).tolist())
-        states, holds = [], []
+        visited = []
         for step in range(HORIZON):
             if network is None or rng.random() < noise:
                 action = rng.uniform(-ACTION_LIMIT, ACTION_LIMIT, VELOCITIES - 6)
@@ -231,98 +217,29 @@ class _Visitor:
             if step in kept:
                 state = robot.state()
                 robot.refresh()
-                states.append(state)
-                holds.append(MARGINS[self._pose](shared_meter().measure(robot.data)) >= 0)
-        return origin, np.stack(states), np.array(holds, dtype=bool)
+                visited.append((state, self._holds(robot)))
+        return origin, visited
 
-    def _policy(self) -> tuple[PoseNetwork | None, int, float, str]:
-        rng = self._rng
+    def _policy(self, rng: np.random.Generator) -> tuple[PoseNetwork | None, int, float, str]:
         mark = rng.random()
         if mark < _RANDOM:
             return None, 0, 0.0, "random actions"
-        poses = tuple(MARGINS)
-        own = poses.index(self._pose)
-        pose = own if mark < _RANDOM + _OWN_POSE else int(rng.integers(len(poses)))
-        snapshot = int(rng.integers(len(self._networks)))
+        poses, networks = tuple(MARGINS), criterion_networks()
+        pose = poses.index(self.pose) if mark < _RANDOM + _OWN_POSE else int(rng.integers(len(poses)))
+        snapshot = int(rng.integers(len(networks)))
         noise = float(rng.choice(_NOISE))
-        origin = f"trained on {poses[pose]}, snapshot {snapshot}, {noise:.0%} random actions"
-        return self._networks[snapshot], pose, noise, origin
-
-
-SOURCES = ("visited", "posed")
-_MOST_POSES = 200_000
-
-
-class PoseStates:
-    """Generates states of one pose.
-
-    Args:
-        pose: One of `vlm_rewards.tasks.humanoid.body.MARGINS`.
-    """
-
-    sources: tuple[str, ...] = SOURCES
-
-    def __init__(self, pose: str) -> None:
-        self.pose = pose
-
-    def generate(self, source: str, count: int, seed: int) -> GeneratedStates:
-        """Generate states, half of them goals, always the same for a seed.
-
-        Args:
-            source: ``"visited"``: by random policies and by those of `policies`; ``"posed"``: families of poses,
-                transitions between them and what physics makes of them.
-            count: How many.
-            seed: In ``[0, 2**32)``.
-
-        Raises:
-            UnknownNameError: There is no such source.
-            InvalidInputError: There are not so many goal states to be had.
-        """
-        if source not in SOURCES:
-            raise unknown_name("states", source, SOURCES)
-        check_count("count", count, least=2)
-        if source == "posed":
-            states, groups, origins = self._posed(count, seed)
-        else:
-            visited = visited_states(self.pose, count, seed)
-            states, groups = visited.states, visited.episodes
-            origins = tuple(visited.origins[episode] for episode in groups.tolist())
-        return GeneratedStates(states, groups, judge_all(states), origins)
-
-    def _posed(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-        rng = np.random.default_rng([seed, 1])
-        robot = shared_model()
-        meter = shared_meter()
-        wanted = {True: count // 2, False: count - count // 2}
-        states, origins = [], []
-        for _ in range(_MOST_POSES):
-            drawn = draw_state(rng, robot)
-            robot.refresh()
-            kind = MARGINS[self.pose](meter.measure(robot.data)) >= 0
-            if wanted[kind]:
-                wanted[kind] -= 1
-                states.append(drawn.state)
-                origins.append(drawn.origin)
-            if not any(wanted.values()):
-                return np.stack(states), np.arange(count), tuple(origins)
-        raise InvalidInputError(
-            f"count must be at most {2 * (count // 2 - wanted[True])} for pose {self.pose!r}, got {count}: "
-            f"{_MOST_POSES:,} poses had no more goal states."
+        return (
+            networks[snapshot],
+            pose,
+            noise,
+            f"trained on {poses[pose]}, snapshot {snapshot}, {noise:.0%} random actions",
         )
+
+    def _holds(self, robot: HumanoidModel) -> bool:
+        return MARGINS[self.pose](shared_meter().measure(robot.data)) >= 0
 
 
 def judge_all(states: np.ndarray) -> dict[str, np.ndarray]:
-    """Every criterion of every state.
-
-    Args:
-        states: ``qpos`` and ``qvel``, float64 ``[n 47]``.
-
-    Returns:
-        By pose, bool ``[n]``.
-    """
-    held = {pose: np.zeros(len(states), dtype=bool) for pose in MARGINS}
-    for row, state in enumerate(states):
-        body = measure_state(state)
-        for pose, margin in MARGINS.items():
-            held[pose][row] = margin(body) >= 0
-    return held
+    """Every criterion of every state, float64 ``[n 47]``: by pose, bool ``[n]``."""
+    bodies = [measure_state(state) for state in states]
+    return {pose: np.array([margin(body) >= 0 for body in bodies], dtype=bool) for pose, margin in MARGINS.items()}
