@@ -16,16 +16,12 @@ from PIL import Image
 from vlm_rewards.collection.shaping import PotentialShaping, rule_of, shaped_by
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, FrameReward, as_frame_reward
-from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.combined import CameraReward, WeightedSum
 from vlm_rewards.rewards.config import RewardConfig, build_reward, needs_encoder
-from vlm_rewards.rewards.contrast import ContrastReward
-from vlm_rewards.rewards.demonstration import DemonstrationReward
 from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
-from vlm_rewards.rewards.goal_pictures import GoalPictureReward
-from vlm_rewards.rewards.model import VLMReward
-from vlm_rewards.rewards.registry import RewardInputs, list_forms, register_reward
-from vlm_rewards.rewards.softmax import SoftmaxReward
-from vlm_rewards.rewards.weighted import WeightedSum
+from vlm_rewards.rewards.goal_pictures import DemonstrationReward, GoalPictureReward
+from vlm_rewards.rewards.model import ContrastReward, SoftmaxReward, VLMReward
+from vlm_rewards.rewards.registry import FORMS, RewardInputs, register_reward
 from vlm_rewards.testing.fakes import FakeEncoder
 
 ENCODER = FakeEncoder(embedding_dim=8, image_size=32)
@@ -248,7 +244,7 @@ def inputs(tmp_path: Path) -> dict[str, RewardConfig]:
 
 def test_every_form_is_built_from_settings_that_survive_json(tmp_path: Path) -> None:
     configs = inputs(tmp_path)
-    assert set(configs) == set(list_forms())
+    assert set(configs) == set(FORMS.names())
     for name, config in configs.items():
         assert RewardConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
         reward = build_reward(config, ENCODER, goal="a", baseline="b", alpha=0.5)
