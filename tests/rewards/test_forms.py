@@ -176,19 +176,12 @@ def test_every_form_is_a_state_reward(name: str) -> None:
 
 REFUSALS: list[tuple[Any, str]] = [
     (lambda: ContrastReward(ENCODER, goal="a", baseline="a"), "goal and baseline must differ, both are 'a'"),
-    (lambda: ContrastReward(ENCODER, goal="", baseline="a"), "goal must be a sentence that is not empty"),
     (
         lambda: SoftmaxReward(ENCODER, goal="a", others=["b"], temperature=float("nan")),
         "temperature must be a positive number, got nan",
     ),
-    (lambda: GoalPictureReward(ENCODER, pictures=noise(1)[0]), r"frames must have shape .* Use frames\[None\]"),
     (lambda: GoalPictureReward(ENCODER, pictures=noise(1), rule="median"), "rule must be 'mean' or 'max'"),  # type: ignore[arg-type]
     (lambda: GoalPictureReward(ENCODER, pictures=noise(1), baseline="b", alpha=2.0), "alpha must be"),
-    (lambda: WeightedSum([VLMReward(ENCODER, goal="a")], [float("inf")]), "weights must be 1 finite numbers"),
-    (
-        lambda: WeightedSum([VLMReward(ENCODER, goal="a"), VLMReward(FakeEncoder(image_size=48), goal="a")]),
-        r"rewards of a sum must want frames of one size, got \[32, 48\]",
-    ),
     (
         lambda: WeightedSum([CameraReward(VLMReward(ENCODER, goal="a"), cameras=2)]),
         "put CameraReward around the sum",
@@ -203,14 +196,9 @@ REFUSALS: list[tuple[Any, str]] = [
         ),
         r"potential and base must see the same cameras, got \[1, 2\] of them",
     ),
-    (lambda: VLMReward("bundled", goal="a"), "encoder must have embed_images and embed_texts"),  # type: ignore[arg-type]
-    (lambda: RewardConfig(temperature=0.1), "temperature is of no use to the reward form 'goal-baseline'"),
-    (lambda: RewardConfig(form="softmax", temperature=-1.0), "temperature must be a positive number, got -1.0"),
+    (lambda: RewardConfig(form="softmax", temperature=-1.0), "temperature must be positive, got -1.0"),
     (lambda: RewardConfig(form="softmax", others=("",)), "others must be a sentence that is not empty"),
-    (
-        lambda: RewardConfig.from_dict({"forms": "softmax"}),
-        "the reward's settings do not fit this version: unknown forms",
-    ),
+    (lambda: RewardConfig.from_dict({"forms": "softmax"}, "reward"), "the reward's settings do not fit .*'forms'"),
     (lambda: register_reward("new", takes=("others",), frame_size=32), r"takes no inputs, got \('others',\)"),
 ]
 """Besides those of `tests/refusals.py`."""
