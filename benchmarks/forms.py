@@ -1,6 +1,6 @@
 """Judge every form of reward on the same states: EPIC distance and AUROC by form, for CartPole and kneeling.
 
-    python benchmarks/forms.py
+    python benchmarks/forms.py [--count N]
 
 It writes docs/measurements/forms.json. Goal frames and the demonstration are made of states of another seed than those
 that rewards are judged on. The demonstration is the straight way from the state in which an episode starts to a goal.
@@ -8,7 +8,9 @@ that rewards are judged on. The demonstration is the straight way from the state
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -57,9 +59,9 @@ def goals(task: str, folder: Path) -> tuple[list[str], str]:
     return files, write_video(iter(shown), folder / f"{task}.mp4", fps=20).name
 
 
-def judged(task: str, folder: Path) -> dict[str, Any]:
+def judged(task: str, count: int, folder: Path) -> dict[str, Any]:
     files, video = goals(task, folder)
-    inputs = ("--alpha", "0.5", "--goal-pictures", *files, "--demonstration", video)
+    inputs = ("--count", str(count), "--alpha", "0.5", "--goal-pictures", *files, "--demonstration", video)
     record = json.loads(vlm_rewards("judge", task, "--form", *FORMS, *inputs, "--json", folder=folder))
     kept = ("epic", "epic_low", "epic_high", "auroc", "spearman")
     rows = [{"form": "goal-baseline", **row} for row in record["rows"]] + record["forms"]
@@ -69,10 +71,14 @@ def judged(task: str, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=2_000, metavar="N", help="states of each task")
+    count = parser.parse_args().count
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "forms.py").write_bytes(Path(__file__).read_bytes())
-        found = {task: judged(task, Path(name)) for task in SOURCES}
-    write_json(RECORD, {"kind": "forms", "command": "python benchmarks/forms.py", **provenance(), "tasks": found})
+        found = {task: judged(task, count, Path(name)) for task in SOURCES}
+    command = shlex.join(["python", "benchmarks/forms.py", *sys.argv[1:]])
+    write_json(RECORD, {"kind": "forms", "command": command, **provenance(), "tasks": found})
     for task, told in found.items():
         print(f"| {task} | EPIC (95 % interval) | AUROC |")
         for form, row in told["forms"].items():

@@ -40,16 +40,13 @@ from vlm_rewards.encoders.sizing import write_random_checkpoint
 from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.offline.dataset import RelabelOptions
 from vlm_rewards.offline.relabelling import open_dataset
-from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.combined import CameraReward, WeightedSum
 from vlm_rewards.rewards.config import RewardConfig, build_reward
-from vlm_rewards.rewards.contrast import ContrastReward
-from vlm_rewards.rewards.demonstration import DemonstrationReward
 from vlm_rewards.rewards.goal_baseline import mean_prompt
-from vlm_rewards.rewards.goal_pictures import GoalPictureReward
+from vlm_rewards.rewards.goal_pictures import DemonstrationReward, GoalPictureReward
+from vlm_rewards.rewards.model import ContrastReward, SoftmaxReward
 from vlm_rewards.rewards.registry import register_reward
-from vlm_rewards.rewards.softmax import SoftmaxReward
 from vlm_rewards.rewards.standardise import Standardiser
-from vlm_rewards.rewards.weighted import WeightedSum
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
 from vlm_rewards.tasks.builtin import configured
 from vlm_rewards.tasks.files import load_task_file

@@ -364,6 +364,9 @@ def test_refuses_what_cannot_work(simulators: Make) -> None:
     venv = simulators("dqn", 1, 1, 2)
     dqn = {"replay_buffer_class": LabelledReplayBuffer, "device": "cpu", "buffer_size": 100}
 
+    with pytest.raises(InvalidInputError, match="standardise must be an int of at least 1, got 0"):
+        LabelRewards(counting_reward, standardise=0)
+
     def refuses(message: str, model: Any, **options: Any) -> None:
         with pytest.raises(InvalidInputError, match=message):
             model.learn(20, callback=LabelRewards(counting_reward, **options))
@@ -372,10 +375,6 @@ def test_refuses_what_cannot_work(simulators: Make) -> None:
         r"standardise must be at most n_steps x n_envs \(8\), got 9",
         PPO("MlpPolicy", venv, n_steps=8, batch_size=8, device="cpu"),
         standardise=9,
-    )
-    refuses(
-        "built with replay_buffer_class=LabelledReplayBuffer, got ReplayBuffer",
-        DQN("MlpPolicy", venv, buffer_size=100, device="cpu"),
     )
     with pytest.warns(UserWarning, match="is ignored"):  # which Stable-Baselines3 says itself, and goes on
         three_steps = DQN("MlpPolicy", venv, n_steps=3, **dqn)
@@ -390,12 +389,6 @@ def test_refuses_what_cannot_work(simulators: Make) -> None:
         DQN("MlpPolicy", VecNormalize(venv, norm_reward=True), **dqn),
     )
     refuses("needs a RenderedVecEnv, got DummyVecEnv", DQN("MlpPolicy", DummyVecEnv([CountingEnv]), **dqn))
-
-
-@pytest.mark.parametrize("field", ["chunk_frames", "standardise"])
-def test_refuses_counts_that_are_none(field: str) -> None:
-    with pytest.raises(InvalidInputError, match=f"{field} must be an int of at least 1, got 0"):
-        LabelRewards(counting_reward, **{field: 0})
 
 
 def test_observations_may_be_normalised(simulators: Make) -> None:

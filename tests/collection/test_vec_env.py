@@ -227,13 +227,10 @@ def test_an_unfinished_step_is_not_taken_for_the_next(venv: RenderedVecEnv) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_envs": 0}, "n_envs must be an int of at least 1, got 0"),
         ({"n_envs": True}, "n_envs must be an int of at least 1, got True"),
         ({"image_size": 31}, "image size must be an int of at least 32 pixels, got 31"),
         ({"render_every": 0}, "render_every must be an int of at least 1, got 0"),
-        ({"slots": 1}, "slots must be an int of at least 2, got 1"),
         ({"n_workers": 0}, "n_workers must be an int of at least 1, got 0"),
-        ({"seed": -1}, "seed must be an int from 0 to 4294967295, got -1"),
     ],
 )
 def test_refuses_arguments_out_of_range(arguments: dict[str, Any], message: str) -> None:
@@ -268,28 +265,20 @@ class Spaced(CountingEnv):
             setattr(self, name, space)
 
 
-DICT = gym.spaces.Dict({"a": gym.spaces.Discrete(2)})
 UNBOUNDED = gym.spaces.Box(-np.inf, np.inf, (1,))
 
 
 @pytest.mark.parametrize(
-    ("spaces", "error", "message"),
+    ("spaces", "workers", "message"),
     [
-        ([{"observation_space": DICT}], InvalidInputError, "the observation space must be Box or Discrete, got Dict"),
-        ([{"action_space": DICT}], InvalidInputError, "the action space must be Box or Discrete, got Dict"),
-        ([{"action_space": UNBOUNDED}], InvalidInputError, r"the action space must be bounded, got Box\(-inf, inf"),
-        ([{}, {"action_space": gym.spaces.Discrete(4)}], InvalidInputError, "must have the same .*spaces, got .*4"),
+        ([{"action_space": UNBOUNDED}], 1, r"the action space must be bounded, got Box\(-inf, inf"),
+        ([{}, {"action_space": gym.spaces.Discrete(4)}], 1, "all simulators must have the same .*spaces, got .*4"),
+        ([{}, {"action_space": gym.spaces.Discrete(4)}], 2, "all simulators must have the same .*spaces, got .*4"),
     ],
 )
 def test_refuses_spaces_that_cannot_be_learned_in(
-    spaces: list[dict[str, gym.Space[Any]]], error: type[Exception], message: str
+    spaces: list[dict[str, gym.Space[Any]]], workers: int, message: str
 ) -> None:
     factories = [lambda own=own: Spaced(**own) for own in spaces]
-    with pytest.raises(error, match=message):
-        RenderedVecEnv(factories, image_size=32, n_workers=2)
-
-
-def test_refuses_different_spaces_inside_one_worker() -> None:
-    factories = [CountingEnv, lambda: Spaced(action_space=gym.spaces.Discrete(4))]
-    with pytest.raises(InvalidInputError, match="all simulators must have the same observation and action spaces"):
-        RenderedVecEnv(factories, image_size=32, n_workers=1)
+    with pytest.raises(InvalidInputError, match=message):
+        RenderedVecEnv(factories, image_size=32, n_workers=workers)

@@ -26,11 +26,10 @@ from vlm_rewards.evaluation.epic import label_distance, pearson_distance
 from vlm_rewards.evaluation.judging import ALPHAS, Judged, PromptPair, PromptSweep, judge, named_rewards, prompt_pairs
 from vlm_rewards.evaluation.states import STATES, StateSet, named_policies, visited_states
 from vlm_rewards.evaluation.statistics import PearsonBootstrap, auroc, ranked, spearman
-from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.combined import CameraReward
 from vlm_rewards.rewards.config import RewardConfig
-from vlm_rewards.rewards.contrast import ContrastReward
 from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
-from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.rewards.model import ContrastReward, VLMReward
 from vlm_rewards.tasks.cartpole_captions import CartPoleCaptioner
 from vlm_rewards.tasks.task import get_task
 from vlm_rewards.testing.fakes import FakeEncoder

@@ -10,8 +10,8 @@ from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.evaluation.judging import ALPHAS, PromptPair, PromptSweep
 from vlm_rewards.evaluation.landscape import POINTS, Landscape, landscape, line_along, line_between
 from vlm_rewards.evaluation.states import open_studio
-from vlm_rewards.rewards.contrast import ContrastReward
 from vlm_rewards.rewards.goal_baseline import goal_baseline_reward
+from vlm_rewards.rewards.model import ContrastReward
 from vlm_rewards.tasks.cartpole import draw_cartpole
 from vlm_rewards.tasks.state_access import StateSpace
 from vlm_rewards.tasks.task import get_task

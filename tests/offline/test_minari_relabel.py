@@ -16,7 +16,7 @@ from vlm_rewards.collection.shaping import PotentialShaping
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.offline.relabelling import relabel
 from vlm_rewards.rewards.base import CallableReward
-from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.combined import CameraReward
 from vlm_rewards.testing.counting import counting_label
 
 minari = pytest.importorskip("minari")

@@ -234,12 +234,9 @@ def test_bad_embeddings_of_a_sweep_are_refused() -> None:
         (eye, eye[:2], eye[2:], "goals and baselines must be equally many, got 2 and 1"),
         (eye, eye[:1], eye[:1], "goal and baseline must differ: eq. 3 needs the line"),
         (eye, eye[:2], eye[[1, 1]], "goal and baseline must differ"),
-        (eye, 2 * eye, eye, "goals must have unit norm .* got a norm of 2"),
         (eye, eye, 0 * eye, "baselines must have unit norm .* got a norm of 0"),
         (eye, eye[0], eye[1:2], r"goals must be embeddings of shape \[n d\], got shape \(3,\). Use goals\[None\]"),
         (eye, eye[:1], np.eye(2)[:1], "baselines must have the goal's dimension 3, got 2"),
-        (np.eye(2), eye[:1], eye[1:2], "images must have the goal's dimension 3, got 2"),
-        (np.full((1, 3), np.nan), eye[:1], eye[1:2], "images must be finite"),
     ]
     for images, goals, baselines, message in cases:
         with pytest.raises(InvalidInputError, match=message):

@@ -15,7 +15,7 @@ from every_algorithm import CountingStateReward, judge, tiny, train
 from vlm_rewards.collection.shaping import PotentialShaping, shaped
 from vlm_rewards.errors import LabellerError
 from vlm_rewards.files import read_state
-from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.combined import CameraReward
 from vlm_rewards.tasks.task import Task, register_task
 from vlm_rewards.testing.counting import CountingEnv, counting_label, counting_task
 from vlm_rewards.testing.fakes import state_differences

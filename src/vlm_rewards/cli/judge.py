@@ -277,7 +277,8 @@ def _checked(about: AboutTask[_Arguments], command: str) -> _Plan:
     for name in set(encoders) - set(FROM_SCRATCH):
         check_encoder_name(name)
     trainings = trained_sizes(encoders, options.trained, about.task.name)
-    check_out(chosen.out)
+    if chosen.out is not None and chosen.out.exists() and not chosen.out.is_dir():
+        raise InvalidInputError(f"out must be a folder, got the file {str(chosen.out)!r}.")
     check_count("points", line.points, least=2)
     between = bool(line.from_state or line.to_state)
     along = {"along": line.along, "low": line.low, "high": line.high, "at": line.at or None}
@@ -290,16 +291,6 @@ def _checked(about: AboutTask[_Arguments], command: str) -> _Plan:
     if source.save_states is None and (source.format is not None or source.overwrite):
         raise InvalidInputError("format and overwrite are of use with --save-states alone.")
     return _Plan(about.task, chosen, command, forms, prompts, alphas, encoders, trainings)
-
-
-def check_out(out: Path | None) -> None:
-    """Check that a folder can be what it is to be.
-
-    Raises:
-        InvalidInputError: It is a file.
-    """
-    if out is not None and out.exists() and not out.is_dir():
-        raise InvalidInputError(f"out must be a folder, got the file {str(out)!r}.")
 
 
 def _states_of(task: Task, options: _States) -> ChosenStates:
@@ -436,7 +427,11 @@ def _draw_line(plan: _Plan, console: Console) -> int:
     if options.along == _LIST:
         if chosen.json:
             print(json.dumps(dimensions(space), indent=2))
-        _list(console, space, task.dimension)
+        table = Table("dimension", "unit", "low", "high", "start", box=None, pad_edge=False)
+        for index, name in enumerate(space.names):
+            numbers = (f"{ends[index]:g}" for ends in (space.low, space.high, space.start))
+            table.add_row(name, space.unit(name), *numbers, style="bold" if name == task.dimension else None)
+        console.print(table)
         return 0
     if len(plan.prompts) != 1:
         raise InvalidInputError("goal and baseline must be one each for a landscape, got several.")
@@ -478,14 +473,6 @@ def _line(options: _Line, space: StateSpace, own: str | None) -> StateLine:
         )
     at = read_values("at", options.at)
     return line_along(space, dimension, low=options.low, high=options.high, at=at, points=options.points)
-
-
-def _list(console: Console, space: StateSpace, default: str | None) -> None:
-    table = Table("dimension", "unit", "low", "high", "start", box=None, pad_edge=False)
-    for index, name in enumerate(space.names):
-        numbers = (f"{ends[index]:g}" for ends in (space.low, space.high, space.start))
-        table.add_row(name, space.unit(name), *numbers, style="bold" if name == default else None)
-    console.print(table)
 
 
 def _print_maxima(console: Console, record: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ from rich.table import Table
 from vlm_rewards.encoders.cache import EmbeddingCache
 from vlm_rewards.encoders.loading import ENCODERS, FORMS, Scheme, is_openclip
 from vlm_rewards.errors import InvalidInputError, unknown_name
-from vlm_rewards.rewards.registry import get_form, list_forms
+from vlm_rewards.rewards.registry import FORMS as REWARD_FORMS
+from vlm_rewards.rewards.registry import get_form
 from vlm_rewards.tasks.task import get_task, list_tasks
 
 ALGORITHMS = {
@@ -95,7 +96,7 @@ def _architectures() -> Iterable[Sequence[str]]:
 
 
 def _rewards() -> Listed:
-    forms = [(name, get_form(name)) for name in list_forms()]
+    forms = [(name, get_form(name)) for name in REWARD_FORMS.names()]
     facts = [{"name": name, "needs": list(form.needs), "takes": list(form.takes)} for name, form in forms]
     return facts, ("reward", "needs", "may take"), [(n, ", ".join(f.needs), ", ".join(f.takes)) for n, f in forms]
 

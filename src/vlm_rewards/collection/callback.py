@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,37 +28,8 @@ from vlm_rewards.rewards.base import AnyReward, check_callable, score_columns
 from vlm_rewards.rewards.standardise import Standardiser
 
 
-@runtime_checkable
-class Delivery(Protocol):
-    """Puts rewards where the learner finds them."""
-
-    learnable_rows: int
-    """Transitions that are there when learning first happens."""
-    limit: str
-    """What that number is called."""
-
-    @property
-    def pending(self) -> int:
-        """Transitions that have no reward yet."""
-        ...
-
-    def deliver(self, tickets: np.ndarray, rewards: np.ndarray, rollout: dict[str, Any]) -> None:
-        """Put down rewards.
-
-        Args:
-            tickets: int ``[n]``, ascending.
-            rewards: float ``[n]``.
-            rollout: The local variables of the rollout that has just ended.
-        """
-        ...
-
-
-def delivery_for(model: BaseAlgorithm) -> Delivery:
-    """Find out how an algorithm takes its rewards.
-
-    Raises:
-        InvalidInputError: It cannot take late rewards; the message says why.
-    """
+def delivery_for(model: BaseAlgorithm) -> ReplayDelivery | RolloutDelivery:
+    """Find out how an algorithm takes its rewards; one that cannot take late ones is refused with the reason."""
     if isinstance(model, OffPolicyAlgorithm):
         return ReplayDelivery(_replay_buffer(model), model.learning_starts)
     if isinstance(model, OnPolicyAlgorithm):
@@ -99,9 +70,9 @@ def _replay_buffer(model: OffPolicyAlgorithm) -> LabelledReplayBuffer:
 class ReplayDelivery:
     """Rewards for the rows of a replay buffer.
 
-    Args:
-        buffer: The buffer.
-        learning_starts: Transitions before the first update.
+    Attributes:
+        learnable_rows: Transitions that are there when learning first happens.
+        limit: What that number is called.
     """
 
     limit = "learning_starts"
@@ -116,7 +87,7 @@ class ReplayDelivery:
         return self._buffer.pending_count
 
     def deliver(self, tickets: np.ndarray, rewards: np.ndarray, rollout: dict[str, Any]) -> None:
-        """Fill rows; see `Delivery.deliver`."""
+        """Put down rewards, float ``[n]``, of ascending tickets, int ``[n]``; ``rollout`` has its local variables."""
         # A step on which a callback ended the run is labelled but never stored.
         stored = tickets <= self._buffer.newest_ticket
         self._buffer.fill(tickets[stored], rewards[stored])
@@ -127,10 +98,7 @@ class RolloutDelivery:
 
     They are *added* to what is there: zeros, and where an episode was cut off
     by its time limit ``gamma * V(last state)``, by which Stable-Baselines3
-    bootstraps. Advantages and returns are computed again.
-
-    Args:
-        buffer: The buffer of the algorithm.
+    bootstraps. Advantages and returns are computed again. Attributes are those of `ReplayDelivery`.
     """
 
     limit = "n_steps x n_envs"
@@ -142,7 +110,7 @@ class RolloutDelivery:
         self.learnable_rows = buffer.buffer_size * buffer.n_envs
 
     def deliver(self, tickets: np.ndarray, rewards: np.ndarray, rollout: dict[str, Any]) -> None:
-        """Add rewards to the rollout; see `Delivery.deliver`."""
+        """Add rewards to the rollout; arguments are those of `ReplayDelivery.deliver`."""
         rows = self._buffer.pos
         if not self._buffer.full or rewards.size != self._buffer.rewards.size:
             return  # ended early by another callback: nothing will be learned from it
@@ -220,7 +188,12 @@ class LabelRewards(BaseCallback):
         self.stop()  # an exception may have ended the last call of learn()
         self._venv = _rendered_venv(self.training_env)
         self._delivery = delivery_for(self.model)
-        self._check_standardise()
+        rows, limit = self._delivery.learnable_rows, self._delivery.limit
+        if self.standardise is not None and self.standardise > rows:
+            raise InvalidInputError(
+                f"standardise must be at most {limit} ({rows}), got {self.standardise}: "
+                "learning would start before the rewards are known."
+            )
         same = self._served[0] is self._venv and self._served[1] is self.model
         if not same or self._delivery.pending == 0:
             self._waiting = []  # of other rows: tickets count from 0 in every environment
@@ -368,14 +341,6 @@ class LabelRewards(BaseCallback):
         except InvalidInputError as error:  # no input of the user's is at fault: the run has found it out
             raise LabellerError(f"the first rewards cannot be standardised: {error}") from error
         return True
-
-    def _check_standardise(self) -> None:
-        rows, limit = self._delivery.learnable_rows, self._delivery.limit
-        if self.standardise is not None and self.standardise > rows:
-            raise InvalidInputError(
-                f"standardise must be at most {limit} ({rows}), got {self.standardise}: "
-                "learning would start before the rewards are known."
-            )
 
 
 def _rendered_venv(venv: VecEnv) -> RenderedVecEnv:

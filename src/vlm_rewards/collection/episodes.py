@@ -34,25 +34,16 @@ class EpisodeSummary:
     """Mean of a second reward that the learner never sees; None without one."""
 
 
-_SUMS = ("vlm", "true", "held", "criterion", "lately", "length")
-"""What is added up of the episodes that run."""
+_SUMS = {"vlm": float, "true": float, "held": float, "criterion": np.int64, "lately": np.int64, "length": np.int64}
+"""What is added up of the episodes that run; lately: steps up to now on which the criterion held unbroken."""
 
 
 class EpisodeLedger:
-    """Matches steps with their later rewards.
-
-    Args:
-        simulators: How many there are.
-    """
+    """Matches steps of so many simulators with their later rewards."""
 
     def __init__(self, simulators: int) -> None:
         self._steps: deque[tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[int, bool | None]]] = deque()
-        self._vlm = np.zeros(simulators, dtype=np.float64)
-        self._true = np.zeros(simulators, dtype=np.float64)
-        self._held = np.zeros(simulators, dtype=np.float64)
-        self._criterion = np.zeros(simulators, dtype=np.int64)
-        self._lately = np.zeros(simulators, dtype=np.int64)  # steps up to now on which the criterion held unbroken
-        self._length = np.zeros(simulators, dtype=np.int64)
+        self._sums = {name: np.zeros(simulators, dtype=kind) for name, kind in _SUMS.items()}
 
     @property
     def complete(self) -> bool:
@@ -68,14 +59,9 @@ class EpisodeLedger:
         self._steps.append((np.array(dones), true_rewards, criteria, verdicts))
 
     def truths(self, steps: int, *, true_reward: bool = False) -> np.ndarray:
-        """What the oldest steps noted are judged by: the criterion (1 or 0) or else the simulator's own reward.
+        """What the oldest steps noted are judged by, float64 ``[steps n_envs]``.
 
-        Args:
-            steps: How many.
-            true_reward: Whether the simulator's own reward is wanted in any case.
-
-        Returns:
-            float64 ``[steps n_envs]``.
+        It is the criterion (1 or 0), or else, or with ``true_reward``, the simulator's own reward.
         """
         rows = [self._steps[index] for index in range(steps)]
         values = [true if true_reward or criteria is None else criteria for _, true, criteria, _ in rows]
@@ -88,53 +74,46 @@ class EpisodeLedger:
             The episodes that ended within those steps, in order.
         """
         finished: list[EpisodeSummary] = []
+        sums = self._sums
         for offset, row in enumerate(rewards):
             dones, true_rewards, criteria, verdicts = self._steps.popleft()
-            self._vlm += row
-            self._true += true_rewards
-            self._held += 0.0 if held_out is None else held_out[offset]
-            self._criterion += 0 if criteria is None else criteria
-            self._lately = (self._lately + 1) * (0 if criteria is None else criteria)
-            self._length += 1
+            sums["vlm"] += row
+            sums["true"] += true_rewards
+            sums["held"] += 0.0 if held_out is None else held_out[offset]
+            sums["criterion"] += 0 if criteria is None else criteria
+            sums["lately"] = (sums["lately"] + 1) * (0 if criteria is None else criteria)
+            sums["length"] += 1
+            known = {"judged": criteria is not None, "second": held_out is not None}
             for index in np.flatnonzero(dones).tolist():
-                finished.append(
-                    self._finish(
-                        index,
-                        first_step + offset,
-                        verdicts[index],
-                        judged=criteria is not None,
-                        second=held_out is not None,
-                    )
-                )
+                finished.append(self._finish(index, first_step + offset, verdicts[index], **known))
         return finished
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """What the unfinished episodes have come to; all steps must have been labelled."""
-        return {name: getattr(self, f"_{name}").copy() for name in _SUMS}
+        return {name: values.copy() for name, values in self._sums.items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what `state_dict` gave."""
         self._steps.clear()
-        for name in _SUMS:
-            if name in state:  # older versions did not count "lately", which is for evaluations alone
-                setattr(self, f"_{name}", np.array(state[name]))
+        # Older versions did not count "lately", which is for evaluations alone.
+        self._sums |= {name: np.array(values) for name, values in state.items()}
 
     def _finish(self, index: int, step: int, success: bool | None, *, judged: bool, second: bool) -> EpisodeSummary:
-        length = int(self._length[index])
-        summary = EpisodeSummary(
+        own = {name: values[index] for name, values in self._sums.items()}
+        length = int(own["length"])
+        for values in self._sums.values():
+            values[index] = 0
+        return EpisodeSummary(
             simulator=index,
             end_step=step,
             length=length,
-            vlm_return=float(self._vlm[index]),
-            true_return=float(self._true[index]),
+            vlm_return=float(own["vlm"]),
+            true_return=float(own["true"]),
             success=success,
-            criterion=float(self._criterion[index] / length) if judged else None,
-            last_half=bool(self._lately[index] >= length - length // 2) if judged else None,
-            held_out=float(self._held[index] / length) if second else None,
+            criterion=float(own["criterion"] / length) if judged else None,
+            last_half=bool(own["lately"] >= length - length // 2) if judged else None,
+            held_out=float(own["held"] / length) if second else None,
         )
-        for name in _SUMS:
-            getattr(self, f"_{name}")[index] = 0
-        return summary
 
 
 class Interpolation:
@@ -143,9 +122,6 @@ class Interpolation:
     The first and the last state of an episode are rendered always
     (`RenderedVecEnv`), so no line leads from one episode to another, and a
     reward is held only where a rollout ends between two frames.
-
-    Args:
-        simulators: How many there are.
     """
 
     def __init__(self, simulators: int) -> None:

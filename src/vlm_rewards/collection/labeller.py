@@ -14,13 +14,7 @@ from vlm_rewards.rewards.base import AnyReward, check_scores
 
 
 def chunk_length(chunk_frames: int, simulators: int, slots: int) -> int:
-    """Vector steps whose frames are scored in one go.
-
-    Args:
-        chunk_frames: Frames, about; rounded up to whole vector steps.
-        simulators: Frames of a vector step.
-        slots: Vector steps that the ring holds, one of which is being written.
-    """
+    """Vector steps whose frames are scored in one go: about so many frames, but the slot that is being written."""
     return min(-(-chunk_frames // simulators), slots - 1)
 
 
@@ -84,10 +78,10 @@ class Labeller:
         self._thread.start()
 
     def submit(self, step: int, resets: Sequence[int] = (), rendered: np.ndarray | None = None) -> None:
-        """Say that the frames of a vector step are in the ring.
+        """Say that the frames of a vector step, which must follow the one submitted before, are in the ring.
 
         Args:
-            step: Must follow the step submitted before.
+            step: The step.
             resets: Simulators that were reset after this step and whose frame since then is to be scored, too.
             rendered: Which simulators have a frame, bool ``[simulators]``; None where all have.
 
@@ -128,19 +122,12 @@ class Labeller:
         return start, rewards.reshape(-1, self._ring.simulators, *self._columns)
 
     def drain_resets(self) -> np.ndarray:
-        """What the frames after resets scored, in the order in which they were submitted; call it after `drain`.
-
-        Returns:
-            float32 ``[n]``, or ``[n columns]``.
-        """
+        """What the frames after resets scored, in order, float32 ``[n]``, or ``[n columns]``; call it after `drain`."""
         results, self._reset_results = self._reset_results, []
         return np.concatenate(results) if results else np.empty((0, *self._columns), dtype=np.float32)
 
     def close(self) -> None:
-        """Stop the thread and let the simulators run without a reader. Safe to call twice.
-
-        What has not been scored yet stays so.
-        """
+        """Stop the thread, whatever is not scored yet, and let the simulators run on. Safe to call twice."""
         self._closed = True
         self._work.put(None)
         self._thread.join()

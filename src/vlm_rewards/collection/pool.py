@@ -21,7 +21,6 @@ import cloudpickle
 import gymnasium as gym
 
 from vlm_rewards.collection.ring import FrameRing
-from vlm_rewards.collection.worker import MissingAttribute, RefusedSetup, WorkerSetup
 from vlm_rewards.errors import InvalidInputError, WorkerError
 
 _CLOSE_SECONDS = 1.2
@@ -45,19 +44,14 @@ class _Worker:
         self.replies_due = 0
 
     def receive(self) -> Any:
-        """Wait for a reply.
-
-        Raises:
-            InvalidInputError: Its simulators are not usable.
-            WorkerError: The worker raised (its traceback is in the message) or died.
-        """
+        """Wait for a reply; raise what the worker refused, or a `WorkerError` where it raised or died."""
         try:
             succeeded, result = self.connection.recv()
         except (EOFError, ConnectionResetError):
             raise WorkerError(self._obituary()) from None
         self.replies_due -= 1
-        if isinstance(result, RefusedSetup):
-            raise InvalidInputError(result.message)
+        if isinstance(result, InvalidInputError):
+            raise result
         if not succeeded:
             raise WorkerError(f"a simulator raised in worker process {self.process.pid}:\n\n{result}")
         return result
@@ -118,7 +112,7 @@ class WorkerPool:
             ring_facts = (ring.slots, ring.simulators, ring.size, ring.cameras, ring.resets)
             for worker, share in zip(self._workers, self.shares, strict=True):
                 pickled = cloudpickle.dumps([factories[index] for index in share])
-                worker.send("setup", WorkerSetup(pickled, share.start, ring_facts))
+                worker.send("setup", pickled, share.start, ring_facts)
             self.spaces: list[tuple[gym.Space[Any], gym.Space[Any]]] = self.receive_all()
         except BaseException:
             self.close()
@@ -129,34 +123,15 @@ class WorkerPool:
         """Process identifiers of the workers."""
         return [worker.process.pid for worker in self._workers]
 
-    def send_all(self, method: str, *arguments: Any) -> None:
-        """Send every worker the same request.
-
-        Raises:
-            WorkerError: As of `receive_all`, or the last request was interrupted.
-        """
-        self._check_idle()
-        with self._closing_on_failure():
-            for worker in self._workers:
-                worker.send(method, *arguments)
-
-    def send_shares(self, method: str, first: Any, *rows: Any) -> None:
-        """Send every worker a request with its own simulators' part of each of ``rows``.
-
-        Raises:
-            WorkerError: As of `receive_all`, or the last request was interrupted.
-        """
+    def send_all(self, method: str, *arguments: Any, rows: Sequence[Any] = ()) -> None:
+        """Send every worker a request, with its own simulators' part of each of ``rows`` at the end."""
         self._check_idle()
         with self._closing_on_failure():
             for worker, share in zip(self._workers, self.shares, strict=True):
-                worker.send(method, first, *(one[share.start : share.stop] for one in rows))
+                worker.send(method, *arguments, *(one[share.start : share.stop] for one in rows))
 
     def receive_all(self) -> list[Any]:
-        """Wait for every worker's reply, in order.
-
-        Raises:
-            WorkerError: A worker raised or died; the pool is closed then.
-        """
+        """Wait for every worker's reply, in order; where one raised or died, the pool is closed (`WorkerError`)."""
         with self._closing_on_failure():
             return [worker.receive() for worker in self._workers]
 
@@ -171,19 +146,14 @@ class WorkerPool:
                     worker.discard_replies()
 
     def ask(self, simulator: int, method: str, *arguments: Any) -> Any:
-        """Ask about one simulator and wait for the answer.
-
-        Raises:
-            AttributeError: ``method`` is ``"get"`` and there is no such attribute.
-            WorkerError: As of `receive_all`, or the last request was interrupted.
-        """
+        """Ask about one simulator and wait for the answer; an attribute that it lacks is an AttributeError."""
         self._check_idle()
         index = next(index for index, share in enumerate(self.shares) if simulator in share)
         with self._closing_on_failure():
             self._workers[index].send(method, simulator - self.shares[index].start, *arguments)
             answer = self._workers[index].receive()
-        if isinstance(answer, MissingAttribute):
-            raise AttributeError(answer.message)
+        if isinstance(answer, AttributeError):
+            raise answer
         return answer
 
     def close(self) -> None:

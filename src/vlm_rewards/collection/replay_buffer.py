@@ -18,16 +18,7 @@ from vlm_rewards.errors import CheckpointError, InvalidInputError, UnlabelledSam
 
 
 def check_memory(field: str, rows: int, bytes_each: int) -> None:
-    """Refuse more transitions than there is memory for.
-
-    Args:
-        field: The setting that asks for so many, as the message names it.
-        rows: Transitions.
-        bytes_each: Bytes of one.
-
-    Raises:
-        InvalidInputError: They do not fit; the message says how many do.
-    """
+    """Refuse more transitions (rows) than there is memory for; ``field`` is the setting that asks for so many."""
     available = psutil.virtual_memory().available
     if rows * bytes_each > available:
         raise InvalidInputError(
@@ -38,15 +29,7 @@ def check_memory(field: str, rows: int, bytes_each: int) -> None:
 
 
 def replay_row(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> dict[str, np.dtype[Any]]:
-    """What `LabelledReplayBuffer` keeps of a transition.
-
-    Args:
-        observation_space: Box or Discrete.
-        action_space: Box or Discrete.
-
-    Returns:
-        Kind and shape of each part, by the name of the buffer's array.
-    """
+    """What `LabelledReplayBuffer` keeps of a transition: kind and shape of each part, by the name of its array."""
     observation, action = _stored(observation_space), _stored(action_space)
     if action.base == np.float64:  # Stable-Baselines3 keeps actions of replay in single precision
         action = np.dtype((np.float32, action.shape))
@@ -91,10 +74,15 @@ class LabelledReplayBuffer(ReplayBuffer):
         optimize_memory_usage: Must be False.
         handle_timeout_termination: Must be True: a time limit is no termination.
 
+    Attributes:
+        newest_ticket: The ticket added last; -1 before the first.
+
     Raises:
         InvalidInputError: An option that would store wrong transitions was chosen, or the transitions need more memory
             than there is.
     """
+
+    _ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts", "tickets", "pending")
 
     def __init__(
         self,
@@ -125,17 +113,12 @@ class LabelledReplayBuffer(ReplayBuffer):
         # A mask, not NaN in `rewards`: n-step returns multiply by masks, and 0 * NaN is NaN.
         self.pending = np.zeros(shape, dtype=bool)
         self._rows: dict[int, tuple[int, int]] = {}
-        self._newest_ticket = -1
+        self.newest_ticket = -1
 
     @property
     def pending_count(self) -> int:
         """Rows that have no reward yet."""
         return len(self._rows)
-
-    @property
-    def newest_ticket(self) -> int:
-        """The ticket added last; -1 before the first."""
-        return self._newest_ticket
 
     def add(
         self,
@@ -165,7 +148,7 @@ class LabelledReplayBuffer(ReplayBuffer):
             self._rows[ticket] = (row, column)
         self.tickets[row] = tickets
         self.pending[row] = True
-        self._newest_ticket = max(self._newest_ticket, *tickets)
+        self.newest_ticket = max(self.newest_ticket, *tickets)
 
     def reset(self) -> None:
         """Forget all transitions, those without a reward too."""
@@ -173,7 +156,7 @@ class LabelledReplayBuffer(ReplayBuffer):
         self.tickets[:] = -1
         self.pending[:] = False
         self._rows.clear()
-        self._newest_ticket = -1
+        self.newest_ticket = -1
 
     def state_dict(self) -> dict[str, Any]:
         """The rows that are filled, for `load_state_dict`: JSON values and arrays (views, not copies)."""
@@ -181,18 +164,14 @@ class LabelledReplayBuffer(ReplayBuffer):
         return {
             "pos": self.pos,
             "full": self.full,
-            "newest_ticket": self._newest_ticket,
-            "rows": {name: getattr(self, name)[:rows] for name in self._arrays()},
+            "newest_ticket": self.newest_ticket,
+            "rows": {name: getattr(self, name)[:rows] for name in self._ARRAYS},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave.
-
-        Raises:
-            CheckpointError: It is of a buffer with other sizes or dtypes.
-        """
+        """Put back what `state_dict` gave, of a buffer with the same sizes and dtypes."""
         rows = self.buffer_size if state["full"] else state["pos"]
-        for name in self._arrays():
+        for name in self._ARRAYS:
             own, given = getattr(self, name), state["rows"].get(name)
             if given is None or given.dtype != own.dtype or given.shape != (rows, *own.shape[1:]):
                 found = "nothing" if given is None else f"{given.dtype} {list(given.shape)}"
@@ -200,24 +179,12 @@ class LabelledReplayBuffer(ReplayBuffer):
                     f"the replay buffer's {name} must be {own.dtype} {[rows, *own.shape[1:]]}, got {found}."
                 )
         self.reset()
-        for name in self._arrays():
+        for name in self._ARRAYS:
             getattr(self, name)[:rows] = state["rows"][name]
-        self.pos, self.full, self._newest_ticket = state["pos"], state["full"], state["newest_ticket"]
+        self.pos, self.full, self.newest_ticket = state["pos"], state["full"], state["newest_ticket"]
         self._rows = {
             int(self.tickets[row, column]): (int(row), int(column)) for row, column in np.argwhere(self.pending)
         }
-
-    def _arrays(self) -> tuple[str, ...]:
-        return (
-            "observations",
-            "next_observations",
-            "actions",
-            "rewards",
-            "dones",
-            "timeouts",
-            "tickets",
-            "pending",
-        )
 
     def fill(self, tickets: np.ndarray, rewards: np.ndarray) -> int:
         """Deliver rewards.
@@ -240,8 +207,8 @@ class LabelledReplayBuffer(ReplayBuffer):
             )
         if not np.isfinite(rewards).all():
             raise InvalidInputError("rewards must be finite.")
-        if tickets.size and tickets.max() > self._newest_ticket:
-            raise InvalidInputError(f"ticket {tickets.max()} has not been added (newest: {self._newest_ticket}).")
+        if tickets.size and tickets.max() > self.newest_ticket:
+            raise InvalidInputError(f"ticket {tickets.max()} has not been added (newest: {self.newest_ticket}).")
         filled = 0
         for ticket, reward in zip(tickets.tolist(), rewards.tolist(), strict=True):
             place = self._rows.pop(ticket, None)

@@ -74,26 +74,12 @@ class FrameRing:
         return self.shape[0]
 
     def copy_steps(self, steps: range) -> np.ndarray:
-        """Copy the frames of some vector steps.
-
-        Args:
-            steps: Indices of vector steps, counted from the run's first.
-
-        Returns:
-            uint8 ``[len(steps) * simulators, cameras*size, size, 3]``, step by step.
-        """
+        """Copy the frames of vector steps, counted from the run's first: uint8 ``[steps*simulators h w 3]``."""
         rows = np.fromiter((step % self.slots for step in steps), dtype=np.intp)
         return self.frames[rows, : self.simulators].reshape(-1, *self.shape[2:])
 
     def copy_resets(self, places: Sequence[tuple[int, int]]) -> np.ndarray:
-        """Copy the frames of states after resets.
-
-        Args:
-            places: Vector step of the reset and simulator.
-
-        Returns:
-            uint8 ``[len(places), cameras*size, size, 3]``.
-        """
+        """Copy the frames after resets, each by vector step and simulator: uint8 ``[places h w 3]``."""
         rows = np.array([step % self.slots for step, _ in places], dtype=np.intp)
         columns = np.array([self.simulators + simulator for _, simulator in places], dtype=np.intp)
         return self.frames[rows, columns]
@@ -110,11 +96,7 @@ class FrameRing:
 def ring_shape(
     slots: int, simulators: int, size: int, *, cameras: int = 1, resets: bool = False
 ) -> tuple[int, int, int, int, int]:
-    """Shape of a `FrameRing`, whose arguments these are; as uint8, its product is the ring's size in bytes.
-
-    Raises:
-        InvalidInputError: A size is not positive.
-    """
+    """Shape of a `FrameRing`, whose arguments these are; as uint8, its product is the ring's size in bytes."""
     if min(slots, simulators, size, cameras) < 1:
         sizes = (slots, simulators, size, cameras)
         raise InvalidInputError(f"slots, simulators, size and cameras must be at least 1, got {sizes}.")
@@ -122,11 +104,7 @@ def ring_shape(
 
 
 def ring_folder(nbytes: int) -> Path:
-    """Where a ring of so many bytes would lie; nothing is reserved.
-
-    Raises:
-        InvalidInputError: So much memory cannot be had.
-    """
+    """Where a ring of so many bytes would lie; nothing is reserved. Refuses what cannot be had."""
     folders = _folders(nbytes)
     for folder in folders:
         if free_bytes(folder) > nbytes:
@@ -156,10 +134,19 @@ def _reserve(nbytes: int) -> IO[bytes]:
     """Reserve the bytes now: writing to a sparse file on a full disk would be a bus error later."""
     problems: list[str] = []
     for folder in _folders(nbytes):
-        try:
-            return _reserve_in(folder, nbytes)
-        except OSError as error:
-            problems.append(f"{folder}: {error.strerror}")
+        with contextlib.ExitStack() as undone:
+            try:
+                file = undone.enter_context(tempfile.TemporaryFile(dir=folder))
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, nbytes)
+                else:  # macOS has none; writing zeros reserves as well
+                    file.write(bytes(nbytes))
+                    file.flush()
+            except OSError as error:
+                problems.append(f"{folder}: {error.strerror}")
+            else:
+                undone.pop_all()  # it stays open as long as the ring
+                return file
     raise _too_large(nbytes, "; ".join(problems))
 
 
@@ -168,20 +155,6 @@ def _too_large(nbytes: int, why: str) -> InvalidInputError:
         f"the frames in flight need {nbytes / 2**20:.0f} MiB (slots x simulators x height x width x 3), "
         f"which could not be had ({why}). Use fewer simulators, fewer slots or smaller frames."
     )
-
-
-def _reserve_in(folder: Path, nbytes: int) -> IO[bytes]:
-    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - stays open as long as the ring
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, nbytes)
-        else:  # macOS has none; writing zeros reserves as well
-            file.write(bytes(nbytes))
-            file.flush()
-    except OSError:
-        file.close()
-        raise
-    return file
 
 
 class StepGate:
@@ -223,11 +196,7 @@ class StepGate:
             self._condition.notify_all()
 
     def wait_for(self, step: int) -> None:
-        """Block until the slot of ``step`` may be written.
-
-        Raises:
-            Whatever the reader failed with.
-        """
+        """Block until the slot of ``step`` may be written; raises whatever the reader failed with."""
         with self._condition:
             self._condition.wait_for(
                 lambda: self._failure is not None or self._released is None or step < self._released + self._slots

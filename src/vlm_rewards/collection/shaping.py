@@ -22,11 +22,8 @@ from vlm_rewards.rewards.base import AnyReward, FrameReward, check_callable, sco
 class TransitionRule:
     """Pays the score of the state that a transition leads to: the rule of every reward of a state.
 
-    Args:
+    Attributes:
         state_rewards: What scores a state, a column each. VLM returns are sums of the first column.
-
-    Raises:
-        InvalidInputError: One of them cannot score frames.
     """
 
     needs_resets = False
@@ -49,35 +46,20 @@ class TransitionRule:
     def rewards(
         self, before: np.ndarray, after: np.ndarray, true_rewards: np.ndarray | None, terminated: np.ndarray | None
     ) -> Rewards:
-        """Make the rewards of transitions.
+        """Make the rewards of transitions, float32 ``[n]``; refused where something that the rule needs is not known.
 
         Args:
             before: What the states before scored, ``[n columns]``; ignored unless `needs_resets`.
             after: What the states after scored, ``[n columns]``.
             true_rewards: The environment's own rewards, ``[n]``; None where nobody knows them.
             terminated: bool ``[n]``, not where an episode was truncated; None where nobody knows.
-
-        Returns:
-            float32 ``[n]``.
-
-        Raises:
-            InvalidInputError: Something that the rule needs is not known.
         """
         return np.ascontiguousarray(after[:, 0], dtype=np.float32)
 
 
 def rule_of(reward: AnyReward) -> TransitionRule:
-    """How a reward is applied to transitions.
-
-    Raises:
-        InvalidInputError: It cannot score frames.
-    """
+    """How a reward is applied to transitions; refuses what cannot score frames."""
     return _ShapingRule(reward) if isinstance(reward, PotentialShaping) else TransitionRule(reward)
-
-
-def reward_needs_resets(reward: AnyReward) -> bool:
-    """Whether a reward needs the states after resets: ``RenderedVecEnv(render_resets=True)``."""
-    return rule_of(reward).needs_resets
 
 
 class LateTransitions:
@@ -94,11 +76,7 @@ class LateTransitions:
         self._steps: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque()
 
     def observe(self, dones: np.ndarray, infos: list[dict[str, Any]]) -> list[int]:
-        """Note a vector step: dones bool ``[n_envs]`` and infos, in order.
-
-        Returns:
-            Simulators whose state after the reset must be scored, too.
-        """
+        """Note a vector step; returns the simulators whose state after the reset must be scored, too."""
         if not self.rule.needs_resets:
             return []
         truncated = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
@@ -107,14 +85,9 @@ class LateTransitions:
         return np.flatnonzero(dones).tolist()
 
     def rewards(self, values: np.ndarray, after_resets: np.ndarray) -> np.ndarray:
-        """Turn what states scored into rewards of transitions.
+        """Make the rewards of transitions, float32 ``[steps n_envs]``, of what the oldest states noted scored.
 
-        Args:
-            values: Of the states after the oldest steps noted, float32 ``[steps n_envs columns]``.
-            after_resets: Of the states after the resets within those steps, in order, float32 ``[n columns]``.
-
-        Returns:
-            float32 ``[steps n_envs]``.
+        ``values`` are ``[steps n_envs columns]``; ``after_resets``, ``[n columns]``, of the resets within, in order.
         """
         if not self.rule.needs_resets:
             return np.ascontiguousarray(values[:, :, 0])
@@ -249,14 +222,5 @@ class _ShapingRule(TransitionRule):
 
 
 def shaped_by(reward: FrameReward, shaping: bool, gamma: float) -> FrameReward:
-    """Use a reward as a potential over the environment's own, where settings ask for that.
-
-    Args:
-        reward: Scores frames.
-        shaping: `RewardConfig.shaping`.
-        gamma: The learner's discount, in [0, 1].
-
-    Returns:
-        `PotentialShaping` of it, or the reward itself.
-    """
+    """Use a reward as a potential over the environment's own, where settings ask for that (`RewardConfig.shaping`)."""
     return PotentialShaping(reward, gamma=gamma) if shaping else reward

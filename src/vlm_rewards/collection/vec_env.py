@@ -26,23 +26,12 @@ _DEFAULT_FRAMES_IN_FLIGHT = 1024
 
 
 def falls_due(step: int, render_every: int) -> bool:
-    """Whether the state that a step leads to is rendered although it is not an episode's last.
-
-    Args:
-        step: Number of the step in its episode, from 1.
-        render_every: As `RenderedVecEnv` takes it.
-    """
+    """Whether the state that an episode's step, counted from 1, leads to is rendered although it is not its last."""
     return step == 1 or step % render_every == 0
 
 
 def count_rendered(steps: int, *, render_every: int, horizon: int) -> int:
-    """States that one simulator renders in so many steps, if its episodes last until the horizon.
-
-    Args:
-        steps: Of the simulator, from the beginning of an episode.
-        render_every: As `RenderedVecEnv` takes it.
-        horizon: Steps of an episode.
-    """
+    """States that one simulator renders in so many steps, if each of its episodes lasts ``horizon`` steps."""
 
     def due(length: int) -> int:
         return length // render_every + (render_every > 1 and length > 0)
@@ -174,7 +163,7 @@ class RenderedVecEnv(VecEnv):
         due = [self._all_due or falls_due(step, self.render_every) for step in taken_after]
         self._due = np.array(due, dtype=bool)
         self._all_due = False
-        self._pool.send_shares("step", self.steps_taken % self.ring.slots, actions, self._due)
+        self._pool.send_all("step", self.steps_taken % self.ring.slots, rows=(actions, self._due))
         for taken, action in zip(self._actions, np.array(actions), strict=True):
             taken.append(action)
         self._just_reset = False
@@ -204,14 +193,8 @@ class RenderedVecEnv(VecEnv):
     def state_dict(self) -> dict[str, Any]:
         """What it takes to bring all simulators back to where they are: seeds, and the actions since the last reset.
 
-        A simulator's own state is not asked for: few can tell it, and MuJoCo's
-        state vector, for one, does not give the same next reward.
-
-        Returns:
-            JSON values and arrays, for `load_state_dict`.
-
-        Raises:
-            InvalidInputError: The simulators have not been reset yet.
+        JSON values and arrays, for `load_state_dict`. A simulator's own state is not asked for: few can tell it, and
+        MuJoCo's state vector, for one, does not give the same next reward.
         """
         if self._observations is None:
             raise InvalidInputError("the simulators have no state before the first reset().")
@@ -227,9 +210,6 @@ class RenderedVecEnv(VecEnv):
     def load_state_dict(self, state: Mapping[str, Any]) -> np.ndarray:
         """Bring all simulators to where they were, by taking the same actions again without a frame.
 
-        Args:
-            state: What `state_dict` gave, for as many simulators.
-
         Returns:
             The present observations, ``[n_envs ...]``.
 
@@ -241,7 +221,7 @@ class RenderedVecEnv(VecEnv):
             raise CheckpointError(f"the state is of {len(state['actions'])} simulators, there are {self.num_envs}.")
         self._pool.discard_replies()
         rows = list(zip(state["episodes"].tolist(), state["actions"], strict=True))
-        self._pool.send_shares("replay", state["seed"], rows)
+        self._pool.send_all("replay", state["seed"], rows=(rows,))
         observations = np.concatenate(self._pool.receive_all())
         for index, (now, before) in enumerate(zip(observations, state["observations"], strict=True)):
             if now.tobytes() != before.tobytes():
@@ -280,11 +260,7 @@ class RenderedVecEnv(VecEnv):
         return self._observations is not None and self._just_reset
 
     def reset_frames(self) -> np.ndarray:
-        """Copy of the frames of all simulators after `reset`, before the first step: uint8 ``[n_envs h w 3]``.
-
-        Raises:
-            InvalidInputError: Steps have been taken since, or resets are not rendered.
-        """
+        """Copy of the frames of all simulators after `reset`, before the first step: uint8 ``[n_envs h w 3]``."""
         if not self.ring.resets or not self.just_reset:
             raise InvalidInputError("reset_frames needs render_resets=True and a reset() that no step followed.")
         return self.ring.copy_resets([(self.steps_taken - 1, index) for index in range(self.num_envs)])
@@ -373,10 +349,6 @@ class SimulatorProbe:
 
 def probe_simulator(task: Task, image_size: int) -> SimulatorProbe:
     """Build one simulator in a worker process, reset it, take a random step and render where that led.
-
-    Args:
-        task: The task.
-        image_size: Side of the frame in pixels.
 
     Raises:
         InvalidInputError: It cannot be built, stepped or drawn, or has spaces that are not supported.

@@ -10,11 +10,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from vlm_rewards.collection.wrapper import (
+    FRAME,
+    MARK,
     TransitionScorer,
     check_unrewarded,
     check_vector_env,
-    frame_format,
-    mark_rewarded,
     prepare_drawing,
     take_frames,
 )
@@ -69,12 +69,12 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
         check_unrewarded(env.metadata)
         self._scorer = TransitionScorer(reward, env.num_envs, frame_size)
         size, cameras = self._scorer.frame_size, self._scorer.cameras
-        self._delivered = _check_delivery(frame_format(env.metadata), (size, cameras), self._mode)
+        self._delivered = _check_delivery(env.metadata.get(FRAME), (size, cameras), self._mode)
         self._renderer = FrameRenderer(env, size, cameras)
         self._drawn = False
         self._resetting = np.zeros(env.num_envs, dtype=bool)  # NEXT_STEP: whose next step only resets
         super().__init__(env)
-        self.metadata = mark_rewarded(env.metadata)
+        self.metadata = {**env.metadata, MARK: True}
         prepare_drawing()
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -154,11 +154,7 @@ class VLMRewardVectorWrapper(gym.vector.VectorWrapper):
 
 
 def _check_delivery(delivered: tuple[int, int] | None, wanted: tuple[int, int], mode: AutoresetMode) -> bool:
-    """Whether frames come in the infos.
-
-    Raises:
-        InvalidInputError: They must and do not, or they are others than are wanted.
-    """
+    """Whether frames come in the infos, by their size and number of cameras; refuses others than are wanted."""
     if delivered is None:
         if mode is AutoresetMode.SAME_STEP:
             raise InvalidInputError(

@@ -53,14 +53,10 @@ class FrameWatcher:
         return list(self._kept)
 
     def look(self, steps: range, frames: np.ndarray, scores: np.ndarray) -> None:
-        """Keep the frames of a block that score highest.
+        """Keep the frames, uint8 ``[steps*simulators h w 3]``, of a block that score highest.
 
-        A block is one chunk, or several small ones in a row.
-
-        Args:
-            steps: Vector steps of the chunk.
-            frames: uint8 ``[steps*simulators h w 3]``.
-            scores: float ``[steps*simulators columns]``, of which the first column counts; NaN without a frame.
+        A block is one chunk, or several small ones in a row. Of the scores, float ``[steps*simulators columns]``, the
+        first column counts; NaN without a frame.
         """
         rewards = scores[:, 0]
         rewards = np.where(np.isnan(rewards), -np.inf, rewards)

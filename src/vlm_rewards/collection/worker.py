@@ -3,8 +3,6 @@
 It is started as ``python -m vlm_rewards.collection.worker`` and never imports
 torch: that would cost hundreds of megabytes a process, and a process that draws
 with EGL and then imports parts of torch crashes.
-
-What parent and workers send each other.
 """
 
 from __future__ import annotations
@@ -31,34 +29,6 @@ from vlm_rewards.tasks.rendering import FrameRenderer, configure_headless
 
 
 @dataclass(frozen=True)
-class WorkerSetup:
-    """What a worker needs to know before it starts; sent over its connection."""
-
-    factories: bytes
-    """Pickled list of callables without arguments, one a simulator."""
-    first: int
-    """Index of this worker's first simulator among all."""
-    ring: tuple[int, int, int, int, bool]
-    """Slots, simulators, frame side, cameras, and whether states after resets are rendered."""
-
-
-@dataclass(frozen=True)
-class RefusedSetup:
-    """What a worker says when its simulators are not usable, before anything has been done with them."""
-
-    message: str
-    """Of the InvalidInputError."""
-
-
-@dataclass(frozen=True)
-class MissingAttribute:
-    """What a worker says when it is asked for an attribute that its simulator does not have."""
-
-    message: str
-    """Of the AttributeError."""
-
-
-@dataclass(frozen=True)
 class StepReply:
     """What a worker says after a step of its ``k`` simulators."""
 
@@ -75,21 +45,16 @@ _CLOSE_SECONDS = 1
 class _Host:
     """Steps, renders, resets."""
 
-    def __init__(self, setup: WorkerSetup, ring: FrameRing) -> None:
-        factories: list[Callable[[], gym.Env[Any, Any]]] = pickle.loads(setup.factories)
-        self.envs = [factory() for factory in factories]
+    def __init__(self, factories: bytes, first: int, ring: FrameRing) -> None:
+        makers: list[Callable[[], gym.Env[Any, Any]]] = pickle.loads(factories)
+        self.envs = [make() for make in makers]
         self.renderers = [FrameRenderer(env, ring.size, ring.cameras) for env in self.envs]
         self.ring = ring
-        self.first = setup.first
+        self.first = first  # index of its first simulator among all
         self.seed = 0
         self.episodes = [0] * len(self.envs)
-        self._try_pictures()
-
-    def _try_pictures(self) -> None:
-        """Find out now, not in the middle of a run's first step, that a simulator's frames are none.
-
-        All are tried, so that what a simulator remembers of resets does not depend on who hosts it.
-        """
+        # Find out now, not in the middle of a run's first step, that a simulator's frames are none. All are tried, so
+        # that what a simulator remembers of resets does not depend on who hosts it.
         for env, renderer in zip(self.envs, self.renderers, strict=True):
             env.reset(seed=0)
             renderer.render()
@@ -148,7 +113,7 @@ class _Host:
         try:
             return self.envs[index].get_wrapper_attr(name)
         except AttributeError as error:
-            return MissingAttribute(str(error))
+            return AttributeError(str(error))  # the answer: a worker goes on, and the parent raises it
 
     def set(self, index: int, name: str, value: Any) -> None:
         self.envs[index].set_wrapper_attr(name, value)
@@ -175,11 +140,7 @@ class _Host:
 
 
 def check_same_spaces(spaces: Sequence[tuple[gym.Space[Any], gym.Space[Any]]]) -> None:
-    """Check that simulators which are to step together have the same spaces.
-
-    Raises:
-        InvalidInputError: They have not.
-    """
+    """Check that simulators which are to step together have the same spaces."""
     for own in spaces[1:]:
         if own != spaces[0]:
             raise InvalidInputError(
@@ -191,9 +152,9 @@ def serve(connection: Connection, descriptor: int) -> None:
     """Answer requests until the connection closes.
 
     Every request is ``(method, arguments)``; every reply is ``(True, result)``
-    or ``(False, traceback as text)``, or in place of a traceback `RefusedSetup`
-    where the simulators are not usable. When the parent dies the connection
-    closes, and so does this process: no orphans.
+    or ``(False, traceback as text)``, or in place of a traceback an
+    `InvalidInputError` where the simulators are not usable. When the parent dies
+    the connection closes, and so does this process: no orphans.
     """
     host: _Host | None = None
     try:
@@ -201,10 +162,9 @@ def serve(connection: Connection, descriptor: int) -> None:
             method, arguments = connection.recv()
             try:
                 if method == "setup":
-                    setup: WorkerSetup = arguments[0]
-                    slots, simulators, size, cameras, resets = setup.ring
+                    factories, first, (slots, simulators, size, cameras, resets) = arguments
                     ring = FrameRing(slots, simulators, size, cameras=cameras, resets=resets, descriptor=descriptor)
-                    host = _Host(setup, ring)
+                    host = _Host(factories, first, ring)
                     result = host.spaces()
                 elif host is None:
                     raise RuntimeError(f"{method!r} before 'setup'")
@@ -215,7 +175,7 @@ def serve(connection: Connection, descriptor: int) -> None:
                 raise
             except InvalidInputError as error:
                 refused = method == "setup"  # later it is a simulator's failure like any other
-                connection.send((False, RefusedSetup(str(error)) if refused else traceback.format_exc()))
+                connection.send((False, InvalidInputError(str(error)) if refused else traceback.format_exc()))
                 return
             except Exception:  # the simulator's, or a result that cannot be pickled
                 connection.send((False, traceback.format_exc()))

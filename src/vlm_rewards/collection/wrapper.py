@@ -24,15 +24,12 @@ from vlm_rewards.rewards.base import AnyReward, as_frame_reward
 from vlm_rewards.tasks.canvas import check_size
 from vlm_rewards.tasks.rendering import FrameRenderer, configure_headless
 
-_MARK = "vlm_reward"
+MARK = "vlm_reward"
+"""Set in the metadata of an environment that has a VLM reward."""
 
 
 def check_env(env: Any) -> None:
-    """Check that an environment shows, after each step, the state that the step led to.
-
-    Raises:
-        InvalidInputError: It is no environment of Gymnasium's, or it resets itself.
-    """
+    """Check that an environment is Gymnasium's and shows, after each step, the state that the step led to."""
     if isinstance(env, gym.vector.VectorEnv):
         raise InvalidInputError(f"env must be a single environment, got {env}. For those: VLMRewardVectorWrapper.")
     if not isinstance(env, gym.Env):
@@ -50,14 +47,7 @@ def check_env(env: Any) -> None:
 
 
 def check_vector_env(env: Any) -> AutoresetMode:
-    """Check that a vector environment says how it resets, and that it draws.
-
-    Returns:
-        How it resets.
-
-    Raises:
-        InvalidInputError: It is no vector environment of Gymnasium's, does not say how, or does not draw.
-    """
+    """Return how a vector environment resets; refuse one that does not say, or does not draw."""
     if not isinstance(env, gym.vector.VectorEnv):
         raise InvalidInputError(
             f"env must be a vector environment of Gymnasium, such as gymnasium.make_vec(id, 4, "
@@ -80,21 +70,12 @@ def check_vector_env(env: Any) -> AutoresetMode:
 
 
 def check_unrewarded(metadata: Mapping[str, Any]) -> None:
-    """Refuse to put one VLM reward around another.
-
-    Raises:
-        InvalidInputError: There is one already.
-    """
-    if metadata.get(_MARK):
+    """Refuse to put one VLM reward around another."""
+    if metadata.get(MARK):
         raise InvalidInputError(
             "env must not have a VLM reward already: that would pass for the environment's own. To add rewards up, "
             "use WeightedSum."
         )
-
-
-def mark_rewarded(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of an environment that has a VLM reward."""
-    return {**metadata, _MARK: True}
 
 
 _MAPS = Path("/proc/self/maps")
@@ -108,10 +89,7 @@ def prepare_drawing() -> None:
     loads triton afterwards, as building any torch optimiser does
     (``torch._dynamo``), dies of a segmentation fault; the other order is fine.
 
-    Also chooses off-screen drawing where there is no display.
-
-    Raises:
-        InvalidInputError: Something has been drawn already, and triton is not loaded: going on would crash.
+    Also chooses off-screen drawing where there is no display, and refuses to go on where that would crash.
     """
     configure_headless()
     if "torch._dynamo" in sys.modules:
@@ -136,18 +114,10 @@ class TransitionScorer:
     No frame outlives a call. Where the reward is one of transitions
     (`PotentialShaping`), what each environment's last state scored is kept.
 
-    Args:
-        reward: Scores frames.
-        count: Environments.
-        frame_size: Side in pixels of the square frames; None for the reward's own.
-
     Attributes:
-        frame_size: Side in pixels of the frames wanted.
+        frame_size: Side in pixels of the square frames wanted; the reward's own unless it was given.
         cameras: Frames of each state.
         needs_resets: Whether states after resets must be scored, too.
-
-    Raises:
-        InvalidInputError: The reward is none, or the size is not known or too small.
     """
 
     def __init__(self, reward: AnyReward | Any, count: int, frame_size: int | Any | None = None) -> None:
@@ -160,12 +130,7 @@ class TransitionScorer:
         self._last = np.full((count, self._rule.columns), np.nan, dtype=np.float32)
 
     def begin(self, frames: np.ndarray, rows: np.ndarray) -> None:
-        """Note the states in which episodes begin.
-
-        Args:
-            frames: Their frames, uint8 ``[k h w 3]``.
-            rows: Whose they are, bool ``[n]`` with ``k`` true.
-        """
+        """Note the states in which episodes begin: frames, uint8 ``[k h w 3]``, and whose, bool ``[n]``, ``k`` true."""
         if self.needs_resets and len(frames):
             self._last[rows] = self._rule.score(frames)
 
@@ -177,21 +142,10 @@ class TransitionScorer:
         restarts: np.ndarray | None = None,
         restarted: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Score a step.
+        """Score a step: frames of the states that it led to, uint8 ``[n h w 3]``, to float64 ``[n]``.
 
-        Args:
-            frames: Frames of the states that the step led to, uint8 ``[n h w 3]``.
-            true_rewards: The environments' own rewards, float64 ``[n]``.
-            terminated: bool ``[n]``.
-            restarts: Frames of states after resets within the step, uint8 ``[k h w 3]``; only shaping uses them.
-            restarted: Whose they are, bool ``[n]`` with ``k`` true.
-
-        Returns:
-            float64 ``[n]``.
-
-        Raises:
-            ResetNeeded: Shaping, and an environment has not been reset yet.
-            InvalidInputError: The reward did not return finite numbers, one a frame.
+        ``restarts`` are those of states after resets within the step, uint8 ``[k h w 3]``, which only shaping uses,
+        and ``restarted`` says whose they are, bool ``[n]`` with ``k`` true.
         """
         if self.needs_resets and np.isnan(self._last).any():
             raise ResetNeeded("reset() must come before step(): shaping needs the potential of the state before.")
@@ -256,17 +210,9 @@ class FrameInInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
 
 def take_frames(infos: dict[str, Any], rows: np.ndarray) -> np.ndarray:
-    """Take the frames of some sub-environments out of a vector environment's infos, which lose them.
+    """Take the frames, uint8 ``[n h w 3]``, out of a vector environment's infos, which lose them.
 
-    Args:
-        infos: As `gymnasium.vector.VectorEnv` batches them; the two entries of the frames are removed.
-        rows: Which sub-environments must have one, bool ``[n]``.
-
-    Returns:
-        uint8 ``[n h w 3]``, black where there is none.
-
-    Raises:
-        InvalidInputError: One of them has none.
+    Sub-environments of ``rows``, bool ``[n]``, must have one; where others have none, it is black.
     """
     frames, has_one = infos.pop(FRAME, None), infos.pop("_" + FRAME, np.zeros(len(rows), dtype=bool))
     missing = np.flatnonzero(rows & ~np.asarray(has_one, dtype=bool))
@@ -276,11 +222,6 @@ def take_frames(infos: dict[str, Any], rows: np.ndarray) -> np.ndarray:
             f"{missing.tolist()}."
         )
     return np.asarray(frames)
-
-
-def frame_format(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Size and number of cameras of the frames that `FrameInInfo` delivers; None without it."""
-    return metadata.get(FRAME)
 
 
 class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
@@ -327,7 +268,7 @@ class VLMRewardWrapper(gym.Wrapper[Any, Any, Any, Any]):
         self._renderer = FrameRenderer(env, self._scorer.frame_size, self._scorer.cameras)
         self._drawn = False
         super().__init__(env)
-        self.metadata = mark_rewarded(env.metadata)
+        self.metadata = {**env.metadata, MARK: True}
         prepare_drawing()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,32 +15,11 @@ import numpy as np
 
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.states import StateSet, check_new, numbered_names, open_studio
-from vlm_rewards.files import read_json, sync_folder, write_atomically, write_json
+from vlm_rewards.files import read_json, write_atomically, write_json
 from vlm_rewards.media import write_png
 from vlm_rewards.provenance import provenance
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.templates import render
-
-
-def dataset_card(
-    facts: Mapping[str, Any], row: Mapping[str, Any], state_names: Sequence[str], state_units: Sequence[str]
-) -> str:
-    """Write the card.
-
-    Args:
-        facts: What the states are: ``task``, ``goal``, ``criterion``, ``command``, ``size`` (of the frames),
-            ``states`` (as in `StateSet.facts`), ``version`` and ``commit``.
-        row: One line of the metadata, for the names of its columns.
-        state_names: Dimensions of the state; may be empty.
-        state_units: Their units; may be empty.
-
-    Returns:
-        Markdown with a YAML header.
-    """
-    units = state_units or [""] * len(state_names)
-    dimensions = list(zip(state_names, units, strict=True))
-    return render("evaluation/dataset_card.md.j2", facts=facts, columns=list(row), dimensions=dimensions)
-
 
 FACTS = "facts.json"
 """File at the top of a data set's folder that says what it is; a folder without it is not ours."""
@@ -50,21 +29,14 @@ KIND = "dataset"
 """``kind`` of the facts that a data set carries."""
 DATASET_STATES = 2_000
 """States of a data set, unless told otherwise."""
-LAYOUTS = ("npz", "hf", "png")
-"""How states are written: `write_npz`, `write_folder`, `write_states`."""
 _SMALL = 32  # pixels of a simulator that is only asked what its state is
 
 
 def check_place(out: Path, layout: str, *, overwrite: bool) -> None:
     """Check that states may be written where they are to go, without making anything.
 
-    Args:
-        out: Where.
-        layout: One of `LAYOUTS`.
-        overwrite: Whether an earlier data set may be replaced.
-
-    Raises:
-        InvalidInputError: The name does not fit the layout, or something is there that may not be replaced.
+    Layouts are ``npz`` (`write_npz`), ``hf`` (`write_folder`) and ``png`` (`write_states`). Refuses a name that does
+    not fit the layout, and to replace what is no data set, or is one without ``overwrite``.
     """
     if (layout == "npz") != (out.suffix == ".npz"):
         wanted = "end in .npz" if layout == "npz" else "be a folder"
@@ -96,15 +68,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def state_dataset(states: StateSet, task: Task, *, command: str, goal: str, baseline: str) -> StateDataset:
-    """Make a data set of states: with what they are, and what their simulator calls the numbers of a state.
-
-    Args:
-        states: The states.
-        task: Their task.
-        command: What made them (see `portable_command`).
-        goal: What the state should look like.
-        baseline: What any state looks like.
-    """
+    """Make a data set of states: with what they are, and what their simulator calls the numbers of a state."""
     facts: dict[str, Any] = {
         "kind": KIND,
         "command": command,
@@ -124,12 +88,7 @@ def state_dataset(states: StateSet, task: Task, *, command: str, goal: str, base
 
 
 def portable_command(verb: str, arguments: Sequence[str]) -> str:
-    """The command for a data set: without where it wrote to, and with the names alone of what lies elsewhere.
-
-    Args:
-        verb: Of ``vlm-rewards``.
-        arguments: What followed it.
-    """
+    """The command for a data set: without where it wrote to, and with the names alone of what lies elsewhere."""
     kept: list[str] = []
     pending = list(arguments)
     while pending:
@@ -163,35 +122,21 @@ class StateDataset:
                 f"got {len(self.state_names)} and {len(self.state_units)}."
             )
 
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Criteria whose labels are known beside the task's own."""
-        return tuple(self.states.all_labels or ())
-
 
 def write_npz(dataset: StateDataset, path: Path) -> Path:
     """Write a data set as one compressed file of arrays, whole or not at all; nothing in it is pickled.
 
-    Args:
-        dataset: The states.
-        path: Name of the file; folders are made.
-
-    Returns:
-        ``path``. It has ``picture`` (uint8 ``[n size size 3]``), ``group`` (int64 ``[n]``), ``facts`` (JSON), and what
-        is known of ``label`` (bool ``[n]``), ``labels`` (bool ``[n c]``) with ``label_names``, ``state`` (float64
-        ``[n k]``) with ``state_names`` and ``state_units``, ``true_reward`` (float64 ``[n]``) and ``origin`` (text).
+    It has ``picture`` (uint8 ``[n size size 3]``), ``group`` (int64 ``[n]``), ``facts`` (JSON), and what is known of
+    ``label`` (bool ``[n]``), ``labels`` (bool ``[n c]``) with ``label_names``, ``state`` (float64 ``[n k]``) with
+    ``state_names`` and ``state_units``, ``true_reward`` (float64 ``[n]``) and ``origin`` (text).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    content = io.BytesIO()
+    np.savez_compressed(content, **_arrays(dataset))
     try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **_arrays(dataset))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_atomically(path, content.getvalue())
     finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        path.with_name(f".{path.name}.tmp").unlink(missing_ok=True)
     return path
 
 
@@ -207,7 +152,7 @@ def _arrays(dataset: StateDataset) -> dict[str, Any]:
         }
     if states.all_labels:
         arrays["labels"] = np.stack(list(states.all_labels.values()), axis=1)
-        arrays["label_names"] = np.array(dataset.label_names)
+        arrays["label_names"] = np.array(list(states.all_labels))
     if states.origins:
         arrays["origin"] = np.array(states.origins)
     return {**arrays, "facts": np.array(json.dumps(dataset.facts))}
@@ -216,20 +161,18 @@ def _arrays(dataset: StateDataset) -> dict[str, Any]:
 def write_folder(dataset: StateDataset, folder: Path) -> Path:
     """Write a data set as ``datasets.load_dataset("imagefolder", data_dir=folder)`` reads it.
 
-    Args:
-        dataset: The states.
-        folder: New or empty; made if it does not exist. Files that are in the way are replaced.
-
-    Returns:
-        ``folder``, with the frames and ``metadata.jsonl`` in ``data/train``, ``README.md`` and `FACTS`.
+    The folder, which is made, gets frames and ``metadata.jsonl`` in ``data/train``, ``README.md`` and `FACTS`.
     """
     train = folder / TRAIN
     for name, frame in zip(numbered_names(0, len(dataset.states)), dataset.states.frames, strict=True):
         write_png(frame, train / name)
-    lines = [json.dumps(row, allow_nan=False) + "\n" for row in _rows(dataset)]
+    rows = list(_rows(dataset))
+    lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
     write_atomically(train / "metadata.jsonl", "".join(lines).encode())
-    card = dataset_card(dataset.facts, next(_rows(dataset)), dataset.state_names, dataset.state_units)
-    write_atomically(folder / "README.md", card.encode())
+    units = dataset.state_units or [""] * len(dataset.state_names)
+    dimensions = list(zip(dataset.state_names, units, strict=True))
+    told = {"facts": dataset.facts, "columns": list(rows[0]), "dimensions": dimensions}
+    write_atomically(folder / "README.md", render("evaluation/dataset_card.md.j2", **told).encode())
     state = {"state_names": list(dataset.state_names), "state_units": list(dataset.state_units)}
     write_json(folder / FACTS, {**dataset.facts, **(state if dataset.state_names else {})})
     return folder

@@ -35,7 +35,8 @@ def pearson_distance(one: ArrayLike, two: ArrayLike) -> float:
             prefers nothing, and its distance to anything is undefined.
     """
     first, second = check_rewards(one, two)
-    return _distance(_correlation(_centred(first), _centred(second)))
+    first, second = _centred(first), _centred(second)
+    return _distance(float(first @ second / np.sqrt((first @ first) * (second @ second))))
 
 
 def label_distance(rewards: ArrayLike, labels: ArrayLike) -> float:
@@ -61,11 +62,7 @@ def label_distance(rewards: ArrayLike, labels: ArrayLike) -> float:
 
 
 def check_rewards(one: ArrayLike, two: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return two rewards on the same states, float64 ``[n]`` each.
-
-    Raises:
-        InvalidInputError: The shapes differ, a value is not finite, or one of them is constant.
-    """
+    """Return two rewards on the same states, float64 ``[n]`` each, finite and not constant."""
     first, second = _values(one, "one"), _values(two, "two")
     if first.shape != second.shape:
         raise InvalidInputError(f"one and two must have the same length, got {len(first)} and {len(second)}.")
@@ -73,12 +70,7 @@ def check_rewards(one: ArrayLike, two: ArrayLike) -> tuple[NDArray[np.float64], 
 
 
 def check_labelled(rewards: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return rewards and binary labels of the same states, float64 and bool ``[n]``.
-
-    Raises:
-        InvalidInputError: The shapes differ, a reward is not finite, or all rewards or all labels are the same: then
-            there is nothing to tell apart.
-    """
+    """Return finite rewards and binary labels of the same states, float64 and bool ``[n]``, neither all the same."""
     values, mask = _values(rewards, "rewards"), _labels(labels)
     if values.shape != mask.shape:
         raise InvalidInputError(f"rewards and labels must have the same length, got {len(values)} and {len(mask)}.")
@@ -120,10 +112,6 @@ def _varied(values: NDArray[np.float64], field: str) -> NDArray[np.float64]:
 def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
     centred = values - values.mean()
     return centred / np.abs(centred).max()  # squares of very small or large ones would leave the range of floats
-
-
-def _correlation(one: NDArray[np.float64], two: NDArray[np.float64]) -> float:
-    return float(one @ two / np.sqrt((one @ one) * (two @ two)))
 
 
 def _distance(correlation: float) -> float:

@@ -19,7 +19,7 @@ from vlm_rewards.evaluation.epic import check_labelled, check_rewards
 from vlm_rewards.evaluation.states import StateSet
 from vlm_rewards.evaluation.statistics import Estimate, PearsonBootstrap, ranked
 from vlm_rewards.media import montage
-from vlm_rewards.rewards.base import EmbeddingReward, FrameReward, as_frame_reward
+from vlm_rewards.rewards.base import EmbeddingReward, FrameReward, as_frame_reward, check_scores
 from vlm_rewards.rewards.config import RewardConfig, build_reward, needs_encoder
 from vlm_rewards.rewards.goal_baseline import check_alpha, goal_baseline_sweep
 from vlm_rewards.rewards.registry import get_form
@@ -65,18 +65,7 @@ def prompt_pairs(goals: Sequence[str], baselines: Sequence[str]) -> tuple[Prompt
 
 
 def check_alphas(alphas: Sequence[float], focus: float | None = None) -> tuple[float, ...]:
-    """Check strengths of the baseline.
-
-    Args:
-        alphas: At least one, in [0, 1].
-        focus: One of them, or None.
-
-    Returns:
-        Each of them once.
-
-    Raises:
-        InvalidInputError: They break these rules.
-    """
+    """Return each strength of the baseline once: at least one, in [0, 1], ``focus`` among them if it is given."""
     if not alphas:
         raise InvalidInputError("alpha must have at least one value in [0, 1], got none.")
     strengths = tuple(dict.fromkeys(check_alpha(alpha) for alpha in alphas))
@@ -135,9 +124,6 @@ def named_rewards(
         prompts: Pairs of prompts; a form that takes none is made once.
         alphas: Strengths of the baseline of goal-baseline, which is swept.
         focus: That of any other form which has one; default: the alpha nearest 0.5.
-
-    Yields:
-        Names of forms and rewards, as `judge` and `landscape` take them.
     """
     alpha = nearest_half(alphas) if focus is None else focus
     for config in forms:
@@ -162,15 +148,10 @@ def named_rewards(
 
 
 def form_configs(forms: Sequence[str], **inputs: Any) -> tuple[RewardConfig, ...]:
-    """Settings of several forms, each with those of the inputs that it takes.
+    """Settings of several forms, each with those of the inputs (`OPTIONAL_INPUTS`) that it takes.
 
-    Args:
-        forms: Their names, each once.
-        inputs: Optional inputs of forms (`OPTIONAL_INPUTS`); what is None or empty is not given.
-
-    Raises:
-        InvalidInputError: A form is named twice, lacks something, or an input is of no use to any.
-        UnknownNameError: There is no such form.
+    What is None or empty is not given. Refuses a form that is named twice or lacks something, and an input that is of
+    no use to any.
     """
     if not forms or len(set(forms)) < len(forms):
         raise InvalidInputError(f"form must be named once each, and at least one, got {', '.join(forms) or 'none'}.")
@@ -208,17 +189,7 @@ class FrameScorer:
         self.encoders: list[dict[str, Any]] = []
 
     def __call__(self, reward: Judgeable) -> tuple[NDArray[np.float32], int | None]:
-        """Score the frames.
-
-        Args:
-            reward: Scores them.
-
-        Returns:
-            Rewards, float32 ``[n]``, of a sweep ``[p a n]``; and the encoder's place in `encoders`, if there is one.
-
-        Raises:
-            InvalidInputError: It is no reward, wants several cameras, or does not return a number a frame.
-        """
+        """Score the frames: float32 ``[n]``, of a sweep ``[p a n]``, and the encoder's place in `encoders`, if any."""
         if getattr(reward, "cameras", 1) > 1:
             raise InvalidInputError("cameras must be one where rewards are judged: judge each by itself.")
         if isinstance(reward, PromptSweep | EmbeddingReward):
@@ -229,13 +200,8 @@ class FrameScorer:
             return reward.score(self._last[1]), place
         plain = _frame_reward(reward)
         frames = self._frames_at(plain.frame_size)
-        parts = [np.asarray(plain(frames[start : start + _CHUNK])) for start in range(0, len(frames), _CHUNK)]
-        rewards = np.concatenate(parts).astype(np.float32)
-        if rewards.shape != (len(frames),):
-            raise InvalidInputError(
-                f"a reward must return {len(frames)} numbers for as many frames, got {rewards.shape}."
-            )
-        return rewards, None
+        chunks = (frames[start : start + _CHUNK] for start in range(0, len(frames), _CHUNK))
+        return np.concatenate([check_scores(plain(chunk), (len(chunk),)) for chunk in chunks]), None
 
     def _place(self, encoder: ImageTextEncoder) -> int:
         """Its place in `encoders`; a new one if need be. Kept by name and id: the encoder itself is not kept alive."""
@@ -289,21 +255,13 @@ class Judgement:
 
     def to_dict(self, states: StateSet | None = None) -> dict[str, Any]:
         """JSON-able, rounded; extremes by their files, where the states come from files."""
-
-        def rounded(value: float | None) -> float | None:
-            return None if value is None else round(value, 5)
-
-        told: dict[str, Any] = {"encoder": self.encoder}
-        if self.facts is None:
-            told |= {"prompt": self.prompt, "alpha": self.alpha}
-        else:
-            told |= {"form": self.form, "reward": self.facts}
-        told |= {
-            "epic": rounded(self.epic.value),
-            "epic_low": rounded(self.epic.low),
-            "epic_high": rounded(self.epic.high),
-            "auroc": rounded(self.auroc),
-            "spearman": rounded(self.spearman),
+        swept = {"prompt": self.prompt, "alpha": self.alpha}
+        epic = {"epic": self.epic.value, "epic_low": self.epic.low, "epic_high": self.epic.high}
+        numbers = {**epic, "auroc": self.auroc, "spearman": self.spearman}
+        told = {
+            "encoder": self.encoder,
+            **(swept if self.facts is None else {"form": self.form, "reward": self.facts}),
+            **{name: None if value is None else round(value, 5) for name, value in numbers.items()},
             "highest": _named(states, self.highest[:3]),
             "lowest": _named(states, self.lowest[:3]),
         }

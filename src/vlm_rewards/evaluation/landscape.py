@@ -58,16 +58,12 @@ class Landscape:
 
     def maxima(self) -> list[list[dict[str, Any]]]:
         """The greatest reward of each curve: its place, and whether the criterion holds there; JSON-able."""
-        return [
-            [
-                {
-                    "value": round(float(self.line.values[place]), 5),
-                    "goal": None if self.goal is None else bool(self.goal[place]),
-                }
-                for place in rewards.argmax(axis=1).tolist()
-            ]
-            for rewards in self.rewards
-        ]
+
+        def told(place: int) -> dict[str, Any]:
+            goal = None if self.goal is None else bool(self.goal[place])
+            return {"value": round(float(self.line.values[place]), 5), "goal": goal}
+
+        return [[told(place) for place in rewards.argmax(axis=1).tolist()] for rewards in self.rewards]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, for a record; figures are drawn from it."""
@@ -95,20 +91,9 @@ def line_along(
     at: Mapping[str, float] | None = None,
     points: int = POINTS,
 ) -> StateLine:
-    """States that differ in one dimension.
+    """States that differ in one dimension, from ``low`` to ``high``, or to its own least and greatest value.
 
-    Args:
-        space: What a state consists of.
-        dimension: Name of the dimension.
-        low: Where to begin; default: its least value.
-        high: Where to end; default: its greatest value.
-        at: Values of others by name; those not named are as at the start of an episode.
-        points: How many states, at least 2.
-
-    Raises:
-        UnknownNameError: There is no such dimension.
-        InvalidInputError: The dimension has no bounds and none were given, they are in the wrong order or beyond what
-            the dimension can be, or it is also in ``at``.
+    Others have the values of ``at``, or are as at the start of an episode.
     """
     index = space.index(dimension)
     given = dict(at or {})
@@ -130,18 +115,7 @@ def line_along(
 def line_between(
     space: StateSpace, one: Mapping[str, float], two: Mapping[str, float], *, points: int = POINTS
 ) -> StateLine:
-    """States on the straight way from one to another.
-
-    Args:
-        space: What a state consists of.
-        one: Values of the first by name; those not named are as at the start of an episode.
-        two: Of the last.
-        points: How many states, at least 2.
-
-    Raises:
-        UnknownNameError: There is no such dimension.
-        InvalidInputError: The states are the same, or a value is beyond its bounds.
-    """
+    """States on the straight way from one to another; values that are not named are as at the start of an episode."""
     first, last = _state(space, one), _state(space, two)
     if np.array_equal(first, last):
         raise InvalidInputError(f"the two states must differ, both are {first.round(5).tolist()}.")
@@ -155,15 +129,7 @@ def line_between(
 
 
 def read_values(field: str, given: Sequence[str]) -> dict[str, float]:
-    """Read values of dimensions by name.
-
-    Args:
-        field: What they are for, as the message names it.
-        given: ``NAME=VALUE`` each.
-
-    Raises:
-        InvalidInputError: One is something else, or a name comes twice.
-    """
+    """Read values of dimensions, ``NAME=VALUE`` each; ``field`` is what they are for, as the message names it."""
     values: dict[str, float] = {}
     for text in given:
         name, equals, value = text.partition("=")

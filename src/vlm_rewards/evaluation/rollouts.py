@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, cast
 
 import gymnasium as gym
@@ -16,7 +15,7 @@ from vlm_rewards.collection.labeller import Labeller, chunk_length
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 from vlm_rewards.evaluation.statistics import wilson_interval
-from vlm_rewards.rewards.base import AnyReward
+from vlm_rewards.rewards.base import AnyReward, as_frame_reward
 from vlm_rewards.tasks.task import Task
 
 PolicyFunction = Callable[[np.ndarray], np.ndarray]
@@ -25,7 +24,7 @@ REFERENCE_POLICIES = ("random", "zero", "rule")
 
 
 def reference_policy(name: str, task: Task, action_space: gym.Space[Any], *, seed: int = 0) -> PolicyFunction:
-    """Build a policy that has learned nothing.
+    """Build a policy that has learned nothing: observations ``[n ...]`` to actions ``[n ...]``.
 
     Args:
         name: ``"random"`` (uniform actions), ``"zero"`` (the action 0, or the
@@ -33,13 +32,6 @@ def reference_policy(name: str, task: Task, action_space: gym.Space[Any], *, see
         task: The task.
         action_space: Its action space.
         seed: Seeds the random actions.
-
-    Returns:
-        Observations ``[n ...]`` to actions ``[n ...]``.
-
-    Raises:
-        InvalidInputError: The task has no rule, or its action space no zero.
-        UnknownNameError: There is no such policy.
     """
     if name == "random":
         if not isinstance(action_space, gym.spaces.Box | gym.spaces.Discrete):
@@ -150,28 +142,15 @@ class PolicyEvaluator:
         n_envs: int = SIMULATORS,
         n_workers: int | None = None,
     ) -> None:
-        size = getattr(reward, "frame_size", None) if frame_size is None else frame_size
-        if size is None:
-            raise InvalidInputError(f"frame_size must be given: {reward!r} does not say which frames it wants.")
+        size = as_frame_reward(reward).frame_size if frame_size is None else frame_size
         self._reward = reward
         self.venv = RenderedVecEnv(task, n_envs, image_size=size, n_workers=n_workers)
 
     def run(self, policy: PolicyFunction, *, episodes: int, seed: int) -> Evaluation:
-        """Run a policy.
+        """Run a policy over so many episodes.
 
         Every simulator has a fixed share of the episodes, so that short ones
         are not counted more often than long ones.
-
-        Args:
-            policy: Observations to actions.
-            episodes: How many, at least 1.
-            seed: Seeds the episodes, in ``[0, 2**32)``.
-
-        Returns:
-            The evaluation.
-
-        Raises:
-            InvalidInputError: ``episodes`` is not an int of at least 1.
         """
         check_count("episodes", episodes)
         venv = self.venv
@@ -200,27 +179,14 @@ class PolicyEvaluator:
     def __enter__(self) -> PolicyEvaluator:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
 def rollout_frames(
     policy: PolicyFunction, task: Task, *, episodes: int, seed: int, image_size: int
 ) -> Iterator[np.ndarray]:
-    """Render a policy, for a video.
-
-    Args:
-        policy: Observations to actions.
-        task: The task.
-        episodes: How many.
-        seed: Seeds the episodes.
-        image_size: Side of the frames in pixels; need not be the encoder's.
-
-    Yields:
-        uint8 ``[image_size image_size 3]``, one frame a step.
-    """
+    """Render a policy, for a video: one frame a step, uint8 ``[image_size image_size 3]``."""
     venv = RenderedVecEnv(task, 1, image_size=image_size, seed=seed)
     try:
         observations = venv.reset()

@@ -69,11 +69,7 @@ def score_paths(reward: FrameReward, paths: Sequence[PathLike], *, batch_size: i
 
 
 def frames_per_second(scores: Sequence[Score]) -> float:
-    """Mean frame rate of one video's scores, for a plot.
-
-    Raises:
-        InvalidInputError: The scores are not those of one video.
-    """
+    """Mean frame rate of one video's scores, for a plot."""
     times = [score.time_s for score in scores if score.time_s is not None]
     if not scores or len(times) < len(scores) or len({score.path for score in scores}) != 1:
         raise InvalidInputError("a plot over time needs the frames of one video, got frames or several files.")

@@ -82,14 +82,9 @@ class StateSet:
         return self.names[index] if self.names else numbered_names(index, 1)[0]
 
     def relabelled(self, labels: Mapping[str, bool], source: str) -> StateSet:
-        """Keep the states that somebody has labelled, with these labels instead of the criterion's.
+        """Keep the states that somebody has labelled, with these labels, by `name`, instead of the criterion's.
 
-        Args:
-            labels: By `name`.
-            source: Where they come from, for the record.
-
-        Raises:
-            InvalidInputError: A label is of no state, or there are fewer than two.
+        At least two, each of a state; ``source`` is where they come from, for the record.
         """
         places = {self.name(index): index for index in range(len(self))}
         strangers = [name for name in labels if name not in places]
@@ -104,30 +99,20 @@ class StateSet:
         names = tuple(self.name(index) for index in kept.tolist())
         values = np.array([labels[name] for name in names], dtype=bool)
 
-        def taken(rows: np.ndarray | None) -> np.ndarray | None:
-            return None if rows is None else rows[kept]
-
-        return StateSet(
-            self.frames[kept],
-            values,
-            taken(self.true_rewards),
-            self.groups[kept],
-            {**self.facts, "of_states": len(self), "labels_from": source, **_balance(values, kept)},
-            names,
-            taken(self.states),
-            None if self.all_labels is None else {name: held[kept] for name, held in self.all_labels.items()},
-            tuple(self.origins[index] for index in kept.tolist()) if self.origins else (),
+        rows = {name: getattr(self, name) for name in ("frames", "true_rewards", "groups", "states")}
+        return dataclasses.replace(
+            self,
+            **{name: row if row is None else row[kept] for name, row in rows.items()},
+            labels=values,
+            facts={**self.facts, "of_states": len(self), "labels_from": source, **_balance(values, kept)},
+            names=names,
+            all_labels=self.all_labels and {name: held[kept] for name, held in self.all_labels.items()},
+            origins=tuple(self.origins[index] for index in kept.tolist()) if self.origins else (),
         )
 
     @classmethod
     def joined(cls, sets: Sequence[StateSet]) -> StateSet:
-        """Put sets of the same size of frame together.
-
-        What one of them does not know is dropped for all.
-
-        Raises:
-            InvalidInputError: There is none, or two states have the same name.
-        """
+        """Put sets of the same size of frame together; what one of them does not know is dropped for all."""
         if not sets:
             raise InvalidInputError("sets must be at least one, got none.")
         if len(sets) == 1:
@@ -156,15 +141,10 @@ class StateSet:
 
 @contextlib.contextmanager
 def open_studio(task: Task, size: int, *, seed: int = 0) -> Generator[Studio]:
-    """Open a simulator, in a process of its own, that can be put into states.
+    """Open a simulator, in a process of its own, that can be put into states and renders them at a size in pixels.
 
-    Args:
-        task: The task.
-        size: Side of the frames in pixels.
-        seed: Seeds the episode that ``start`` of the state space is the first state of.
-
-    Raises:
-        InvalidInputError: The simulator cannot be put into a state.
+    ``seed`` seeds the episode that ``start`` of the state space is the first state of. Refuses what cannot be put into
+    a state.
     """
     factory = functools.partial(StateStudio, task, size, seed)
     venv = RenderedVecEnv([factory], image_size=size, n_workers=1, slots=2, cameras=task.cameras)
@@ -182,17 +162,10 @@ class Studio:
         self.space: StateSpace = venv.env_method("state_space")[0]
 
     def show(self, states: np.ndarray) -> tuple[Frames, np.ndarray | None]:
-        """Render and judge states.
-
-        Args:
-            states: float64 ``[n k]``, n at least 1, k as many as `space` has names.
+        """Render and judge states, float64 ``[n k]``, n at least 1, k as many as `space` has names.
 
         Returns:
             Frames, uint8 ``[n size size 3]``, and where the task has a criterion whether it holds, bool ``[n]``.
-
-        Raises:
-            InvalidInputError: They are something else.
-            WorkerError: The simulator refuses a state.
         """
         names = self.space.names
         if states.ndim != 2 or len(states) == 0 or states.shape[1] != len(names) or not np.isfinite(states).all():
@@ -207,19 +180,10 @@ class Studio:
 
 
 def uniform_states(task: Task, count: int, *, seed: int, size: int) -> StateSet:
-    """States drawn uniformly between the bounds of the simulator's state.
+    """States drawn uniformly between the bounds of the simulator's state, which must have some.
 
-    Dimensions without bounds (most velocities) stay as they are at the start
-    of an episode.
-
-    Args:
-        task: The task.
-        count: How many.
-        seed: Seeds them, in ``[0, 2**32)``. The states do not depend on ``size``.
-        size: Side of the frames in pixels.
-
-    Raises:
-        InvalidInputError: The simulator cannot be put into a state, or no dimension has bounds.
+    Dimensions without bounds (most velocities) stay as they are at the start of an episode. The states do not depend on
+    ``size``, the side of the frames in pixels; nor do those of `generated_states` and `visited_states`.
     """
     check_count("count", count, least=2)
     seed = check_seed(seed)
@@ -241,19 +205,7 @@ def uniform_states(task: Task, count: int, *, seed: int, size: int) -> StateSet:
 
 
 def generated_states(task: Task, source: str, count: int, *, seed: int, size: int) -> StateSet:
-    """States of the task's own generator, rendered and judged.
-
-    Args:
-        task: The task.
-        source: One of the generator's `sources`.
-        count: How many.
-        seed: Seeds them, in ``[0, 2**32)``. The states do not depend on ``size``.
-        size: Side of the frames in pixels.
-
-    Raises:
-        InvalidInputError: The task has no generator, or there are not so many states to be had.
-        UnknownNameError: The generator has no such source.
-    """
+    """States of a source of the task's own generator, rendered and judged; refused where there are not so many."""
     check_count("count", count, least=2)
     if task.generator is None:
         raise InvalidInputError(f"task {task.name!r} has no generator of states.")
@@ -275,17 +227,9 @@ def generated_states(task: Task, source: str, count: int, *, seed: int, size: in
 
 
 def visited_states(task: Task, policies: Policies, count: int, *, seed: int, size: int) -> StateSet:
-    """States that policies visit, a random part of all their steps.
+    """States that policies visit, each as many as any other give or take one: a random part of all their steps.
 
-    Args:
-        task: The task.
-        policies: Each visits as many states as any other, give or take one.
-        count: How many states.
-        seed: Seeds simulators, policies and the choice. The states do not depend on ``size``.
-        size: Side of the frames in pixels.
-
-    Raises:
-        InvalidInputError: ``count`` is too small for so many policies, or there is no policy.
+    ``seed`` seeds simulators, policies and the choice.
     """
     check_count("count", count, least=2)
     seed = check_seed(seed)
@@ -314,17 +258,7 @@ def visited_states(task: Task, policies: Policies, count: int, *, seed: int, siz
 
 
 def named_policies(name: str, task: Task) -> Policies:
-    """The policies behind a generator's name.
-
-    Args:
-        name: ``"random"``: uniform actions; ``"rule"``: the task's one-line rule with shares of random actions from
-            0 to 1.
-        task: The task.
-
-    Raises:
-        InvalidInputError: The task has no rule.
-        UnknownNameError: There are no such policies.
-    """
+    """The policies behind ``"random"``, uniform actions, or ``"rule"``, the task's with shares of random actions."""
     if name not in ("random", "rule"):
         raise unknown_name("policies", name, ("random", "rule"))
     if name == "random":
@@ -387,22 +321,12 @@ def _remembered(told: Sequence[np.ndarray | None], kept: np.ndarray) -> np.ndarr
 
 
 def equal_parts(count: int, parts: int) -> list[int]:
-    """Divide a number of states into parts that differ by one at most.
-
-    Args:
-        count: The states.
-        parts: How many parts, at least 1.
-    """
+    """Divide a number of states into parts that differ by one at most."""
     return [count * (index + 1) // parts - count * index // parts for index in range(parts)]
 
 
 def numbered_names(start: int, count: int) -> tuple[str, ...]:
-    """Names of states that have none but their numbers, as `write_states` names their frames.
-
-    Args:
-        start: Number of the first.
-        count: How many.
-    """
+    """Names of ``count`` states that have none but their numbers, as `write_states` names their frames."""
     return tuple(f"state_{index:05d}.png" for index in range(start, start + count))
 
 
@@ -431,15 +355,7 @@ _YES, _NO = frozenset({"1", "true", "yes", "goal"}), frozenset({"0", "false", "n
 
 
 def file_states(folder: Path, size: int) -> StateSet:
-    """Frames of a folder as states, each an episode of its own.
-
-    Args:
-        folder: Holds frames of any size; they are letterboxed.
-        size: Side of the frames in pixels.
-
-    Raises:
-        InvalidInputError: There are fewer than two frames, or one cannot be read.
-    """
+    """Frames of a folder, at least two of any size, as states, each an episode of its own; they are letterboxed."""
     files = expand_paths([folder])
     if len(files) < 2:
         raise InvalidInputError(f"folder {str(folder)!r} must hold at least two frames, got {len(files)}.")
@@ -450,18 +366,11 @@ def file_states(folder: Path, size: int) -> StateSet:
 
 
 def write_states(states: StateSet, folder: Path) -> Path:
-    """Write states as frames, with a file of labels that waits to be filled in.
-
-    Args:
-        states: The states.
-        folder: New or empty; made if it does not exist.
+    """Write states as frames into a new or empty folder, with a file of labels that waits to be filled in.
 
     Returns:
         The file of labels, with the columns ``file``, ``label`` (empty) and, where the task has a criterion,
         ``criterion``.
-
-    Raises:
-        InvalidInputError: There is something in the folder.
     """
     check_new("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -477,15 +386,7 @@ def write_states(states: StateSet, folder: Path) -> Path:
 
 
 def check_new(field: str, folder: Path) -> None:
-    """Check that a folder is new or empty.
-
-    Args:
-        field: What it is for, as the message names it.
-        folder: The folder.
-
-    Raises:
-        InvalidInputError: There is something in it, or it is a file.
-    """
+    """Check that a folder is new or empty; ``field`` is what it is for, as the message names it."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidInputError(f"{field} must be a new or empty folder, got {str(folder)!r}.")
 
@@ -529,14 +430,7 @@ def read_labels(path: Path, column: str = "label") -> dict[str, bool]:
 
 
 def goal_files(paths: Sequence[str]) -> tuple[str, ...]:
-    """Files that show the goal: of a folder that `write_states` wrote, those labelled so, or else by the criterion.
-
-    Args:
-        paths: Files, which are taken as they are, and such folders.
-
-    Raises:
-        InvalidInputError: A folder has no labels that can be read, or no goal among them.
-    """
+    """Files that show the goal: of a folder that `write_states` wrote, those labelled so, or else by the criterion."""
     files: list[str] = []
     for path in paths:
         folder = Path(path)
@@ -590,11 +484,7 @@ class ChosenStates:
             self._check_labels(labels)
 
     def __call__(self, size: int) -> StateSet:
-        """Draw the states; those drawn last are kept.
-
-        Args:
-            size: Side of the frames in pixels.
-        """
+        """Draw the states with frames of a size in pixels; those drawn last are kept."""
         if self._last is None or self._last[0] != size:
             self._last = None  # before there are more: thousands of frames are some GB
             states = StateSet.joined([source.draw(size, source.count) for source in self._sources])
@@ -604,19 +494,11 @@ class ChosenStates:
         return self._last[1]
 
     def few(self, size: int) -> StateSet:
-        """Draw a few states from each source, to see that it can be done; labels of a file are not looked at.
-
-        Args:
-            size: Side of the frames in pixels.
-        """
+        """Draw a few states from each source, to see that it can be done; labels of a file are not looked at."""
         return StateSet.joined([source.draw(size, min(source.least, source.count)) for source in self._sources])
 
     def last(self) -> StateSet:
-        """The states as they were drawn last.
-
-        Raises:
-            InvalidInputError: They have not been drawn.
-        """
+        """The states as they were drawn last."""
         if self._last is None:
             raise InvalidInputError("the states have not been drawn yet.")
         return self._last[1]

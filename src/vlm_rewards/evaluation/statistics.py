@@ -43,11 +43,7 @@ def wilson_interval(
 
 
 def check_confidence(value: SupportsFloat) -> float:
-    """Return the coverage of an interval.
-
-    Raises:
-        InvalidInputError: It is not in (0, 1).
-    """
+    """Return the coverage of an interval, in (0, 1)."""
     level = float(value)
     if not 0 < level < 1:
         raise InvalidInputError(f"confidence must be in (0, 1), got {level!r}.")
@@ -107,13 +103,7 @@ class PearsonBootstrap:
             self._strata = [np.arange(len(groups))]
 
     def distances(self, rewards: NDArray[np.floating]) -> Sequence[Estimate]:
-        """Pearson distance of each reward to the reference.
-
-        Args:
-            rewards: ``[m n]``, no row constant.
-
-        Returns:
-            One estimate a row.
+        """Pearson distance of each reward, ``[m n]``, no row constant, to the reference.
 
         Raises:
             InvalidInputError: Fewer than half of the resamples have two kinds of states.
@@ -136,14 +126,15 @@ class PearsonBootstrap:
         """How many things are drawn from: episodes, or states."""
         return int(self._group.max()) + 1 if self.clustered else len(self._group)
 
-    def _sums(self, rows: NDArray[np.float64]) -> _Sums:
+    def _sums(self, rows: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Of each episode, or state, ``[units m]``: rewards, squares, products; ``[units 1]`` of what these share."""
         reference = self._reference[None]
         parts = (rows, rows * rows, rows * reference, reference, reference**2, np.ones_like(reference))
         if not self.clustered:
-            return _Sums(*(part.T for part in parts))
+            return [part.T for part in parts]
         order = np.argsort(self._group, kind="stable")
         starts = np.searchsorted(self._group[order], np.arange(self._units))
-        return _Sums(*(np.add.reduceat(part[:, order], starts, axis=1).T for part in parts))
+        return [np.add.reduceat(part[:, order], starts, axis=1).T for part in parts]
 
     def _counts(self) -> Iterable[NDArray[np.float64]]:
         """How often each episode, or state, is in each resample, float64 ``[b units]``, a block at a time."""
@@ -181,24 +172,12 @@ def _of_range_one(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return (rows - rows.mean(axis=1, keepdims=True)) / np.ptp(rows, axis=1, keepdims=True)
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Of each episode, or state: ``[units m]``, or ``[units 1]`` for what all rewards share."""
-
-    reward: NDArray[np.float64]
-    square: NDArray[np.float64]
-    product: NDArray[np.float64]
-    reference: NDArray[np.float64]
-    reference_square: NDArray[np.float64]
-    states: NDArray[np.float64]
-
-
-def _distances(counts: NDArray[np.float64], sums: _Sums) -> NDArray[np.float64]:
+def _distances(counts: NDArray[np.float64], sums: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Pearson distances of resamples, ``[b m]``; NaN where one holds a single kind of state."""
-    total = counts @ sums.states
-    mean, square, product = (counts @ part / total for part in (sums.reward, sums.square, sums.product))
-    mean_reference = counts @ sums.reference / total
-    variance = counts @ sums.reference_square / total - mean_reference**2
+    *parts, states = sums
+    total = counts @ states
+    mean, square, product, mean_reference, reference_square = (counts @ part / total for part in parts)
+    variance = reference_square - mean_reference**2
     own_variance = square - mean**2
     varied = np.minimum(own_variance, variance) > _SMALLEST_VARIANCE
     spread = np.where(varied, own_variance * variance, np.nan)
@@ -254,14 +233,10 @@ def auroc(rewards: ArrayLike, labels: ArrayLike) -> float:
 
 
 def ranked(rewards: NDArray[np.floating], reference: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spearman's correlation and, for labels, the AUROC of many rewards at once, each ranked a single time.
+    """`spearman` and, for labels, `auroc` of many rewards at once, float64 ``[m]`` each, ranked a single time.
 
-    Args:
-        rewards: ``[m n]``, finite, no row constant.
-        reference: Other rewards, or bool labels of both kinds, ``[n]``.
-
-    Returns:
-        `spearman` and `auroc` of each row, float64 ``[m]``; NaN in place of the latter where there are no labels.
+    Rewards are ``[m n]``, finite, no row constant; the reference, ``[n]``, is bool labels of both kinds, or other
+    rewards, for which the AUROC is NaN.
     """
     from scipy import stats
 

@@ -35,14 +35,7 @@ _OWN = ("model", "out", "device", "threads", "overwrite", "resume")
 
 
 def expand(names: Sequence[str]) -> tuple[str, ...]:
-    """Put the models behind ``"paper"`` in its place.
-
-    Args:
-        names: Encoders, ``"paper"`` among them or not.
-
-    Raises:
-        InvalidInputError: One is named twice.
-    """
+    """Put the models behind ``"paper"`` in its place; none may be named twice."""
     expanded = tuple(model for name in names for model in (PAPER_MODELS if name == PAPER else (name,)))
     if len(set(expanded)) < len(expanded):
         raise InvalidInputError(f"encoder must be named once each, got {', '.join(expanded)}.")
@@ -50,13 +43,9 @@ def expand(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def training_command(size: str, folder: Path, task: str) -> str:
-    """The command that trains an encoder of a size as a study needs it.
+    """The command that trains an encoder of a size, one of `FROM_SCRATCH`, as a study of a task needs it.
 
-    Args:
-        size: One of `FROM_SCRATCH`.
-        folder: Of all sizes.
-        task: What it is to judge. The humanoid's states take minutes to draw, and so encoders see them only where
-            they are to judge one of its poses.
+    The humanoid's states take minutes to draw, and so encoders see them only where they are to judge one of its poses.
     """
     tasks = (*_QUICK_TASKS, task) if task in GOALS else _QUICK_TASKS
     command = ["vlm-rewards", "finetune", "--model", size, *_BUDGET, "--tasks", *tasks, "--out", str(folder / size)]
@@ -64,19 +53,9 @@ def training_command(size: str, folder: Path, task: str) -> str:
 
 
 def trained_sizes(names: Sequence[str], folder: Path, task: str) -> dict[str, dict[str, Any]]:
-    """Read the training records of those encoders that are sizes.
+    """Read the training records, by name, of those encoders that are of `FROM_SCRATCH`, each in a folder of its name.
 
-    Args:
-        names: Encoders; those that are none of `FROM_SCRATCH` are passed over.
-        folder: Has a folder for each size.
-        task: What they are to judge.
-
-    Returns:
-        The records by name.
-
-    Raises:
-        InvalidInputError: One is not trained yet, which the message says how to do, or not as the others were.
-        CheckpointError: A record is damaged.
+    Refuses one that is not trained yet, which the message says how to do, or not as the others were.
     """
     sizes = [name for name in names if name in FROM_SCRATCH]
     missing = [size for size in sizes if not all((folder / size / file).is_file() for file in (RECORD, CARD))]

@@ -108,11 +108,7 @@ def as_frame_reward(reward: Any, frame_size: int | None = None) -> FrameReward:
 
 
 def check_callable(reward: Any) -> Any:
-    """Refuse what cannot score frames.
-
-    Raises:
-        InvalidInputError: It cannot be called, or is a class.
-    """
+    """Return a reward or a plain function; refuse what cannot score frames."""
     if not callable(reward) or isinstance(reward, type):
         raise InvalidInputError(
             f"reward must score frames (uint8 [n h w 3] to [n]), as a VLMReward does, got {reward!r}."
@@ -121,11 +117,7 @@ def check_callable(reward: Any) -> Any:
 
 
 def check_scores(scores: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return what a reward gave as float32, ``shape[0]`` being the number of frames.
-
-    Raises:
-        InvalidInputError: The shape is another, or a number is not finite.
-    """
+    """Return what a reward gave for ``shape[0]`` frames as float32; refuse another shape and what is not finite."""
     values = np.asarray(scores, dtype=np.float32)
     if values.shape != shape or not np.isfinite(values).all():
         raise InvalidInputError(
@@ -136,17 +128,9 @@ def check_scores(scores: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def score_columns(rewards: Sequence[AnyReward], frames: ArrayLike) -> NDArray[np.float32]:
-    """Score frames by several rewards; those that embed a frame alike share one pass through their encoder.
+    """Score frames, uint8 ``[n h w 3]``, by ``k >= 1`` rewards: finite float32 ``[n k]``.
 
-    Args:
-        rewards: ``k`` of them, at least one.
-        frames: uint8 ``[n h w 3]``.
-
-    Returns:
-        float32 ``[n k]``, a column a reward.
-
-    Raises:
-        InvalidInputError: A reward did not return one finite number a frame.
+    Those that embed a frame alike share one pass through their encoder.
     """
     alike = [_embeds_as(reward) for reward in rewards]
     embedded: dict[Any, NDArray[np.float32]] = {}
@@ -190,25 +174,19 @@ class FormulaReward(ABC):
     """Base of the reward forms: all that is left to write is the formula.
 
     Args:
-        encoder: Embeds frames and sentences; see `load_encoder`.
+        encoder: Embeds frames and sentences; see `load_encoder`. Also an attribute.
 
     Raises:
         InvalidInputError: It is no encoder.
     """
 
     def __init__(self, encoder: ImageTextEncoder) -> None:
-        check_encoder(encoder)
-        self._encoder = encoder
-
-    @property
-    def encoder(self) -> ImageTextEncoder:
-        """Embeds the frames."""
-        return self._encoder
+        self.encoder = check_encoder(encoder)
 
     @property
     def frame_size(self) -> int:
         """Side in pixels of the square frames that the encoder takes natively."""
-        return self._encoder.image_size
+        return self.encoder.image_size
 
     def embed(self, frames: ArrayLike) -> NDArray[np.float32]:
         """Embed frames, the expensive half: uint8 ``[n h w 3]``, ``n >= 1``, to unit rows, float32 ``[n d]``.
@@ -216,7 +194,7 @@ class FormulaReward(ABC):
         Raises:
             InvalidInputError: The frames have another dtype or shape.
         """
-        return self._encoder.embed_images(check_frames(frames))
+        return self.encoder.embed_images(check_frames(frames))
 
     def score(self, embeddings: ArrayLike) -> Rewards:
         """Score unit embeddings ``[n d]``, the cheap half: float32 ``[n]``.
@@ -224,7 +202,7 @@ class FormulaReward(ABC):
         Raises:
             InvalidInputError: The embeddings are not unit vectors of the encoder's dimension.
         """
-        rows = unit_rows(embeddings, "embeddings", dim=self._encoder.embedding_dim)
+        rows = unit_rows(embeddings, "embeddings", dim=self.encoder.embedding_dim)
         return np.asarray(self._score(rows), dtype=np.float32)
 
     def __call__(self, frames: ArrayLike) -> Rewards:
@@ -237,7 +215,7 @@ class FormulaReward(ABC):
 
     def describe(self) -> dict[str, Any]:
         """JSON-able facts for a run's record."""
-        return {"formula": type(self).__name__, **self._facts(), "encoder": self._encoder.describe()}
+        return {"formula": type(self).__name__, **self._facts(), "encoder": self.encoder.describe()}
 
     @abstractmethod
     def _score(self, embeddings: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
@@ -249,11 +227,7 @@ class FormulaReward(ABC):
 
 
 def check_embeds(reward: FrameReward) -> EmbeddingReward:
-    """Refuse a reward that embeds nothing where only an `EmbeddingReward` will do.
-
-    Raises:
-        InvalidInputError: It has no encoder.
-    """
+    """Refuse a reward that embeds nothing where only an `EmbeddingReward` will do."""
     if not isinstance(reward, EmbeddingReward):
         raise InvalidInputError(f"reward must embed frames (EmbeddingReward), got {reward!r}, which only scores them.")
     return reward
@@ -265,24 +239,17 @@ def describe_encoder(reward: FrameReward) -> dict[str, Any]:
     return {"name": "none"} if encoder is None else encoder.describe()
 
 
-def check_encoder(encoder: ImageTextEncoder) -> None:
-    """Refuse what cannot embed.
-
-    Raises:
-        InvalidInputError: It lacks a method.
-    """
+def check_encoder(encoder: ImageTextEncoder) -> ImageTextEncoder:
+    """Return an encoder; refuse what cannot embed."""
     if not (callable(getattr(encoder, "embed_images", None)) and callable(getattr(encoder, "embed_texts", None))):
         raise InvalidInputError(
             f"encoder must have embed_images and embed_texts, got {encoder!r}. load_encoder(name) makes one."
         )
+    return encoder
 
 
 def check_prompts(prompts: Any, field: str) -> tuple[str, ...]:
-    """Return the wordings of a prompt.
-
-    Raises:
-        InvalidInputError: There is none, or one is not a sentence of 1 to 1,000 characters.
-    """
+    """Return the wordings of a prompt: at least one, each a sentence of 1 to 1,000 characters."""
     wordings: list[Any] = []
     if isinstance(prompts, str):
         wordings = [prompts]
@@ -294,11 +261,7 @@ def check_prompts(prompts: Any, field: str) -> tuple[str, ...]:
 
 
 def check_frames(frames: ArrayLike) -> Frames:
-    """Return frames as an array.
-
-    Raises:
-        InvalidInputError: They are not uint8 ``[n h w 3]``.
-    """
+    """Return frames as an array, uint8 ``[n h w 3]``; refuse anything else."""
     try:
         array = np.asarray(frames)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -312,16 +275,7 @@ def check_frames(frames: ArrayLike) -> Frames:
 
 
 def embed_prompt(encoder: ImageTextEncoder, prompts: Sequence[str]) -> Embedding:
-    """Embed the wordings of one prompt as one unit vector, float32 ``[d]``, read-only.
-
-    Raises:
-        InvalidInputError: The wordings cancel out.
-    """
+    """Embed the wordings of one prompt as one unit vector, float32 ``[d]``, read-only; they must not cancel out."""
     embedding = mean_prompt(encoder.embed_texts(list(prompts)))
     embedding.flags.writeable = False
     return embedding
-
-
-def jsonable(prompts: str | tuple[str, ...] | None) -> str | list[str] | None:
-    """A prompt as JSON has it."""
-    return list(prompts) if isinstance(prompts, tuple) else prompts

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.rewards.base import FrameReward
-from vlm_rewards.rewards.cameras import CameraReward
-from vlm_rewards.rewards.registry import OPTIONAL_INPUTS, Form, RewardInputs, build_form, get_form, names_code
+from vlm_rewards.rewards.combined import CameraReward
+from vlm_rewards.rewards.registry import OPTIONAL_INPUTS, Form, RewardInputs, get_form
 from vlm_rewards.settings import Positive, Prompt, Settings
 
 OBJECT = " (object)"
@@ -39,16 +39,12 @@ class RewardConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Settings are read from records, too, which must not run anybody's code.
-        if not (self.form.endswith(OBJECT) or names_code(self.form)):
+        # Settings are read from records, too, which must not run anybody's code: what a place (with a colon) holds.
+        if not (self.form.endswith(OBJECT) or ":" in self.form):
             self.check_form()
 
     def check_form(self) -> Form:
-        """Look the form up, and check that it has the inputs that it needs and no others.
-
-        Raises:
-            InvalidInputError: It cannot be had, or has other inputs.
-        """
+        """Look the form up, and check that it has the inputs that it needs and no others."""
         form = get_form(self.form)
         for name in OPTIONAL_INPUTS:
             given = getattr(self, name) not in ((), None)
@@ -89,17 +85,18 @@ def build_reward(
     Raises:
         InvalidInputError: A prompt, a file or an input of the form is not usable.
     """
-    config.check_form()
+    form = config.check_form()
     load = encoder if callable(encoder) and not hasattr(encoder, "embed_images") else lambda: encoder
     optional = {name: getattr(config, name) for name in OPTIONAL_INPUTS}
-    reward = build_form(config.form, RewardInputs(load, goal, baseline, alpha, **optional))  # type: ignore[arg-type]
+    reward: Any = form.build(RewardInputs(load, goal, baseline, alpha, **optional))  # type: ignore[arg-type]
+    if not isinstance(reward, FrameReward) or isinstance(reward, type):
+        raise InvalidInputError(
+            f"the builder of the reward form {config.form!r} must return a FrameReward, got {reward!r}. A plain "
+            "function of frames needs an attribute frame_size, or register_reward(name, frame_size=...)."
+        )
     return CameraReward(reward, cameras=cameras, rule=config.camera_rule) if cameras > 1 else reward
 
 
 def needs_encoder(config: RewardConfig) -> bool:
-    """Whether the reward that settings ask for is made of an encoder and prompts.
-
-    Raises:
-        InvalidInputError: The form cannot be had, or its inputs are not usable.
-    """
+    """Whether the reward that settings ask for is made of an encoder and prompts; refuses settings as it does."""
     return config.check_form().encoder

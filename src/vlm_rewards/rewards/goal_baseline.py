@@ -120,19 +120,10 @@ def _eq3(
 
 
 def mean_prompt(embeddings: ArrayLike) -> Embedding:
-    """Average the embeddings of several wordings of one prompt, then normalise again.
+    """Average unit embeddings of several wordings of one prompt, ``[k d]``, to a unit vector, float32 ``[d]``.
 
     Without the second normalisation the identities behind eq. 3 break and the
-    reward shifts with the number of wordings.
-
-    Args:
-        embeddings: Unit embeddings, ``[k d]`` with ``k >= 1``.
-
-    Returns:
-        float32 ``[d]``, unit norm.
-
-    Raises:
-        InvalidInputError: No row, a row that is not a unit vector, or rows that cancel out.
+    reward shifts with the number of wordings. Rows that cancel out are refused.
     """
     rows = unit_rows(embeddings, "embeddings")
     if len(rows) == 0:
@@ -145,14 +136,10 @@ def mean_prompt(embeddings: ArrayLike) -> Embedding:
 
 
 def check_alpha(alpha: SupportsFloat) -> float:
-    """Return alpha as a float.
-
-    Raises:
-        InvalidInputError: It is not a number in [0, 1].
-    """
-    if isinstance(alpha, (bool, np.bool_, str, bytes)):
-        raise InvalidInputError(f"alpha must be a number in [0, 1], got {alpha!r}.")
+    """Return alpha as a float; refuse what is no number in [0, 1]."""
     try:
+        if isinstance(alpha, (bool, np.bool_, str, bytes)):
+            raise TypeError
         value = float(alpha)
     except (TypeError, ValueError):
         raise InvalidInputError(f"alpha must be a number in [0, 1], got {alpha!r}.") from None
@@ -162,14 +149,7 @@ def check_alpha(alpha: SupportsFloat) -> float:
 
 
 def check_direction(direction: NDArray[np.float64]) -> None:
-    """Refuse a goal and a baseline that coincide.
-
-    Args:
-        direction: ``goal - baseline``, ``[d]``.
-
-    Raises:
-        InvalidInputError: It is too short to have a direction.
-    """
+    """Refuse a goal and a baseline that coincide, whose difference ``goal - baseline``, ``[d]``, has no direction."""
     length = float(np.linalg.norm(direction))
     if length < _SMALLEST_DIRECTION:
         raise InvalidInputError(
@@ -187,11 +167,7 @@ def _unit_vector(value: ArrayLike, field: str, dim: int | None = None) -> NDArra
 
 
 def unit_rows(value: ArrayLike, field: str, dim: int | None = None) -> NDArray[np.float64]:
-    """Check unit embeddings ``[n d]`` and return them in float64, normalised again.
-
-    Raises:
-        InvalidInputError: A shape, a norm or a value breaks the rules.
-    """
+    """Check unit embeddings ``[n d]`` and return them in float64, normalised again."""
     rows = _real_array(value, field)
     if rows.ndim != 2 or rows.shape[1] == 0:
         hint = f" Use {field}[None] for one." if rows.ndim == 1 else ""

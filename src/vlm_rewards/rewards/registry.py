@@ -62,11 +62,8 @@ class Form:
 
 
 _OWN = {
-    "contrast": "vlm_rewards.rewards.contrast",
-    "demonstration": "vlm_rewards.rewards.demonstration",
-    "goal-baseline": "vlm_rewards.rewards.model",
-    "goal-pictures": "vlm_rewards.rewards.goal_pictures",
-    "softmax": "vlm_rewards.rewards.softmax",
+    **dict.fromkeys(("contrast", "goal-baseline", "softmax"), "vlm_rewards.rewards.model"),
+    **dict.fromkeys(("demonstration", "goal-pictures"), "vlm_rewards.rewards.goal_pictures"),
 }
 FORMS: Registry[Any] = Registry("reward form", "vlm_rewards.rewards", _OWN)
 """All forms. An entry point of a package brings what `get_form` takes by ``module:attribute``."""
@@ -142,16 +139,6 @@ def get_form(name: str) -> Form:
     return _as_form(FORMS.get(name), name, {})
 
 
-def names_code(form: str) -> bool:
-    """Whether a form is code that somebody named, ``module:attribute`` or a file's, not one that has a name."""
-    return ":" in form
-
-
-def list_forms() -> list[str]:
-    """Names of all rewards, sorted."""
-    return FORMS.names()
-
-
 @functools.lru_cache
 def _form_of_file(path: Path, attribute: str, digest: str) -> Form:
     """Run a file once as long as its contents (the digest) are the same, and take a reward from it."""
@@ -164,11 +151,7 @@ def _form_of_file(path: Path, attribute: str, digest: str) -> Form:
 
 
 def _as_form(value: Any, name: str, facts: Mapping[str, Any]) -> Form:
-    """A form out of what a name stands for.
-
-    Raises:
-        InvalidInputError: It is no reward, and builds none.
-    """
+    """A form out of what a name stands for; what is no reward, and builds none, is refused."""
     known = value if isinstance(value, Form) else getattr(value, _MARK, None)
     if isinstance(known, Form):
         return known
@@ -184,18 +167,3 @@ def _as_form(value: Any, name: str, facts: Mapping[str, Any]) -> Form:
 
 def _plain(reward: FrameReward) -> Form:
     return Form(lambda inputs: reward, encoder=False)
-
-
-def build_form(name: str, inputs: RewardInputs) -> FrameReward:
-    """Build the reward of a name.
-
-    Raises:
-        InvalidInputError: It cannot be built, or is none.
-    """
-    reward: Any = get_form(name).build(inputs)
-    if not isinstance(reward, FrameReward) or isinstance(reward, type):
-        raise InvalidInputError(
-            f"the builder of the reward form {name!r} must return a FrameReward, got {reward!r}. A plain function of "
-            "frames needs an attribute frame_size, or register_reward(name, frame_size=...)."
-        )
-    return reward

@@ -11,7 +11,7 @@ from vlm_rewards.encoders.loading import load_encoder, trained_on
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.progress import Progress
 from vlm_rewards.rewards.base import FrameReward
-from vlm_rewards.rewards.cameras import CameraReward
+from vlm_rewards.rewards.combined import CameraReward
 from vlm_rewards.rewards.config import OBJECT, build_reward
 from vlm_rewards.tasks.task import Task, get_task, list_tasks
 from vlm_rewards.training.config import TrainConfig

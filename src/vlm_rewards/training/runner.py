@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 
 from vlm_rewards.collection.callback import LabelRewards
-from vlm_rewards.collection.shaping import reward_needs_resets
+from vlm_rewards.collection.shaping import rule_of
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.collection.watcher import FrameWatcher
 from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
@@ -237,7 +237,7 @@ def open_simulators(config: TrainConfig, task: Task, reward: FrameReward) -> Ite
         seed=derive_seed(config.seed, "train"),
         n_workers=config.n_workers,
         slots=ring_slots(config.chunk_frames, config.n_envs),
-        render_resets=reward_needs_resets(reward),
+        render_resets=rule_of(reward).needs_resets,
         render_every=config.label_every,
     )
     try:
