@@ -18,7 +18,7 @@ from vlm_rewards.tasks.humanoid.model import HumanoidConfig
 from vlm_rewards.tasks.task import get_task, list_tasks
 from vlm_rewards.training.algorithms import DQNConfig, SACConfig, SBXSACConfig
 from vlm_rewards.training.config import TrainConfig, update_budget
-from vlm_rewards.training.presets import file_preset, preset, task_of
+from vlm_rewards.training.presets import preset, start_settings, task_of
 
 Make = Callable[..., TrainConfig]
 
@@ -253,7 +253,7 @@ class TestHumanoid:
             "from vlm_rewards import get_task, register_task\n"
             "register_task(dataclasses.replace(get_task('kneeling'), name='bowing', goal='a humanoid robot bowing'))\n"
         )
-        start = file_preset(path, None)
+        start = start_settings(str(path))
         assert start.humanoid == HumanoidConfig()
         task = task_of(replace(start, humanoid=self.OTHER))
         assert (task.goal, config_of(task)) == ("a humanoid robot bowing", self.OTHER)

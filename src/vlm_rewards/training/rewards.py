@@ -37,12 +37,7 @@ def load_reward(
 ) -> FrameReward:
     """Make the reward of a run: load the encoder, embed the prompts, put them into the formula.
 
-    Args:
-        config: The run's settings.
-        task: Its task.
-        progress: Where notes about the encoder go.
-        reward: The reward itself, where the run was given an object.
-        encoder: The encoder, where the run was given an object.
+    A reward or encoder that is an object, not a name in the settings, must be given.
 
     Raises:
         InvalidInputError: The run was given an object, and it is not here.
@@ -111,14 +106,8 @@ def load_encoder_for(
 ) -> ImageTextEncoder:
     """Load an encoder, and say what is to be known of it before its scores of a task are trusted.
 
-    Args:
-        task: The task.
-        name: As `load_encoder` takes it.
-        prompts: What it will read.
-        progress: Where notes go: whether it was trained on the task's simulator, or on none but others, and which words
-            it has never seen.
-        device: As `load_encoder` takes it.
-        dtype: The same.
+    That is: whether it was trained on the task's simulator, or on none but others, and which words of the prompts it
+    has never seen.
     """
     encoder = load_encoder(name, device=device, dtype=dtype)
     if encoder.describe().get("in_domain"):
@@ -142,9 +131,7 @@ def warn_of_unknown_words(encoder: ImageTextEncoder, prompts: Sequence[str], pro
 def knows(name: str, task: Task) -> bool:
     """Whether an encoder that was trained on frames of simulators was trained on this task's.
 
-    Args:
-        name: As `load_encoder` takes it; of one that was not trained so it says whether it could have been.
-        task: The task.
+    Of one that was not trained so it says whether it could have been.
     """
     if task.captioner is None:
         return False
@@ -156,11 +143,6 @@ def knows(name: str, task: Task) -> bool:
 
 
 def captioned_for(encoders: Sequence[Mapping[str, Any]], task: Task) -> bool:
-    """Whether what a record says of encoders trained on simulators is of this task's: all of them know it.
-
-    Args:
-        encoders: As they describe themselves.
-        task: The task.
-    """
+    """Whether those encoders, as they describe themselves, that were trained on simulators all know this task."""
     trained = [str(encoder["name"]) for encoder in encoders if encoder.get("in_domain")]
     return task.captioner is not None and all(knows(name, task) for name in trained)
