@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -126,6 +127,13 @@ class RunFolder:
         if run_task_file and file is not None and Path(file).is_file() and digest == file_digest(Path(file)):
             task_from_file(file, str(values.get("task")), digest)
         return TrainConfig.from_dict(values)
+
+    def finished_record(self) -> dict[str, Any] | None:
+        """What came out of a run that is trained and evaluated; None of one that is not."""
+        with contextlib.suppress(CheckpointError):
+            record = read_json(self.record)
+            return record if "evaluation" in record else None
+        return None
 
     def check_free(self, *, overwrite: bool) -> None:
         """Check that a new run may be written here, without touching anything.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.files import read_json, write_json
 from vlm_rewards.training.run_folder import RunFolder, still_writable
 from vlm_rewards.training.sweep_plan import PlannedRun, SweepPlan
@@ -56,7 +56,7 @@ def status_of(plan: SweepPlan, run: PlannedRun) -> RunStatus:
     begun = folder.config.is_file()
     if begun and folder.read_config() != run.config:
         raise InvalidInputError(f"run {str(folder.path)!r} must have the settings of the plan; it has others.")
-    record = _evaluated(folder) if begun else None
+    record = folder.finished_record() if begun else None
     if record is not None:
         return RunStatus("complete", record=record)
     if plan.failure(run).is_file():
@@ -73,13 +73,6 @@ def note_failure(plan: SweepPlan, run: PlannedRun, exit_code: int, ended: str) -
     said = said.removeprefix("vlm-rewards: ")
     words = f"{ended}: {said[:_LONGEST_WORDS]}" if said else ended
     write_json(plan.failure(run), {"exit_code": exit_code, "last_words": words})
-
-
-def _evaluated(folder: RunFolder) -> dict[str, Any] | None:
-    with contextlib.suppress(CheckpointError):  # not there yet; `train` decides the same way
-        record = read_json(folder.record)
-        return record if "evaluation" in record else None
-    return None
 
 
 @dataclass(frozen=True)
