@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,60 +13,13 @@ import psutil
 import pytest
 import torch
 
+from commands import SMALL, TASK_FILE, record_of, run, start, wait_for
 from offline_datasets import COUNTING, Recorder
-from vlm_rewards.cli import main
 from vlm_rewards.files import read_state
 from vlm_rewards.media import read_frames
 from vlm_rewards.testing.fakes import state_differences
 
-SMALL = (
-    "--steps 600 --n-envs 3 --n-workers 1 --standardise 150 --learning-starts 150 --train-freq 10 --gradient-steps 4"
-)
-SMALL += " --net-arch 16 --snapshots 2 --selection-episodes 2 --evaluation-episodes 2 --chunk-frames 30 --device cpu"
-TASK_FILE = """
-import dataclasses
-from vlm_rewards import register_task
-from vlm_rewards.testing.point import point_task
-TASK = register_task(dataclasses.replace(point_task("dot"), goal="the pole is upright"), replace=True)
-"""
 SENTENCES = ("--goal", "the pole is upright", "--baseline", "a pole")
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
-
-
-def record_of(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "record.json").read_text())
-
-
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """A run in a process of its own."""
-    code = "from vlm_rewards.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
-    )
-
-
-def wait_for(what: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def task_file(tmp_path: Path) -> Path:
-    path = tmp_path / "dot.py"
-    path.write_text(TASK_FILE)
-    return path
 
 
 @pytest.mark.slow
@@ -248,7 +196,7 @@ def test_a_dataset_is_relabelled_once(
 ABOUT_A_TASK = ("train", "judge")
 VERBS = (
     *ABOUT_A_TASK,
-    *("export", "evaluate", "score", "relabel", "finetune", "tasks", "bench", "report", "sweep"),
+    *("export", "evaluate", "score", "relabel", "finetune", "list", "report", "sweep"),
 )
 
 
