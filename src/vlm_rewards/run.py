@@ -547,6 +547,7 @@ def sweep(
     env_id: str | None = None,
     preset: str | None = None,
     jobs: int = 1,
+    video: bool = True,
     progress: Progress | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -561,6 +562,7 @@ def sweep(
         env_id: A Gymnasium environment in place of a task.
         preset: The settings to start from.
         jobs: Runs at a time; each takes all cores that it finds, see ``n_workers``.
+        video: Whether each records a video.
         progress: Told of each run, in a line, when it starts and ends; None is the log.
         **settings: What all runs have in common, as `train` takes them.
 
@@ -578,4 +580,5 @@ def sweep(
 
     cells = SweepRequest(grid=grid).combinations()
     say = (progress or LoggedProgress()).say
-    return sweeps.sweep(make_plan(cells, Path(out), configure), jobs=jobs, say=say)
+    plan, options = make_plan(cells, Path(out), configure), () if video else ("--no-video",)
+    return sweeps.sweep(plan, jobs=jobs, resume_options=options, say=say)

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import vlm_rewards
-from cases.command_line import CommandLine, record_of
+from cases.command_line import CommandLine
 from cases.envs import Dials, Line, Reach, Switches
+from commands import record_of
 from vlm_rewards import (
     LabelledReplayBuffer,
     LabelRewards,

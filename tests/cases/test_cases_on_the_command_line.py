@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from cases.command_line import ABOUT, OFF_POLICY, SMALL, CommandLine, record_of, run_here
+from cases.command_line import ABOUT, OFF_POLICY, SMALL, CommandLine, run_here
+from commands import record_of
 
 
 @pytest.fixture(autouse=True)

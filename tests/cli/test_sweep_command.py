@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import signal
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
 
 import commands
-from commands import SMALL, TASK_FILE, wait_for
-from vlm_rewards.cli.train import read_settings
-from vlm_rewards.reporting.sweeps import sweep as run_sweep
-from vlm_rewards.training.sweep_plan import make_plan
+import vlm_rewards
+from commands import SMALL, TASK_FILE, record_of, wait_for
 
 RUNS = (*SMALL.split(), "--no-video")
 BREAKS = """
@@ -95,17 +93,21 @@ def test_an_environment_by_its_id(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.slow
 def test_a_sweep_from_python_starts_runs_from_their_folders(tmp_path: Path, task_file: Path) -> None:
-    config = read_settings([str(task_file), *SMALL.split()])
-    plan = make_plan(
-        [{"seed": 0}, {"seed": 1}], tmp_path / "out", lambda cell: (dataclasses.replace(config, **cell), ())
+    told = mock.Mock()
+    small = {"steps": 600, "n_envs": 3, "n_workers": 1, "standardise": 150, "learning_starts": 150, "snapshots": 1}
+    few = {"gradient_steps": 1, "net_arch": [16], "selection_episodes": 2, "evaluation_episodes": 2, "device": "cpu"}
+    out = tmp_path / "out"
+    record = vlm_rewards.sweep(
+        out, {"seed": [0, 1]}, task=task_file, jobs=2, video=False, progress=told, **small, **few
     )
-    told: list[str] = []
-    record = run_sweep(plan, jobs=2, resume_options=["--no-video"], say=told.append)
     assert [one["state"] for one in record["runs"]] == ["complete", "complete"]
-    assert record == summary(tmp_path / "out")
-    assert told[:2] == ["start     seed-0", "start     seed-1"]
-    assert told[3].endswith("[2 of 2 complete]")
-    assert json.loads((plan.folder(plan.runs[0]) / "record.json").read_text())["resumed"] == []
+    assert record == summary(out)
+    lines = [call.args[0] for call in told.say.call_args_list]
+    assert lines[:2] == ["start     seed-0", "start     seed-1"]
+    assert lines[3].endswith("[2 of 2 complete]")
+    own = record_of(out / "seed-0")
+    assert own["resumed"] == []
+    assert own["config"]["algorithm"]["gradient_steps"] == 1
 
 
 @pytest.mark.slow
@@ -126,7 +128,7 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again(
     assert record["settings"][0]["seeds"]["failed"] == [0]
     assert record["command"].startswith("vlm-rewards sweep ")
     written = (out / "alpha-0,seed-0" / "record.json").stat()
-    own = json.loads((out / "alpha-0,seed-0" / "record.json").read_text())
+    own = record_of(out / "alpha-0,seed-0")
     assert own["evaluation"]["true_return"] == complete["true_return"]
     assert own["command"].startswith(f"vlm-rewards train {task_file} --alpha=0.0 --seed=0 --steps 600")
     assert json.loads((out / "plan.json").read_text())["runs"][1]["config"] == own["config"]
@@ -178,7 +180,7 @@ def test_a_sweep_killed_and_interrupted_ends_like_one_that_was_left_alone(
     assert "go on     alpha-0" in capsys.readouterr().out
     assert summary(out)["settings"] == summary(tmp_path / "whole")["settings"]
     for name in ("alpha-0", "alpha-1"):
-        one, other = (json.loads((folder / name / "record.json").read_text()) for folder in (out, tmp_path / "whole"))
+        one, other = (record_of(folder / name) for folder in (out, tmp_path / "whole"))
         assert one["evaluation"] == other["evaluation"]
         assert len(one["resumed"]) == 2
         for snapshot in (tmp_path / "whole" / name / "checkpoints").iterdir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import time
@@ -10,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from every_algorithm import train
+from every_algorithm import Disturbed, judge, power_cut, rows, train
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, LabellerError, RunFolderError
 from vlm_rewards.files import read_state, write_state
@@ -25,34 +23,7 @@ from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
 
 Make = Callable[..., TrainConfig]
-WALL_TIME = {"wall_seconds", "steps_per_second"}
 GSDE = {"use_sde": True, "use_sde_at_warmup": True, "sde_sample_freq": 3}
-
-
-def judge(policy: Callable[[np.ndarray], np.ndarray], *, episodes: int, seed: int) -> dict[str, Any]:
-    """Scores a policy by what it does, so that another policy has another score."""
-    observations = np.linspace(0, 1, 3 * 64, dtype=np.float32).reshape(64, 3)
-    value = float(np.asarray(policy(observations), dtype=np.float64).sum())
-    return {"vlm_return": value, "vlm_return_std": 0.5, "true_return": -value, "success_rate": 0.5}
-
-
-class FailsOnce(VLMReward):
-    """Stands in for a power cut: the n-th batch of frames is never scored."""
-
-    def __init__(self, calls: int) -> None:
-        super().__init__(FakeEncoder(image_size=32), goal="a white wall", baseline="a wall")
-        self.left = calls
-
-    def __call__(self, frames: Any) -> np.ndarray:
-        self.left -= 1
-        if self.left == 0:
-            raise ZeroDivisionError("power cut")
-        return super().__call__(frames)
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return [{key: text for key, text in row.items() if key not in WALL_TIME} for row in csv.DictReader(file)]
 
 
 def scalars(run: RunFolder) -> dict[str, list[tuple[int, float]]]:
@@ -74,7 +45,7 @@ def cut_and_resume(config: TrainConfig, folder: Path, reward: VLMReward, *cuts: 
     """Cut a run after so many batches, once for each number, then let it go on to its end."""
     for number, calls in enumerate(cuts):
         with pytest.raises(LabellerError, match="power cut"):
-            train(config, folder, FailsOnce(calls), judge, resume=number > 0, checkpoint_seconds=every)
+            train(config, folder, Disturbed(calls, power_cut), judge, resume=number > 0, checkpoint_seconds=every)
     return train(config, folder, reward, judge, resume=True, checkpoint_seconds=every).run
 
 
@@ -143,7 +114,7 @@ def test_what_was_written_after_the_checkpoint_goes(make_config: Make, reward: V
     whole = train(config, tmp_path / "whole", reward, judge).run
     folder = tmp_path / "cut"
     with pytest.raises(LabellerError):
-        train(config, folder, FailsOnce(12), judge, checkpoint_seconds=0)
+        train(config, folder, Disturbed(12, power_cut), judge, checkpoint_seconds=0)
     run = RunFolder(folder)
     with run.metrics.open("a") as file:
         file.write("999,a row that was written just before the end\n")
@@ -164,7 +135,7 @@ def stopped(make_config: Make, cut: Path, tmp_path: Path) -> tuple[TrainConfig, 
     config = make_config(task="counting-dqn")
     if not cut.exists():
         with pytest.raises(LabellerError):
-            train(config, cut, FailsOnce(12), judge, checkpoint_seconds=0)
+            train(config, cut, Disturbed(12, power_cut), judge, checkpoint_seconds=0)
     return config, RunFolder(shutil.copytree(cut, tmp_path / "run"))
 
 

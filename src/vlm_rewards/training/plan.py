@@ -233,7 +233,7 @@ def _precision(facts: PlannedEncoder | None, dtype: str, device: torch.device) -
 def _frame_size(config: TrainConfig, encoder: dict[str, Any] | None) -> int | None:
     """Side in pixels of the frames that the reward wants, where it can be known."""
     if encoder is None:
-        return getattr(get_form(config.reward.form), "frame_size", None)
+        return get_form(config.reward.form).frame_size
     return encoder["facts"] and encoder["facts"]["image_size"]
 
 
