@@ -220,16 +220,10 @@ def start_settings(
     algorithm: str | None = None,
     encoder: str | None = None,
 ) -> TrainConfig:
-    """Settings to start from, as `preset`, whatever the task is.
+    """Settings to start from, as `preset`, whatever the task is: one, its name, ``FILE.py[:TASK]``, or an environment.
 
-    Args:
-        task: A task, its name, ``FILE.py`` or ``FILE.py:TASK``; None with an environment.
-        environment: An environment in place of a task.
-        goal: What its state should look like; needed with an environment alone.
-        baseline: What any of its states looks like; the same.
-        name: The preset; None is the paper's where a GPU, a task of the paper and a model to judge it come together.
-        algorithm: Another algorithm than the preset's.
-        encoder: The encoder that was named. The bundled one, or none, does not ask for the paper's millions of steps.
+    The prompts are for an environment alone. Without a name, the preset is the paper's where a GPU, a task of the paper
+    and a model to judge it come together; the bundled encoder, or none, does not ask for millions of steps.
 
     Raises:
         InvalidInputError: What was asked for does not exist or does not go together.

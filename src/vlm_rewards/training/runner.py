@@ -91,10 +91,10 @@ def learn(
         resume: Go on from the last checkpoint in ``run_dir``: the result is that of a run that was never stopped. A
             run that was stopped before its first checkpoint starts again, with the same result.
         other_versions: Resume although packages have other versions than when the run was stopped.
-        checkpoint_seconds: Seconds between checkpoints, each of which replaces the one before; never more than 5 % of
-            the time is spent on them. 0 is before every rollout, infinity only at the end and on Ctrl-C.
-        progress: Where progress and warnings go; None is the log.
-        command: The command line that asked for this, for the record.
+        checkpoint_seconds: Between checkpoints, each of which replaces the one before; never more than 5 % of the time
+            is spent on them. 0 is before every rollout, infinity only at the end and on Ctrl-C.
+        progress: Where progress and warnings go.
+        command: For the record.
 
     Returns:
         The outcome. Ctrl-C ends a run early, with a checkpoint and a snapshot, and is not raised. The last checkpoint

@@ -233,16 +233,10 @@ def make_plan(
     out: Path,
     configure: Callable[[Mapping[str, Value]], tuple[TrainConfig, Sequence[str]]],
 ) -> SweepPlan:
-    """Plan a sweep; nothing is written.
+    """Plan a sweep; nothing is written. Runs that its folder knows already keep their names.
 
-    Args:
-        cells: What is set for each run, as `SweepRequest.combinations` gives it.
-        out: The sweep's folder. Runs that it knows already keep their names.
-        configure: What is set for a run to all of its settings, and the arguments by which ``train`` would be told of
-            them: none where they do not come from a command line.
-
-    Returns:
-        The plan. Every configuration has been built, and every encoder's name understood.
+    Every configuration is built: ``configure`` turns a cell of `SweepRequest.combinations` into all settings of a run
+    and the arguments by which ``train`` is told of them, none where they come from no command line.
 
     Raises:
         InvalidInputError: A run is not possible, two are the same, or the folder holds another sweep or something else.
