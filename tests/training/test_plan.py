@@ -326,11 +326,6 @@ def test_what_training_refuses(
         plan(make_config(**changes))
 
 
-def test_a_task_without_criterion_cannot_be_watched_against_it(make_config: Make) -> None:
-    with pytest.raises(InvalidInputError, match="watch must not be 'criterion'"):
-        plan(make_config(watch="criterion"), criterion=None)
-
-
 def test_a_simulator_is_really_tried(make_config: Make) -> None:
     planned = plan_training(make_config(), point_task())
     tried = probe_simulator(point_task(), 96)

@@ -62,15 +62,8 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(
     every = 2 if algorithm == "dqn" else 1  # with the rewards between two frames, which a cut may lie between
     config = make_config(algorithm, settings, task=f"counting-{algorithm}", seed=3, label_every=every)
     whole = train(config, tmp_path / "whole", reward, judge).run
-    for cut in (1, 4, 9, 17):
-        assert_same(cut_and_resume(config, tmp_path / str(cut), reward, cut), whole)
-
-
-@pytest.mark.slow
-def test_many_cuts_are_as_good_as_none(make_config: Make, reward: VLMReward, tmp_path: Path) -> None:
-    config = make_config("sac", GSDE, task="counting-sac")
-    whole = train(config, tmp_path / "whole", reward, judge).run
-    assert_same(cut_and_resume(config, tmp_path / "cut", reward, 3, 4, 1, 1, 5), whole)
+    for cuts in ((1,), (4,), (9,), (17,), *([(3, 4, 1, 1, 5)] if settings is GSDE else [])):
+        assert_same(cut_and_resume(config, tmp_path / str(cuts), reward, *cuts), whole)
 
 
 @pytest.mark.slow
@@ -230,16 +223,21 @@ def test_a_run_in_use_is_refused(stopped: tuple[TrainConfig, RunFolder], reward:
             train(stopped[0], stopped[1].path, reward, judge, overwrite=True)
 
 
-def test_there_must_be_a_run(make_config: Make, reward: VLMReward, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="must be a folder that `vlm-rewards train` wrote"):
-        train(make_config(), tmp_path / "none", reward, judge, resume=True)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("seconds", [-1.0, float("nan"), True])
-def test_the_interval_must_be_a_time(make_config: Make, reward: VLMReward, tmp_path: Path, seconds: float) -> None:
-    with pytest.raises(InvalidInputError, match="checkpoint_seconds must be a number of at least 0"):
-        train(make_config(), tmp_path / "run", reward, judge, checkpoint_seconds=seconds)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resume": True}, "must be a folder that `vlm-rewards train` wrote"),
+        *(
+            ({"checkpoint_seconds": x}, "checkpoint_seconds must be a number of at least 0")
+            for x in (-1.0, np.nan, True)
+        ),
+    ],
+)
+def test_bad_options_are_refused(
+    make_config: Make, reward: VLMReward, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        train(make_config(), tmp_path / "run", reward, judge, **options)
     assert list(tmp_path.iterdir()) == []
 
 
