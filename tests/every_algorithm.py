@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlm_rewards.testing.counting import counting_reward
+from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.tasks.task import register_task
+from vlm_rewards.testing.counting import counting_reward, counting_task
 from vlm_rewards.testing.fakes import FakeEncoder, scored_by
 from vlm_rewards.training.algorithms import AlgorithmConfig, get_algorithm
 from vlm_rewards.training.config import TrainConfig
@@ -54,6 +57,18 @@ def tiny(case: str) -> AlgorithmConfig:
     return get_algorithm(name).config(**{**common, "net_arch": (8,), **settings})
 
 
+def counting_config(case: str, **changes: Any) -> TrainConfig:
+    """Settings of a tiny run in `counting_task`, which is registered for it where no other task is named."""
+    actions: Any = CASES[case][1]
+    name = f"counting-{actions}"
+    register_task(counting_task(name, actions=actions), replace=True)
+    return TrainConfig(**{
+        "task": name, "preset": "cpu", "algorithm": tiny(case), "goal": "a large number", "baseline": "a number",
+        "steps": 96, "n_envs": 2, "snapshots": 2, "selection_episodes": 2, "chunk_frames": 5, "device": "cpu",
+        "n_workers": 1, **changes,
+    })  # fmt: skip
+
+
 class CountingStateReward:
     """`counting_reward` with what a run wants to know of its reward; may fail at the n-th batch, as in a power cut."""
 
@@ -65,7 +80,7 @@ class CountingStateReward:
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         self.left -= 1
         if self.left == 0:
-            raise ZeroDivisionError("power cut")
+            power_cut()
         return counting_reward(frames)
 
     def embed(self, frames: Any) -> np.ndarray:
@@ -76,6 +91,31 @@ class CountingStateReward:
 
     def describe(self) -> dict[str, Any]:
         return {"formula": "counting"}
+
+
+class Disturbed(VLMReward):
+    """Means nothing, and something happens while the n-th batch of frames is scored."""
+
+    def __init__(self, calls: int, what: Callable[[], Any]) -> None:
+        super().__init__(FakeEncoder(image_size=32), goal="a white wall", baseline="a wall")
+        self.left, self.what = calls, what
+
+    def __call__(self, frames: Any) -> np.ndarray:
+        self.left -= 1
+        if self.left == 0:
+            self.what()
+        return super().__call__(frames)
+
+
+def power_cut() -> None:
+    raise ZeroDivisionError("power cut")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """A log of a run, but for what tells of time."""
+    times = ("wall_seconds", "steps_per_second")
+    with path.open(newline="") as file:
+        return [{name: text for name, text in row.items() if name not in times} for row in csv.DictReader(file)]
 
 
 def train(config: TrainConfig, folder: Path, reward: Any, judge: Callable[..., dict[str, Any]], **options: Any) -> Any:

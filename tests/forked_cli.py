@@ -17,7 +17,6 @@ from typing import Any
 MODULES = (
     "stable_baselines3.dqn.dqn",
     "torch._dynamo",
-    "bench.settings",
     "vlm_rewards.cli.train",
     "vlm_rewards.encoders.checkpoints",
     "vlm_rewards.training.checkpoints",

@@ -14,7 +14,6 @@ import pytest
 import vlm_rewards
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.rewards.model import VLMReward
-from vlm_rewards.tasks import task as tasks
 from vlm_rewards.testing.fakes import FakeEncoder
 from vlm_rewards.testing.point import point_task
 from vlm_rewards.training import algorithms
@@ -35,7 +34,6 @@ def light(frames: Any) -> np.ndarray:
 
 @pytest.fixture
 def tmp_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_REGISTRY", dict(tasks._REGISTRY))
     monkeypatch.setattr(algorithms.ALGORITHMS, "_values", dict(algorithms.ALGORITHMS._values))
     monkeypatch.setattr(algorithms, "_NAMES", dict(algorithms._NAMES))
 

@@ -112,8 +112,7 @@ def train(
         LabellerError: Scoring frames failed.
     """
     given = _Objects.of(task, reward, encoder, frame_size)
-    names = {"form": reward, "encoder": encoder, "goal": goal, "baseline": baseline}
-    settings |= {name: value for name, value in names.items() if isinstance(value, str)}
+    settings |= _words(form=reward, encoder=encoder, goal=goal, baseline=baseline)
     config = _settings(config, env_id, task, preset, algo, given.settings(settings, env_id))
     check_interval(checkpoint_seconds)
     folder = Path(run_dir or f"runs/{config.task}-{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -179,6 +178,10 @@ def _draw_curve(run: Run) -> None:
     files, config = run.files, run.config
     if len(files.metrics.read_text(encoding="utf-8").splitlines()) > 1:  # an early Ctrl-C leaves the header alone
         plot_learning_curve(files.metrics, files.curve, title=f'{config.task}: "{config.goal}" (seed {config.seed})')
+
+
+def _words(**settings: Any) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if isinstance(value, str)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,7 +343,7 @@ class Run:
     @property
     def evaluation(self) -> dict[str, Any] | None:
         """How the best snapshot did in the evaluation at the end; None where the run did not get there."""
-        return self.record.get("evaluation") if self.files.record.is_file() else None
+        return (self.files.finished_record() or {}).get("evaluation")
 
     @property
     def best(self) -> Snapshot | None:
@@ -433,28 +436,16 @@ class Run:
     ) -> Run:
         """Go on from the last checkpoint, as if the run had never been stopped. Arguments are those of `train`.
 
-        Args:
-            video: Whether to record a video of the best snapshot.
-            checkpoint_seconds: Seconds between checkpoints.
-            keep_state: Keep the last checkpoint when the run is complete.
-            other_versions: Go on although packages have other versions; the result is no longer the same.
-            command: What asked for this, for the record.
+        With ``other_versions`` it goes on although packages have other versions; the result is no longer the same.
 
         Raises:
             InvalidInputError: The run is complete, or was given an object that is not here.
             CheckpointError: The checkpoint is damaged, or of another task, reward or version.
         """
-        if _is_complete(self.files):
+        if self.files.finished_record() is not None:
             raise InvalidInputError(f"run {str(self.folder)!r} is complete; there is nothing to resume.")
         options = {"checkpoint_seconds": checkpoint_seconds, "other_versions": other_versions, "command": command}
         return _train(self, video=video, keep_state=keep_state, resume=True, **options)
-
-
-def _is_complete(files: RunFolder) -> bool:
-    try:
-        return "evaluation" in read_json(files.record)
-    except CheckpointError:
-        return False
 
 
 def evaluate(
@@ -501,9 +492,8 @@ def evaluate(
                 f"{', '.join(REFERENCE_POLICIES)}, or a function."
             )
         given = _Objects.of(what, reward, encoder, frame_size)
-        named = {"form": reward, "encoder": encoder}
-        settings |= {name: value for name, value in named.items() if isinstance(value, str)}
-        run = Run(Path(), _settings(None, env_id, what, None, None, given.settings(settings, env_id)), given, progress)
+        settings = given.settings(settings | _words(form=reward, encoder=encoder), env_id)
+        run = Run(Path(), _settings(None, env_id, what, None, None, settings), given, progress)
     return _evaluate_policies(run, [policy], episodes, seed or 0)[0]
 
 
@@ -526,14 +516,7 @@ def _evaluate_policies(
 def baselines_record(
     config: TrainConfig, policies: Sequence[str], *, episodes: int, seed: int, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Evaluate policies that learned nothing, for a record that results are compared with.
-
-    Args:
-        config: Task, prompts and encoder.
-        policies: Names of `REFERENCE_POLICIES`.
-        episodes: How many of each.
-        seed: Seeds the episodes and the random actions.
-        progress: Where notes go; None is the log.
+    """Evaluate policies that learned nothing, named as in `REFERENCE_POLICIES`, for a record to compare results with.
 
     Returns:
         The record, JSON-able; its ``policies`` has what `Evaluation.to_dict` says by name.
@@ -564,6 +547,7 @@ def sweep(
     env_id: str | None = None,
     preset: str | None = None,
     jobs: int = 1,
+    video: bool = True,
     progress: Progress | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -578,6 +562,7 @@ def sweep(
         env_id: A Gymnasium environment in place of a task.
         preset: The settings to start from.
         jobs: Runs at a time; each takes all cores that it finds, see ``n_workers``.
+        video: Whether each records a video.
         progress: Told of each run, in a line, when it starts and ends; None is the log.
         **settings: What all runs have in common, as `train` takes them.
 
@@ -595,4 +580,5 @@ def sweep(
 
     cells = SweepRequest(grid=grid).combinations()
     say = (progress or LoggedProgress()).say
-    return sweeps.sweep(make_plan(cells, Path(out), configure), jobs=jobs, say=say)
+    plan, options = make_plan(cells, Path(out), configure), () if video else ("--no-video",)
+    return sweeps.sweep(plan, jobs=jobs, resume_options=options, say=say)

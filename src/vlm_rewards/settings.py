@@ -187,14 +187,7 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 
 def change(settings: Any, changes: Mapping[str, Any]) -> Any:
-    """Change settings by name, wherever they are: in the dataclass itself or in one of those that it holds.
-
-    Args:
-        settings: A frozen dataclass.
-        changes: New values by name.
-
-    Returns:
-        Settings of the same kind, checked as a whole.
+    """Change settings by name, in a frozen dataclass or in one of those that it holds, and check them as a whole.
 
     Raises:
         UnknownNameError: There is no setting of that name; the message names the nearest ones.

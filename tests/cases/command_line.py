@@ -89,21 +89,26 @@ class CommandLine:
         """Start one: its process, and the file that its output goes to. Waits for its end on leaving."""
         self._count += 1
         log, marker = (self._folder / f"{name}-{self._count}" for name in ("log", "marker"))
-        job = {"arguments": list(map(str, arguments)), "log": str(log), "marker": str(marker)}
-        self._server.stdin.write(json.dumps({**job, "place": fails, "call": call, "fails": True}) + "\n")
-        self._server.stdin.flush()
         try:
-            yield self._answer(), log
+            yield self.begin(*arguments, log=log, marker=marker, place=fails, call=call), log
         finally:
-            self._code = self._answer()
+            self._code = self.end()
+
+    def begin(
+        self, *arguments: object, log: Path, marker: Path, place: str = "", call: int = 1, fails: bool = True
+    ) -> int:
+        """Start one that is to hang or fail somewhere; returns the id of its process."""
+        job = {"arguments": list(map(str, arguments)), "log": str(log), "marker": str(marker)}
+        self._server.stdin.write(json.dumps({**job, "place": place, "call": call, "fails": fails}) + "\n")
+        self._server.stdin.flush()
+        return self._answer()
 
     def close(self) -> None:
         self._server.communicate(timeout=10)
 
+    def end(self) -> int:
+        """Wait for the end of the one that was begun; returns its exit code."""
+        return self._answer()
+
     def _answer(self) -> Any:
         return json.loads(self._server.stdout.readline())
-
-
-def record_of(run: Path) -> dict[str, Any]:
-    """The record that a run left."""
-    return json.loads((run / "record.json").read_text())

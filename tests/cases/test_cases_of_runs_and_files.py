@@ -14,7 +14,8 @@ import open_clip
 import pytest
 import torch
 
-from cases.command_line import OFF_POLICY, SMALL, CommandLine, record_of
+from cases.command_line import OFF_POLICY, SMALL, CommandLine
+from commands import record_of
 from vlm_rewards import load_encoder
 from vlm_rewards.encoders.sizing import without_warnings
 from vlm_rewards.errors import CheckpointError, VLMRewardsError

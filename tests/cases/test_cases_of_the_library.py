@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import vlm_rewards
-from cases.command_line import CommandLine, record_of
+from cases.command_line import CommandLine
 from cases.envs import Dials, Line, Reach, Switches
+from commands import record_of
 from vlm_rewards import (
     LabelledReplayBuffer,
     LabelRewards,
@@ -115,7 +116,7 @@ def test_relabelled_goals_are_refused() -> None:
     from stable_baselines3 import SAC, HerReplayBuffer
 
     def learn() -> None:
-        env = VLMRewardWrapper(gym.wrappers.TimeLimit(Reach("rgb_array"), HORIZON), constant, image_size=40)
+        env = VLMRewardWrapper(gym.wrappers.TimeLimit(Reach("rgb_array"), HORIZON), constant, frame_size=40)
         buffer: dict[str, Any] = {"replay_buffer_class": HerReplayBuffer, "buffer_size": 500}
         SAC("MultiInputPolicy", env, learning_starts=50, **buffer).learn(60)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from cases.command_line import ABOUT, OFF_POLICY, SMALL, CommandLine, record_of, run_here
+from cases.command_line import ABOUT, OFF_POLICY, SMALL, CommandLine, run_here
+from commands import record_of
 
 
 @pytest.fixture(autouse=True)
@@ -58,9 +59,9 @@ def test_actions_of_several_parts(name: str, cli: CommandLine, tmp_path: Path) -
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="a traceback out of Gymnasium's flattening")
-@pytest.mark.parametrize("verb", ["train", "judge", "baselines"])  # baselines is to become evaluate --policy random
-def test_an_observation_that_cannot_be_flattened_is_refused(verb: str) -> None:
-    run_here(verb, "--env-id", "cases.envs:Grid-v0", *ABOUT).check_refused("observation", "flatten", "Grid-v0")
+@pytest.mark.parametrize("verb", [("train",), ("judge",), ("evaluate", "--policy", "random")])
+def test_an_observation_that_cannot_be_flattened_is_refused(verb: tuple[str, ...]) -> None:
+    run_here(*verb, "--env-id", "cases.envs:Grid-v0", *ABOUT).check_refused("observation", "flatten", "Grid-v0")
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="a traceback out of the import of the environment")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_rewards.cli import main
+from commands import record_of, run
 from vlm_rewards.media import read_frames
 from vlm_rewards.tasks.cartpole import draw_cartpole
 
@@ -29,12 +29,6 @@ TINY_RUN = [
     "--selection-episodes=2",
     "--evaluation-episodes=3",
 ]
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -55,57 +49,12 @@ def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: vlm-rewards" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["trian"], "unknown command 'trian'. Did you mean 'train'"),
-        (["train", "cartpol"], "unknown task 'cartpol'. Did you mean 'cartpole'"),
-        (["train", "cartpole", "--preset", "gpu"], "unknown preset 'gpu'. Did you mean 'cpu'? Choices: cpu, paper."),
-        (["train", "cartpole", "--preset"], "Missing value for argument '--preset'"),
-        (["train", "--seed", "1"], "the task must come first, got '--seed'"),
-        (["train", "cartpole", "--alpha", "2"], "alpha must be a number from 0 to 1, got 2.0"),
-        (["train", "cartpole", "--seed", "-1"], "seed must be an int from 0 to 4294967295, got -1"),
-        (["train", "cartpole", "--steps", "0"], "steps must be an int of at least 1, got 0"),
-        (["train", "cartpole", "--steps", "500"], "learning_starts must be less than steps (500)"),
-        (["train", "cartpole", "--goal", "pole and cart"], "goal and baseline must differ"),
-        (["train", "cartpole", "--encoder", "ViT-B-23/openai"], "ViT-B-32"),
-        (["evaluate", "no/such/run"], "run must be a folder that `vlm-rewards train` wrote, got 'no/such/run'"),
-        (["evaluate", "mountaincart", "--policy", "zero"], "unknown task 'mountaincart'. Did you mean 'mountaincar'"),
-        (["score", "no.png", "--goal", "a cat"], "no.png"),
-        (["score", "--goal", "a cat"], "paths"),
-        (["report", "no/such/folder"], "runs must be files or folders that exist, got 'no/such/folder'"),
-    ],
-)
-def test_bad_input_is_refused_in_words(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str, tmp_path: Path
-) -> None:
-    if arguments[:2] == ["train", "cartpole"]:
-        arguments = [*arguments, "--run-dir", str(tmp_path / "run")]
-    text = refused(capsys, *arguments)
-    assert message.lower() in text.replace("│ ", "").replace(" │", "").lower()
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_folder_in_use_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("everything")
-    for flags in ([], ["--overwrite"]):
-        assert "holds no run" in refused(capsys, "train", "cartpole", "--run-dir", tmp_path, *flags)
-    assert (tmp_path / "thesis.tex").read_text() == "everything"
-
-
 def test_train_help_shows_the_values_of_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "cartpole", "--preset", "paper", "--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "3000000" in text
     assert "75000" in text  # learning_starts of the paper
     assert "0.0023" in text
-
-
-def test_tasks_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("list", "tasks", "--json") == 0
-    tasks = {task["name"]: task for task in json.loads(capsys.readouterr().out)}
-    assert {"cartpole", "mountaincar", "mountaincar-textured"} <= set(tasks)
-    assert tasks["cartpole"]["goal"] == GOAL
 
 
 @pytest.fixture
@@ -150,7 +99,7 @@ def test_a_run_from_the_command_line_to_the_table(capsys: pytest.CaptureFixture[
     for name in ("record.json", "curve.png", ".mp4"):
         assert name in shown
     assert "too few to learn from" in " ".join(shown.split())  # the warning about so short a run
-    record = json.loads((folder / "record.json").read_text())
+    record = record_of(folder)
     assert record["steps"] >= 1200
     assert record["evaluation"]["episodes"] == 3
     assert record["command"].startswith(f"vlm-rewards train cartpole --run-dir {folder} --seed 3 --steps=1200")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-import forked_cli
-from vlm_rewards.cli import main
+from cases.command_line import CommandLine
+from commands import run
 from vlm_rewards.files import read_state
 from vlm_rewards.testing.fakes import state_differences
 
@@ -109,23 +106,14 @@ class Started:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[str]]:
-    path = [str(Path(forked_cli.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    process = subprocess.Popen(
-        [sys.executable, forked_cli.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "COLUMNS": "300"},
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == '"ready"\n'
-    yield process
-    process.communicate(timeout=10)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    line = CommandLine(tmp_path_factory.mktemp("command-line"))
+    yield line
+    line.close()
 
 
 @pytest.fixture
-def begin(server: subprocess.Popen[str], tmp_path: Path) -> Iterator[Callable[..., Started]]:
+def begin(server: CommandLine, tmp_path: Path) -> Iterator[Callable[..., Started]]:
     shared = set(SHM.iterdir())
 
     def start(place: str, call: int = 1, *, fails: bool = False) -> Started:
@@ -133,13 +121,8 @@ def begin(server: subprocess.Popen[str], tmp_path: Path) -> Iterator[Callable[..
         file.write_text(TASK_FILE.format(marker=str(marker), when=place, fails=fails))
         arguments = ["train", str(file), "--run-dir", str(tmp_path / "run"), *SMALL.split()]
         trapped = place if ":" in place else ""
-        job = {"arguments": arguments, "place": trapped, "call": call, "fails": fails}
-        assert server.stdin is not None
-        assert server.stdout is not None
-        answers = server.stdout
-        server.stdin.write(json.dumps({**job, "marker": str(marker), "log": str(log)}) + "\n")
-        server.stdin.flush()
-        return Started(json.loads(answers.readline()), marker, log, lambda: json.loads(answers.readline()))
+        pid = server.begin(*arguments, log=log, marker=marker, place=trapped, call=call, fails=fails)
+        return Started(pid, marker, log, server.end)
 
     yield start
     assert set(SHM.iterdir()) <= shared
@@ -147,17 +130,12 @@ def begin(server: subprocess.Popen[str], tmp_path: Path) -> Iterator[Callable[..
 
 def whole_run(folder: Path) -> dict[str, Any]:
     """The state at the end of a run that was left alone."""
-    with pytest.raises(SystemExit) as ended:
-        main(["train", str(folder / "dot.py"), "--run-dir", str(folder / "whole"), "--no-video", *SMALL.split()])
-    assert ended.value.code == 0
+    assert run("train", folder / "dot.py", "--run-dir", folder / "whole", "--no-video", *SMALL.split()) == 0
     return read_state(folder / "whole" / "resume.npz")
 
 
 def resumed(folder: Path) -> dict[str, Any]:
-    arguments = ["train", "--resume", str(folder / "run"), "--no-video", "--checkpoint-seconds", "0", "--keep-state"]
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 0
+    assert run("train", "--resume", folder / "run", "--no-video", "--checkpoint-seconds", 0, "--keep-state") == 0
     return read_state(folder / "run" / "resume.npz")
 
 

@@ -144,6 +144,7 @@ REFUSED = [
     ("evaluate cartpole --policy zeros", "unknown policy 'zeros'. Did you mean 'zero'"),
     ("evaluate kneeling --policy rule", "policy must not be 'rule': task 'kneeling' has no one-line rule"),
     ("evaluate cartpole", "--policy"),
+    ("score --goal red", "paths"),
     ("score no.png --goal red", "no.png"),
     ("score words.png --goal red", "words.png"),
     ("score dot.png --goal=", "goal must be a sentence that is not empty"),
@@ -161,9 +162,6 @@ REFUSED = [
     ("finetune --steps 0", "steps must be an int of at least 1, got 0"),
     ("finetune --tasks cartpol", "'cartpol'"),
     ("finetune --out nowhere --resume", "there is no training to go on with in 'nowhere'"),
-    ("bench --stages drawin", "unknown stage 'drawin'. Did you mean 'drawing'"),
-    ("bench --repeats 0", "repeats must be an int of at least 1, got 0"),
-    ("bench --out nowhere/bench.json", "out must lie in a folder that exists"),
     # Judging
     ("judge cartpol", "unknown task 'cartpol'. Did you mean 'cartpole'"),
     ("judge cartpole --algo dqn", "judge takes no --algo: no agent is trained"),

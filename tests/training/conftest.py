@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.tasks.task import register_task
 from vlm_rewards.testing.counting import counting_task
@@ -31,6 +32,16 @@ def _small_tasks() -> None:
     for actions, suffix in (("discrete", "dqn"), ("box", "sac")):
         register_task(point_task(f"point-{suffix}", actions=actions))
         register_task(counting_task(f"counting-{suffix}", actions=actions))
+
+
+@pytest.fixture(scope="module")
+def venvs() -> Iterator[dict[str, RenderedVecEnv]]:
+    """One simulator of `point_task` for each kind of actions."""
+    kinds: Any = ("discrete", "box")
+    made = {kind: RenderedVecEnv(point_task(actions=kind), 1, image_size=32, n_workers=1, slots=2) for kind in kinds}
+    yield made
+    for venv in made.values():
+        venv.close()
 
 
 @pytest.fixture

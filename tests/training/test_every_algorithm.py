@@ -11,25 +11,13 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from every_algorithm import CASES, CountingStateReward, judge, tiny, train, with_slow_ones
+from every_algorithm import CASES, CountingStateReward, counting_config, judge, train, with_slow_ones
 from vlm_rewards.errors import LabellerError
 from vlm_rewards.files import read_state
-from vlm_rewards.tasks.task import register_task
-from vlm_rewards.testing.counting import counting_label, counting_task
+from vlm_rewards.testing.counting import counting_label
 from vlm_rewards.testing.fakes import state_differences
-from vlm_rewards.training.config import TrainConfig
 
 COUNT = 2.0**-24  # what one step is worth to `counting_reward`
-
-
-def settings(case: str) -> TrainConfig:
-    actions = CASES[case][1]
-    name = f"counting-{actions}"
-    register_task(counting_task(name, actions=actions), replace=True)  # type: ignore[arg-type]
-    return TrainConfig(
-        task=name, preset="cpu", algorithm=tiny(case), goal="a large number", baseline="a number", steps=96, n_envs=2,
-        snapshots=2, selection_episodes=2, chunk_frames=5, device="cpu", n_workers=1, seed=4,
-    )  # fmt: skip
 
 
 def check_replay(state: dict[str, Any], *, least: int) -> None:
@@ -96,7 +84,7 @@ def rollouts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_rewards_are_of_their_own_states_before_and_after_resuming(
     case: str, tmp_path: Path, rollouts: list[int]
 ) -> None:
-    config = settings(case)
+    config = counting_config(case, seed=4)
     whole = train(config, tmp_path / "whole", CountingStateReward(), judge).run
     of_whole = list(rollouts)
     with pytest.raises(LabellerError, match="power cut"):

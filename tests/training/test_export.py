@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import torch
 from every_algorithm import CASES, tiny, with_slow_ones
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError, MissingExtraError, UnknownNameError
-from vlm_rewards.testing.point import point_task
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.export import export_policy
 
@@ -35,15 +33,6 @@ else:
 assert not [name for name in sys.modules if name.startswith(("vlm_rewards", "stable_baselines3"))]
 print(actions.dtype, actions.reshape(-1).tolist())
 """
-
-
-@pytest.fixture(scope="module")
-def venvs() -> Iterator[dict[str, RenderedVecEnv]]:
-    kinds: Any = ("discrete", "box")
-    made = {kind: RenderedVecEnv(point_task(actions=kind), 1, image_size=32, n_workers=1, slots=2) for kind in kinds}
-    yield made
-    for venv in made.values():
-        venv.close()
 
 
 def model_of(case: str, venvs: dict[str, RenderedVecEnv]) -> Any:

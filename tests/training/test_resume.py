@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import time
@@ -10,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from every_algorithm import train
+from every_algorithm import Disturbed, judge, power_cut, rows, train
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import CheckpointError, InvalidInputError, LabellerError, RunFolderError
 from vlm_rewards.files import read_state, write_state
@@ -25,34 +23,7 @@ from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.run_folder import RunFolder
 
 Make = Callable[..., TrainConfig]
-WALL_TIME = {"wall_seconds", "steps_per_second"}
 GSDE = {"use_sde": True, "use_sde_at_warmup": True, "sde_sample_freq": 3}
-
-
-def judge(policy: Callable[[np.ndarray], np.ndarray], *, episodes: int, seed: int) -> dict[str, Any]:
-    """Scores a policy by what it does, so that another policy has another score."""
-    observations = np.linspace(0, 1, 3 * 64, dtype=np.float32).reshape(64, 3)
-    value = float(np.asarray(policy(observations), dtype=np.float64).sum())
-    return {"vlm_return": value, "vlm_return_std": 0.5, "true_return": -value, "success_rate": 0.5}
-
-
-class FailsOnce(VLMReward):
-    """Stands in for a power cut: the n-th batch of frames is never scored."""
-
-    def __init__(self, calls: int) -> None:
-        super().__init__(FakeEncoder(image_size=32), goal="a white wall", baseline="a wall")
-        self.left = calls
-
-    def __call__(self, frames: Any) -> np.ndarray:
-        self.left -= 1
-        if self.left == 0:
-            raise ZeroDivisionError("power cut")
-        return super().__call__(frames)
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return [{key: text for key, text in row.items() if key not in WALL_TIME} for row in csv.DictReader(file)]
 
 
 def scalars(run: RunFolder) -> dict[str, list[tuple[int, float]]]:
@@ -74,7 +45,7 @@ def cut_and_resume(config: TrainConfig, folder: Path, reward: VLMReward, *cuts: 
     """Cut a run after so many batches, once for each number, then let it go on to its end."""
     for number, calls in enumerate(cuts):
         with pytest.raises(LabellerError, match="power cut"):
-            train(config, folder, FailsOnce(calls), judge, resume=number > 0, checkpoint_seconds=every)
+            train(config, folder, Disturbed(calls, power_cut), judge, resume=number > 0, checkpoint_seconds=every)
     return train(config, folder, reward, judge, resume=True, checkpoint_seconds=every).run
 
 
@@ -91,15 +62,8 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(
     every = 2 if algorithm == "dqn" else 1  # with the rewards between two frames, which a cut may lie between
     config = make_config(algorithm, settings, task=f"counting-{algorithm}", seed=3, label_every=every)
     whole = train(config, tmp_path / "whole", reward, judge).run
-    for cut in (1, 4, 9, 17):
-        assert_same(cut_and_resume(config, tmp_path / str(cut), reward, cut), whole)
-
-
-@pytest.mark.slow
-def test_many_cuts_are_as_good_as_none(make_config: Make, reward: VLMReward, tmp_path: Path) -> None:
-    config = make_config("sac", GSDE, task="counting-sac")
-    whole = train(config, tmp_path / "whole", reward, judge).run
-    assert_same(cut_and_resume(config, tmp_path / "cut", reward, 3, 4, 1, 1, 5), whole)
+    for cuts in ((1,), (4,), (9,), (17,), *([(3, 4, 1, 1, 5)] if settings is GSDE else [])):
+        assert_same(cut_and_resume(config, tmp_path / str(cuts), reward, *cuts), whole)
 
 
 @pytest.mark.slow
@@ -143,7 +107,7 @@ def test_what_was_written_after_the_checkpoint_goes(make_config: Make, reward: V
     whole = train(config, tmp_path / "whole", reward, judge).run
     folder = tmp_path / "cut"
     with pytest.raises(LabellerError):
-        train(config, folder, FailsOnce(12), judge, checkpoint_seconds=0)
+        train(config, folder, Disturbed(12, power_cut), judge, checkpoint_seconds=0)
     run = RunFolder(folder)
     with run.metrics.open("a") as file:
         file.write("999,a row that was written just before the end\n")
@@ -164,7 +128,7 @@ def stopped(make_config: Make, cut: Path, tmp_path: Path) -> tuple[TrainConfig, 
     config = make_config(task="counting-dqn")
     if not cut.exists():
         with pytest.raises(LabellerError):
-            train(config, cut, FailsOnce(12), judge, checkpoint_seconds=0)
+            train(config, cut, Disturbed(12, power_cut), judge, checkpoint_seconds=0)
     return config, RunFolder(shutil.copytree(cut, tmp_path / "run"))
 
 
@@ -259,16 +223,21 @@ def test_a_run_in_use_is_refused(stopped: tuple[TrainConfig, RunFolder], reward:
             train(stopped[0], stopped[1].path, reward, judge, overwrite=True)
 
 
-def test_there_must_be_a_run(make_config: Make, reward: VLMReward, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="must be a folder that `vlm-rewards train` wrote"):
-        train(make_config(), tmp_path / "none", reward, judge, resume=True)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("seconds", [-1.0, float("nan"), True])
-def test_the_interval_must_be_a_time(make_config: Make, reward: VLMReward, tmp_path: Path, seconds: float) -> None:
-    with pytest.raises(InvalidInputError, match="checkpoint_seconds must be a number of at least 0"):
-        train(make_config(), tmp_path / "run", reward, judge, checkpoint_seconds=seconds)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resume": True}, "must be a folder that `vlm-rewards train` wrote"),
+        *(
+            ({"checkpoint_seconds": x}, "checkpoint_seconds must be a number of at least 0")
+            for x in (-1.0, np.nan, True)
+        ),
+    ],
+)
+def test_bad_options_are_refused(
+    make_config: Make, reward: VLMReward, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        train(make_config(), tmp_path / "run", reward, judge, **options)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
-from every_algorithm import CountingStateReward, judge, tiny, train
+from every_algorithm import CountingStateReward, counting_config, judge, train
 from vlm_rewards.collection.shaping import PotentialShaping, shaped
 from vlm_rewards.errors import LabellerError
 from vlm_rewards.files import read_state
@@ -19,18 +19,8 @@ from vlm_rewards.rewards.combined import CameraReward
 from vlm_rewards.tasks.task import Task, register_task
 from vlm_rewards.testing.counting import CountingEnv, counting_label, counting_task
 from vlm_rewards.testing.fakes import state_differences
-from vlm_rewards.training.config import TrainConfig
 
 GAMMA = 0.75  # of no algorithm here: whoever used the learner's would be found out
-
-
-def settings(
-    case: str, n_envs: int, n_workers: int, chunk_frames: int, *, task: str = "counting-shaped"
-) -> TrainConfig:
-    return TrainConfig(
-        task=task, preset="cpu", algorithm=tiny(case), goal="a large number", baseline="a number", steps=96,
-        n_envs=n_envs, snapshots=1, selection_episodes=2, chunk_frames=chunk_frames, device="cpu", n_workers=n_workers,
-    )  # fmt: skip
 
 
 def shaping(fails_at: int = -1, base: str = "environment") -> PotentialShaping:
@@ -59,8 +49,7 @@ def expected(observations: np.ndarray, next_observations: np.ndarray, terminated
 def test_every_row_of_replay_is_shaped_also_after_resuming(
     case: str, n_envs: int, n_workers: int, chunk_frames: int, base: str, tmp_path: Path
 ) -> None:
-    register_task(counting_task("counting-shaped"), replace=True)
-    config = settings(case, n_envs, n_workers, chunk_frames)
+    config = counting_config(case, n_envs=n_envs, n_workers=n_workers, chunk_frames=chunk_frames)
     whole = train(config, tmp_path / "whole", shaping(base=base), judge).run
     with pytest.raises(LabellerError, match="power cut"):
         train(config, tmp_path / "cut", shaping(12, base), judge, checkpoint_seconds=0)
@@ -90,7 +79,7 @@ def test_ppo_learns_from_shaped_rewards(tmp_path: Path, monkeypatch: pytest.Monk
         learn(self)
 
     monkeypatch.setattr(PPO, "train", checking)
-    train(settings("ppo, discrete", 2, 1, 7), tmp_path / "run", shaping(), judge)
+    train(counting_config("ppo, discrete", task="counting-shaped"), tmp_path / "run", shaping(), judge)
     assert len(ends) == 6
     assert sum(ends) > 0
 
@@ -114,6 +103,6 @@ def test_rewards_of_several_cameras_find_their_rows(rule: Any, tmp_path: Path) -
     )
     register_task(task, replace=True)
     reward = CameraReward(CountingStateReward(), cameras=2, rule=rule)
-    config = settings("dqn", 3, 2, 7, task="counting-views")
+    config = counting_config("dqn", task="counting-views", n_envs=3, n_workers=2, chunk_frames=7)
     rows = read_state(train(config, tmp_path / "run", reward, judge).run.state)["replay"]["rows"]
     np.testing.assert_array_equal(rows["rewards"], counting_label(rows["next_observations"]))

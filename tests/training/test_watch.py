@@ -155,23 +155,17 @@ def test_an_ordinary_run_raises_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_watched_against_the_true_reward(tmp_path: Path) -> None:
-    simulator = functools.partial(PaidPoint, actions="discrete")
-    register_task(Task("paid", "a white wall", "a wall", simulator, HORIZON))
-    watch = watched(tmp_path, settings(task="paid"), hacked=True)
-    assert watch["reference"] == "true reward"
-    (alarm,) = watch["alarms"]
-    assert {seen["reference"] for seen in alarm["frames"]} == {0.0}
-    assert alarm["reference_before"] > 0.5 > alarm["reference_now"]
-
-
-@pytest.mark.slow
-def test_watched_against_a_held_out_reward(tmp_path: Path) -> None:
-    config = settings(watch="held-out", watch_encoder="another")
-    watch = watched(tmp_path, config, hacked=True, held_out=Brightness())
-    assert watch["reference"] == "held-out reward"
+@pytest.mark.parametrize("against", ["true reward", "held-out reward"])
+def test_watched_against_something_else(tmp_path: Path, against: str) -> None:
+    register_task(Task("paid", "a white wall", "a wall", functools.partial(PaidPoint, actions="discrete"), HORIZON))
+    config, held_out = settings(task="paid"), None
+    if against == "held-out reward":
+        config, held_out = settings(watch="held-out", watch_encoder="another"), Brightness()
+    watch = watched(tmp_path, config, hacked=True, held_out=held_out)
+    assert watch["reference"] == against
     (alarm,) = watch["alarms"]
     assert {(seen["vlm"], seen["reference"]) for seen in alarm["frames"]} == {(2.0, 0.0)}
+    assert alarm["reference_before"] > 0.5 > alarm["reference_now"]
 
 
 class CountingEncoder(FakeEncoder):

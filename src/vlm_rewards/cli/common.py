@@ -12,12 +12,6 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.tasks.task import Task
-from vlm_rewards.training import rewards
-from vlm_rewards.training.rewards import IN_DOMAIN_NOTE as IN_DOMAIN_NOTE
-from vlm_rewards.training.rewards import captioned_for as captioned_for
-
 
 def command_line(verb: str, arguments: Sequence[str]) -> str:
     """The command as it was typed, for a record."""
@@ -71,18 +65,6 @@ class ConsoleProgress:
         """Leave the terminal as it was."""
         if self._shown is not None:
             self._shown.stop()
-
-
-def load_encoder_for(
-    task: Task, name: str, sentences: Sequence[str], console: Console, *, device: str, dtype: str
-) -> ImageTextEncoder:
-    """Load an encoder, and print what is to be known of it; see `vlm_rewards.training.rewards.load_encoder_for`."""
-    return rewards.load_encoder_for(task, name, sentences, ConsoleProgress(console), device=device, dtype=dtype)
-
-
-def warn_of_unknown_words(encoder: ImageTextEncoder, prompts: Sequence[str], console: Console) -> None:
-    """Print which words an encoder has never seen: it reads a sentence without them."""
-    rewards.warn_of_unknown_words(encoder, prompts, ConsoleProgress(console))
 
 
 def print_evaluation(console: Console, evaluation: dict[str, Any], *, heading: str) -> None:

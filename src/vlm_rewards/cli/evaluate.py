@@ -109,8 +109,8 @@ def _evaluate_policies(arguments: list[str]) -> int:
     check_count("episodes", chosen.episodes)
     if chosen.out is not None:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    given = {name: getattr(chosen, name) for name in ("goal", "baseline", "encoder")}
-    config = dataclasses.replace(about.config, **{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name in ("goal", "baseline", "encoder") if (value := getattr(chosen, name)) is not None}
+    config = dataclasses.replace(about.config, **given)
     how = {"episodes": chosen.episodes, "seed": chosen.seed, "progress": ConsoleProgress(console)}
     record = {"command": command_line("evaluate", arguments), **baselines_record(config, policies, **how)}
     text = json.dumps(record, indent=2) + "\n"

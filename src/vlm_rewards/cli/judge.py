@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vlm_rewards.arrays import Embeddings, Frames
-from vlm_rewards.cli.common import captioned_for, command_line, load_encoder_for, say
+from vlm_rewards.cli.common import ConsoleProgress, command_line, say
 from vlm_rewards.cli.task_choice import AboutTask, read_about_task
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.encoders.cache import EmbeddingCache
@@ -77,6 +77,7 @@ from vlm_rewards.rewards.config import RewardConfig, needs_encoder
 from vlm_rewards.tasks.canvas import check_size
 from vlm_rewards.tasks.state_access import StateSpace
 from vlm_rewards.tasks.task import Task
+from vlm_rewards.training.rewards import captioned_for, load_encoder_for
 from vlm_rewards.training.run_folder import RunFolder, load_policy
 
 _MANY_ROWS = 40
@@ -223,10 +224,10 @@ class _Plan:
 
     def rewards(self, console: Console) -> Iterator[tuple[str, Judgeable]]:
         """Make the rewards one after another; encoders are loaded when it is their turn."""
-        options = self.chosen.rewards
+        options, progress = self.chosen.rewards, ConsoleProgress(console)
         sentences = [text for pair in self.prompts for text in (pair.goal, pair.baseline)] + [*options.inputs.others]
         load = functools.partial(load_encoder_for, self.task, device=options.device, dtype=options.dtype)
-        makers = [functools.partial(load, name, list(dict.fromkeys(sentences)), console) for name in self.loaded]
+        makers = [functools.partial(load, name, list(dict.fromkeys(sentences)), progress) for name in self.loaded]
         return named_rewards(self.forms, makers, self.prompts, self.alphas, focus=options.focus)
 
     @property

@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vlm_rewards.cli.common import IN_DOMAIN_NOTE, ConsoleProgress, command_line, warn_of_unknown_words
+from vlm_rewards.cli.common import ConsoleProgress, command_line
 from vlm_rewards.collection.shaping import shaped_by
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError, check_prompt
 from vlm_rewards.offline.dataset import RelabelOptions
 from vlm_rewards.offline.relabelling import open_dataset, relabel
@@ -23,6 +22,7 @@ from vlm_rewards.rewards.base import FrameReward
 from vlm_rewards.rewards.config import RewardConfig, build_reward, needs_encoder
 from vlm_rewards.rewards.goal_baseline import check_alpha
 from vlm_rewards.rewards.registry import get_form
+from vlm_rewards.training.rewards import load_encoder_for
 
 _WITHOUT_GOAL = {"goal_pictures", "demonstration"}
 """Inputs of a reward form that stand for a goal in words."""
@@ -125,11 +125,8 @@ def _sentences(chosen: _Arguments) -> tuple[str, str]:
 
 def _reward(chosen: _Arguments, goal: str, baseline: str, *, cameras: int, console: Console) -> FrameReward:
     def encoder() -> ImageTextEncoder:
-        loaded = load_encoder(chosen.encoder, device=chosen.device, dtype=chosen.dtype)
-        if loaded.describe().get("in_domain"):
-            console.print(f"note: {IN_DOMAIN_NOTE.format(encoder=loaded.name)}", style="dim", markup=False)
-        warn_of_unknown_words(loaded, [text for text in (goal, baseline) if text], console)
-        return loaded
+        prompts, how = [text for text in (goal, baseline) if text], {"device": chosen.device, "dtype": chosen.dtype}
+        return load_encoder_for(None, chosen.encoder, prompts, ConsoleProgress(console), **how)
 
     reward = build_reward(chosen.reward, encoder, goal=goal, baseline=baseline, alpha=chosen.alpha, cameras=cameras)
     return shaped_by(reward, chosen.reward.shaping, chosen.gamma)

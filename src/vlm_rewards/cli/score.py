@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vlm_rewards.cli.common import IN_DOMAIN_NOTE, warn_of_unknown_words
+from vlm_rewards.cli.common import ConsoleProgress
 from vlm_rewards.cli.judge import FormInputs
-from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.errors import InvalidInputError, check_count
 from vlm_rewards.evaluation.judging import GOAL_BASELINE, needs_encoder
 from vlm_rewards.evaluation.scoring import Score, frames_per_second, score_paths, scores_to_csv, scores_to_json
@@ -24,6 +23,7 @@ from vlm_rewards.rewards.base import EmbeddingReward, FrameReward
 from vlm_rewards.rewards.config import build_reward
 from vlm_rewards.rewards.goal_baseline import check_alpha
 from vlm_rewards.rewards.model import VLMReward
+from vlm_rewards.training.rewards import load_encoder_for
 
 _WITHOUT_GOAL = ("goal-pictures", "demonstration")
 _WITHOUT_BASELINE = (GOAL_BASELINE, *_WITHOUT_GOAL)
@@ -98,11 +98,9 @@ def _reward(chosen: _Arguments, console: Console) -> FrameReward:
     for name, needed in (("goal", _WITHOUT_GOAL), ("baseline", _WITHOUT_BASELINE)):
         if getattr(chosen, name) is None and config.form not in needed and not (name == "baseline" and config.others):
             raise InvalidInputError(f"{name} is needed by the reward form {config.form!r}.")
-    encoder = load_encoder(chosen.encoder, device=chosen.device, dtype=chosen.dtype)
-    if encoder.describe().get("in_domain"):
-        console.print(f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}", style="dim", markup=False)
-    prompts = (chosen.goal, chosen.baseline, *config.others)
-    warn_of_unknown_words(encoder, [prompt for prompt in prompts if prompt is not None], console)
+    prompts = [prompt for prompt in (chosen.goal, chosen.baseline, *config.others) if prompt is not None]
+    how: Any = {"device": chosen.device, "dtype": chosen.dtype}
+    encoder = load_encoder_for(None, chosen.encoder, prompts, ConsoleProgress(console), **how)
     if config.form == GOAL_BASELINE and chosen.goal is not None:  # eq. 2 without a baseline
         return VLMReward(encoder, goal=chosen.goal, baseline=chosen.baseline, alpha=chosen.alpha)
     return build(encoder)

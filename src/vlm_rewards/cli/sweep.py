@@ -82,7 +82,12 @@ def main(arguments: list[str]) -> int:
     if chosen.summary_only and not (request.grid or request.runs):
         plan = read_plan(out)
     else:
-        plan = make_plan(request.combinations(), out, lambda settings: _configure(request.arguments(settings)))
+
+        def configure(settings: Any) -> tuple[TrainConfig, list[str]]:
+            train = request.arguments(settings)
+            return read_settings(train), train
+
+        plan = make_plan(request.combinations(), out, configure)
     if chosen.dry_run:
         return _print_plan(console, plan)
     if chosen.summary_only:
@@ -108,11 +113,6 @@ def _request(chosen: _Arguments, train: Sequence[str]) -> SweepRequest:
         train=tuple(train),
     )
     return typed if chosen.file is None else read_sweep_file(chosen.file).joined(typed)
-
-
-def _configure(arguments: list[str]) -> tuple[TrainConfig, list[str]]:
-    """Arguments of `train` to settings, as `train` reads them; and the arguments."""
-    return read_settings(arguments), arguments
 
 
 def _resume_options(train: Sequence[str]) -> list[str]:

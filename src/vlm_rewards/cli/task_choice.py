@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import tyro
 
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.tasks.any_env import EnvironmentConfig
-from vlm_rewards.tasks.humanoid.model import HumanoidConfig
 from vlm_rewards.tasks.task import Task, list_tasks
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import start_settings, task_of
@@ -25,7 +24,6 @@ Tasks: {tasks}.
 `vlm-rewards {verb} TASK --help` lists every setting.
 """
 Settings = TypeVar("Settings")
-Simulator = TypeVar("Simulator", EnvironmentConfig, HumanoidConfig)
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,7 @@ class TaskChoice:
 
     @property
     def nothing(self) -> bool:
-        """Whether no task was named, and so help is wanted.
-
-        Raises:
-            InvalidInputError: There are other arguments; the task belongs before them.
-        """
+        """Whether no task was named, and so help is wanted; refused where there are other arguments."""
         if self.task is not None or self.env_id is not None:
             return False
         if self.rest and self.rest[0] not in _HELP:
@@ -66,11 +60,7 @@ class TaskChoice:
         return True
 
     def start(self) -> TrainConfig:
-        """The settings that this choice starts from.
-
-        Raises:
-            InvalidInputError: What was chosen does not exist or does not go together.
-        """
+        """The settings that this choice starts from."""
         environment, prompts = None, {"goal": self.goal, "baseline": self.baseline}
         if self.env_id is not None:
             # The environment's own flags: its kind of actions decides the algorithm, and so the other flags.
@@ -113,16 +103,7 @@ class AboutTask(Generic[Settings]):
 def read_about_task(verb: str, arguments: Sequence[str], kind: type[Settings]) -> AboutTask[Settings] | None:
     """Read the arguments of a command that is about a task, named, in a file, or an environment by its id.
 
-    Args:
-        verb: The command.
-        arguments: What follows it.
-        kind: Dataclass of the command's own settings.
-
-    Returns:
-        What was asked for; None where no task was named, and help has been printed.
-
-    Raises:
-        InvalidInputError: The task cannot be had, or a flag is one of training alone.
+    None where no task was named, and help has been printed.
     """
     choice = read_choice(arguments)
     if choice.nothing:
@@ -131,30 +112,15 @@ def read_about_task(verb: str, arguments: Sequence[str], kind: type[Settings]) -
     for name in ("preset", "algo", "resume"):
         if getattr(choice, name) is not None:
             raise InvalidInputError(f"{verb} takes no --{name}: no agent is trained.")
-    config = choice.start()
-    prog, given = f"vlm-rewards {verb} {choice.words}", list(choice.rest)
-    if config.environment is not None:
-        settings, environment = _read_with(config.environment, kind, prog, given)
-        config = dataclasses.replace(config, environment=environment)
-    elif config.humanoid is not None:
-        settings, humanoid = _read_with(config.humanoid, kind, prog, given)
-        config = dataclasses.replace(config, humanoid=humanoid)
-    else:
-        settings = tyro.cli(kind, prog=prog, args=given)
+    config, both = choice.start(), cast("Any", kind)
+    name = "environment" if config.environment is not None else "humanoid"
+    simulator: Any = getattr(config, name)
+    if simulator is not None:  # beside the command's own settings: how the simulator is drawn
+        part = Annotated[type(simulator), tyro.conf.OmitArgPrefixes, tyro.conf.arg(help="How the simulator is drawn.")]
+        fields = [("simulator", part, field(default=simulator))]
+        more: Any = {"bases": (kind,), "namespace": {"__doc__": kind.__doc__}, "frozen": True}
+        both = dataclasses.make_dataclass(kind.__name__, fields, **more)
+    settings: Any = tyro.cli(both, prog=f"vlm-rewards {verb} {choice.words}", args=list(choice.rest))
+    if simulator is not None:
+        config = dataclasses.replace(config, **{name: settings.simulator})
     return AboutTask(task_of(config), config, settings)
-
-
-def _read_with(
-    simulator: Simulator, kind: type[Settings], prog: str, arguments: list[str]
-) -> tuple[Settings, Simulator]:
-    """Read a command's own settings, and beside them how the simulator is drawn."""
-    part = Annotated[type(simulator), tyro.conf.OmitArgPrefixes, tyro.conf.arg(help="How the simulator is drawn.")]
-    both: Any = dataclasses.make_dataclass(
-        kind.__name__,
-        [("simulator", part, field(default=simulator))],
-        bases=(kind,),
-        namespace={"__doc__": kind.__doc__},
-        frozen=True,
-    )
-    read = tyro.cli(both, prog=prog, args=arguments)
-    return read, read.simulator

@@ -59,6 +59,8 @@ class Form:
     """Names of those that may be."""
     encoder: bool = True
     """Whether it is made of an encoder and prompts; a plain function of frames is not."""
+    frame_size: int | None = None
+    """Side in pixels of the frames that it wants, where that is known before it is built."""
 
 
 _OWN = {
@@ -166,4 +168,4 @@ def _as_form(value: Any, name: str, facts: Mapping[str, Any]) -> Form:
 
 
 def _plain(reward: FrameReward) -> Form:
-    return Form(lambda inputs: reward, encoder=False)
+    return Form(lambda inputs: reward, encoder=False, frame_size=reward.frame_size)

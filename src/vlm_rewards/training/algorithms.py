@@ -47,17 +47,17 @@ from vlm_rewards.settings import (
 
 
 def _is_entropy_coefficient(value: Any) -> bool:
-    if not isinstance(value, str) or value == "auto":
-        return value == "auto"
     try:
-        number = float(value.removeprefix("auto_"))
-    except ValueError:
+        return value == "auto" or 0 < float(value.removeprefix("auto_")) < math.inf
+    except (ValueError, AttributeError):
         return False
-    return math.isfinite(number) and number > 0
 
 
 EntropyCoefficient: TypeAlias = Annotated[
     str, Rule('"auto", "auto_X" or X with a positive number X', _is_entropy_coefficient)
+]
+BatchToNormalise: TypeAlias = Annotated[
+    int, Rule("an int of at least 2, as batches are normalised", lambda value: type(value) is int and value > 1)
 ]
 
 
@@ -131,6 +131,8 @@ class _SmoothWarmup(_SmoothExploration):
 class _WideCritics:
     learning_rate: Positive = 1e-3
     """Adam's step size, of every network."""
+    batch_size: BatchToNormalise = 256
+    """Transitions in a minibatch."""
     policy_delay: Count = 3
     """Updates of the critics for each one of the actor."""
     critic_arch: Widths = (512, 512)
@@ -208,10 +210,6 @@ class TQCConfig(SACConfig):
 class CrossQConfig(_WideCritics, _Scaling, _SmoothWarmup, _Entropy, OffPolicyConfig):
     """Settings of sb3-contrib's CrossQ (SAC, batch normalised, without target networks), for continuous actions."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_normalised(self)
-
 
 @dataclass(frozen=True)
 class SBXSACConfig(_Entropy, _Targets, OffPolicyConfig):
@@ -225,15 +223,13 @@ class SBXSACConfig(_Entropy, _Targets, OffPolicyConfig):
 class SBXCrossQConfig(_WideCritics, _Entropy, OffPolicyConfig):
     """Settings of sbx's CrossQ (in JAX), for continuous actions."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_normalised(self)
-
 
 @dataclass(frozen=True)
 class PPOConfig(_Scaling, _SmoothExploration, AlgorithmConfig):
     """Settings of Stable-Baselines3's PPO, for discrete or continuous actions; it keeps no replay."""
 
+    batch_size: BatchToNormalise = 256
+    """Transitions in a minibatch."""
     n_steps: Count = 128
     """Vector steps (one step of every simulator) in a rollout."""
     n_epochs: Count = 10
@@ -252,15 +248,6 @@ class PPOConfig(_Scaling, _SmoothExploration, AlgorithmConfig):
     """Hidden units of each layer of actor and value function."""
     log_std_init: Finite = 0.0
     """Initial log standard deviation of continuous actions, with or without gSDE."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_normalised(self)
-
-
-def _check_normalised(algorithm: AlgorithmConfig) -> None:
-    if algorithm.batch_size < 2:
-        raise InvalidInputError(f"batch_size must be at least 2 to be normalised, got {algorithm.batch_size}.")
 
 
 Builder: TypeAlias = Callable[..., BaseAlgorithm]
@@ -391,11 +378,7 @@ def get_algorithm(name: str) -> Algorithm:
 
 
 def algorithm_name(algorithm: AlgorithmConfig) -> str:
-    """Name of the algorithm whose settings these are.
-
-    Raises:
-        InvalidInputError: They are no algorithm's.
-    """
+    """Name of the algorithm whose settings these are; InvalidInputError if they are no algorithm's."""
     if type(algorithm) in _NAMES:
         return _NAMES[type(algorithm)]
     kinds = ", ".join(kind.__name__ for kind in _NAMES)
@@ -417,14 +400,10 @@ _UNBOUNDED = 1e6  # "unbounded" is often written as the largest float
 
 
 class ScaledObservations(BaseFeaturesExtractor):
-    """Maps every bounded number of an observation to [-1, 1] and leaves the others alone.
+    """Maps every bounded number of an observation ``[k]`` to [-1, 1] and leaves the others alone.
 
-    The bounds are the observation space's, so there is nothing to estimate, to
-    save or to resume. MountainCar's velocity, for one, lies within 0.07 and
-    would hardly reach the network otherwise.
-
-    Args:
-        observation_space: Box of shape ``[k]``.
+    The bounds are the observation space's, so there is nothing to estimate, to save or to resume. MountainCar's
+    velocity, for one, lies within 0.07 and would hardly reach the network otherwise.
     """
 
     centre: torch.Tensor
@@ -449,11 +428,7 @@ _POLICY_SETTINGS = {"net_arch", "critic_arch", "scale_observations", "log_std_in
 
 
 def check_action_space(algorithm: AlgorithmConfig, space: gym.Space[Any]) -> None:
-    """Check that an algorithm can act in a space.
-
-    Raises:
-        InvalidInputError: It cannot; the message says which ones can.
-    """
+    """Raise InvalidInputError if an algorithm cannot act in a space; the message says which ones can."""
     name = algorithm_name(algorithm)
     wanted = ALGORITHMS.get(name).actions
     if not isinstance(space, wanted):
@@ -466,17 +441,10 @@ def check_action_space(algorithm: AlgorithmConfig, space: gym.Space[Any]) -> Non
 def build_algorithm(
     algorithm: AlgorithmConfig, venv: VecEnv, *, seed: int, device: str, for_inference: bool = False
 ) -> BaseAlgorithm:
-    """Build an algorithm that waits for its rewards.
+    """Build an algorithm that waits for its rewards, ready for ``learn(callback=LabelRewards(...))``.
 
-    Args:
-        algorithm: The settings.
-        venv: A `RenderedVecEnv`, or a wrapper around one.
-        seed: Seeds the networks, the exploration and the environment.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; sbx goes where JAX does.
-        for_inference: Keep the replay buffer to one row: nothing will be learned.
-
-    Returns:
-        The algorithm, ready for ``learn(callback=LabelRewards(...))``.
+    With ``for_inference`` its replay buffer has one row: nothing will be learned. sbx goes where JAX does, whatever the
+    ``device``.
 
     Raises:
         InvalidInputError: It cannot act in the environment's action space or scale its observations, or its

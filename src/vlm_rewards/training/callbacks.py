@@ -19,7 +19,6 @@ from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.episodes import EpisodeSummary
 from vlm_rewards.collection.watcher import WatchedFrame
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator
 from vlm_rewards.media import montage, write_png
 from vlm_rewards.progress import Progress
@@ -33,7 +32,7 @@ from vlm_rewards.training.run_folder import (
     save_policy,
     snapshot_marks,
 )
-from vlm_rewards.training.watch import REFERENCES, WINDOW, Comparison, HackingDetector
+from vlm_rewards.training.watch import REFERENCES, Comparison, HackingDetector
 
 METRIC_COLUMNS = (
     "step",
@@ -55,13 +54,7 @@ _METRIC_ROWS = 200
 
 
 class CsvLog:
-    """A CSV file that is complete after every row.
-
-    Args:
-        path: The file; an existing one is replaced, or continued.
-        columns: The header.
-        continued: Whether the file is there and goes on.
-    """
+    """A CSV file that is complete after every row; an existing one is replaced, or continued."""
 
     def __init__(self, path: Path, columns: tuple[str, ...], *, continued: bool = False) -> None:
         self._path = path
@@ -84,7 +77,7 @@ class CsvLog:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Safe to call twice."""
         self._file.close()
 
 
@@ -96,12 +89,7 @@ class Callback(BaseCallback):
 
 
 class Stopwatch(Callback):
-    """Splits the run's wall time into stages.
-
-    Attributes:
-        seconds: ``collect_and_label`` and ``update``, in seconds; `Snapshots` adds ``select`` and `Checkpoints`
-            ``checkpoint``, which they take out of the other two.
-    """
+    """Splits the run's wall time into stages; `Snapshots` and `Checkpoints` take theirs out of the other two."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,10 +143,7 @@ class ThreadPhases(Callback):
     The choice depends on the sizes of encoder and networks, never on the
     clock: sums may depend on the number of threads in their last bits. Must
     come after `LabelRewards` in the list, which waits for the last frames at
-    the end of a rollout.
-
-    Args:
-        encoder: What embeds the frames; None is a small one.
+    the end of a rollout. None in place of an encoder is a small one.
     """
 
     def __init__(self, encoder: ImageTextEncoder | None = None) -> None:
@@ -193,15 +178,7 @@ def update_threads(policy: Any) -> int:
 
 
 class Metrics(Callback):
-    """Writes ``metrics.csv`` and TensorBoard's log, some 200 rows a run.
-
-    Args:
-        run: Where to write.
-        labels: Where the episodes' VLM returns come from.
-        total_steps: Steps of the whole run.
-        state: What `state_dict` said at the last checkpoint; None starts anew.
-        watch: Where the correlation with what the reward stands for comes from.
-    """
+    """Writes ``metrics.csv`` and TensorBoard's log, some 200 rows a run; ``state`` is that of the last checkpoint."""
 
     def __init__(
         self,
@@ -213,7 +190,7 @@ class Metrics(Callback):
         watch: HackingWatch | None = None,
     ) -> None:
         super().__init__()
-        self._log = CsvLog(run.metrics, METRIC_COLUMNS, continued=state is not None)
+        self.log = CsvLog(run.metrics, METRIC_COLUMNS, continued=state is not None)
         state = state or {"written": -1, "next": 0, "episodes": 0, "seconds": 0.0}
         self._written: int = state["written"]
         self._labels = labels
@@ -226,7 +203,7 @@ class Metrics(Callback):
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to write the same rows."""
         return {
-            "size": self._log.sync(),
+            "size": self.log.sync(),
             "written": self._written,
             "next": self._next,
             "episodes": self._episodes,
@@ -242,16 +219,12 @@ class Metrics(Callback):
     def _on_training_end(self) -> None:
         if self._labels.episodes and self._written != self.num_timesteps:
             self._write()
-        self.close()
+        self.log.close()
 
     def _write(self) -> None:
         self._written = self.num_timesteps
-        self._log.write(self._row())
+        self.log.write(self._row())
         self.logger.dump(self.num_timesteps)  # to TensorBoard
-
-    def close(self) -> None:
-        """Close the file. Safe to call twice."""
-        self._log.close()
 
     def _row(self) -> dict[str, Any]:
         recent = list(self._labels.episodes)
@@ -282,17 +255,7 @@ class Snapshots(Callback):
 
     The paper chooses the checkpoint with the highest VLM reward, never by
     success (section 3 of its experiments); the selection episodes have seeds of
-    their own.
-
-    Args:
-        run: Where to write.
-        config: The run's settings.
-        evaluator: Runs policies on the selection episodes.
-        stopwatch: Told how long that took.
-        state: What `state_dict` said at the last checkpoint; None starts anew.
-
-    Attributes:
-        best: The best so far; None before the first.
+    their own. ``state`` is that of the last checkpoint.
     """
 
     def __init__(
@@ -304,7 +267,7 @@ class Snapshots(Callback):
         state: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self._log = CsvLog(run.snapshots, SNAPSHOT_COLUMNS, continued=state is not None)
+        self.log = CsvLog(run.snapshots, SNAPSHOT_COLUMNS, continued=state is not None)
         if state is None:
             state = {"best": None, "last": -1}
         self.best: Snapshot | None = None if state["best"] is None else Snapshot(**state["best"])
@@ -319,7 +282,7 @@ class Snapshots(Callback):
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to take the same snapshots."""
         best = None if self.best is None else dataclasses.asdict(self.best)
-        return {"size": self._log.sync(), "best": best, "last": self._last}
+        return {"size": self.log.sync(), "best": best, "last": self._last}
 
     def _on_rollout_start(self) -> None:
         # Here, and not in `_on_step`, the updates that belong to the steps so far have been made.
@@ -336,11 +299,7 @@ class Snapshots(Callback):
         started = getattr(self, "model", None) is not None  # Ctrl-C may come before the first step
         if started and self._last != self.num_timesteps:
             self.take()
-        self.close()
-
-    def close(self) -> None:
-        """Close the log. Safe to call twice."""
-        self._log.close()
+        self.log.close()
 
     def take(self) -> None:
         """Save the policy and run it on the selection episodes."""
@@ -350,7 +309,7 @@ class Snapshots(Callback):
         found = self._evaluator.run(policy_function(self.model), **self._episodes).to_dict()  # type: ignore[arg-type]
         scores = {key: found[key] for key in _SCORE_COLUMNS}
         self._last = self.num_timesteps  # not before: Ctrl-C may end the scoring
-        self._log.write({"step": self.num_timesteps, "path": path, **scores})
+        self.log.write({"step": self.num_timesteps, "path": path, **scores})
         self.logger.record("snapshot/vlm_return", scores["vlm_return"])
         if self.best is None or scores["vlm_return"] > self.best.vlm_return:
             self.best = Snapshot(self.num_timesteps, float(scores["vlm_return"]), path)
@@ -359,13 +318,7 @@ class Snapshots(Callback):
 
 
 class ProgressBar(Callback):
-    """Shows how far the run has come, and the latest returns.
-
-    Args:
-        progress: Where to show it.
-        total_steps: Steps of the whole run.
-        labels: Where the episodes' VLM returns come from.
-    """
+    """Shows how far the run has come, and the latest returns."""
 
     def __init__(self, progress: Progress, total_steps: int, labels: LabelRewards) -> None:
         super().__init__()
@@ -380,10 +333,6 @@ class ProgressBar(Callback):
         self._progress.advance(self.num_timesteps, note)
 
     def _on_training_end(self) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Leave the terminal as it was. Safe to call twice."""
         self._progress.stop()
 
 
@@ -396,18 +345,8 @@ class HackingWatch(Callback):
     The alarm goes to the terminal, to TensorBoard with its frames, to the
     folder ``alarms`` of the run, and to its record. Nothing is stopped and
     nothing that is learned changes. Must come after `LabelRewards`, whose
-    `FrameWatcher` keeps the frames.
-
-    Args:
-        run: Where alarms are written.
-        labels: Where episodes and frames come from.
-        against: What `watched_against` said.
-        progress: Where alarms are announced.
-        state: What `state_dict` said at the last checkpoint; None starts anew.
-        window: Episodes that are compared with as many others; see `vlm_rewards.training.watch.window_of`.
-
-    Attributes:
-        alarms: Those raised so far, JSON-able.
+    `FrameWatcher` keeps the frames. ``state`` is that of the last checkpoint, and
+    ``window`` what `window_of` says.
     """
 
     def __init__(
@@ -418,7 +357,7 @@ class HackingWatch(Callback):
         progress: Progress,
         state: Mapping[str, Any] | None = None,
         *,
-        window: int = WINDOW,
+        window: int,
     ) -> None:
         super().__init__()
         self._run = run
@@ -452,8 +391,9 @@ class HackingWatch(Callback):
 
     def _on_rollout_end(self) -> None:
         for episode in self._labels.finished:
-            if self._detector.observe(episode.vlm_return / episode.length, self._truth(episode)):
-                self._raise_alarm()
+            raised = self._detector.observe(episode.vlm_return / episode.length, self._truth(episode))
+            if raised and self.comparison is not None:
+                self._raise_alarm(self.comparison)
         comparison = self.comparison
         if comparison is not None:
             self.logger.record("watch/truth", comparison.truth_now)
@@ -461,18 +401,12 @@ class HackingWatch(Callback):
             if comparison.correlation is not None:
                 self.logger.record("watch/correlation", comparison.correlation)
 
-    def _truth(self, episode: EpisodeSummary) -> float:
+    def _truth(self, episode: EpisodeSummary) -> Any:  # a number: `watched_against` has seen to it
         if self._against == "true-reward":
             return episode.true_return / episode.length
-        value = episode.criterion if self._against == "criterion" else episode.held_out
-        if value is None:
-            raise InvalidInputError(f"watch: an episode came without a {REFERENCES[self._against]}.")
-        return value
+        return episode.criterion if self._against == "criterion" else episode.held_out
 
-    def _raise_alarm(self) -> None:
-        comparison = self.comparison
-        if comparison is None:
-            return
+    def _raise_alarm(self, comparison: Comparison) -> None:
         watcher = self._labels.watcher
         shown = _telling(watcher.watched if watcher is not None else [])
         alarm: dict[str, Any] = {

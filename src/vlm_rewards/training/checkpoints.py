@@ -111,12 +111,8 @@ FORMAT = 2
 """Of the resume state; another number is another layout."""
 
 
-def identity(task: Task, venv: VecEnv, reward: Any, held_out: Any = None) -> dict[str, Any]:
-    """Describe what decides a run besides its settings.
-
-    Returns:
-        JSON values: ``format``, ``versions``, ``task`` and ``reward``.
-    """
+def identity(task: Task, venv: VecEnv, reward: Any, held_out: Any) -> dict[str, Any]:
+    """Describe, in JSON values, what decides a run besides its settings."""
     return {
         "format": FORMAT,
         "versions": {"vlm-rewards": __version__, **package_versions()},
@@ -134,21 +130,11 @@ def identity(task: Task, venv: VecEnv, reward: Any, held_out: Any = None) -> dic
 
 
 def check_identity(saved: Mapping[str, Any], present: Mapping[str, Any], *, other_versions: bool = False) -> None:
-    """Refuse to go on with something else than what was saved.
-
-    Args:
-        saved: `identity` when the state was written.
-        present: `identity` now.
-        other_versions: Whether other releases of packages may go on; the run is then no longer the same as one that
-            was never stopped.
-
-    Raises:
-        CheckpointError: Something differs; the message says what, before and now.
-    """
+    """Raise CheckpointError where `identity` is not what it was in the saved state; versions may be let pass."""
     if saved.get("format") != present["format"]:
         raise CheckpointError(
             f"the resume state has format {saved.get('format')!r}, this version reads {present['format']!r}. "
-            f"Go on with the version that wrote it: {_said(saved, 'versions', 'vlm-rewards')}."
+            f"Go on with the version that wrote it: {saved.get('versions', {}).get('vlm-rewards', 'unknown')}."
         )
     for part, advice in (
         ("task", "The task has changed; start a new run."),
@@ -168,22 +154,13 @@ def check_identity(saved: Mapping[str, Any], present: Mapping[str, Any], *, othe
 def _check_part(part: str, saved: Mapping[str, Any], present: Mapping[str, Any], advice: str) -> None:
     names = [name for name in {**saved, **present} if saved.get(name) != present.get(name)]
     if names:
-        changes = "; ".join(
-            f"{name} was {_short(saved.get(name))}, is {_short(present.get(name))}" for name in names[:4]
-        )
-        raise CheckpointError(f"the {part} is not that of the run: {changes}. {advice}")
+        said = [f"{name} was {_short(saved.get(name))}, is {_short(present.get(name))}" for name in names[:4]]
+        raise CheckpointError(f"the {part} is not that of the run: {'; '.join(said)}. {advice}")
 
 
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 160 else text[:160] + "..."
-
-
-def _said(saved: Mapping[str, Any], *keys: str) -> Any:
-    value: Any = saved
-    for key in keys:
-        value = value.get(key, "unknown") if isinstance(value, Mapping) else "unknown"
-    return value
 
 
 def _plain(value: Any) -> Any:
@@ -192,19 +169,10 @@ def _plain(value: Any) -> Any:
 
 
 class Checkpoints(Callback):
-    """Writes the run's resume state now and then, and at the end. Must come last in the list.
+    """Writes the run's resume state every so many seconds, and at the end. Must come last in the list.
 
-    One file is kept and replaced. A run that is killed goes on from it.
-
-    Args:
-        run: Where to write.
-        capture: Says what there is to save: JSON values and arrays.
-        every: Seconds between two; 0 is before every rollout, infinity only at the end and on Ctrl-C.
-        interruption: Asked whether Ctrl-C has been pressed.
-        stopwatch: Told how long it took.
-
-    Attributes:
-        step: Environment steps that the file on disk stands for; None before the first.
+    One file is kept and replaced. A run that is killed goes on from it. ``step`` is the environment steps that the file
+    on disk stands for; None before the first.
     """
 
     def __init__(
@@ -215,7 +183,7 @@ class Checkpoints(Callback):
         every: float,
         interruption: Interruption,
         stopwatch: Stopwatch,
-        step: int | None = None,
+        step: int | None,
     ) -> None:
         super().__init__()
         self.step = step
@@ -264,10 +232,7 @@ class Checkpoints(Callback):
 class Resumption(Callback):
     """Puts a saved state back, once. Must come first in the list, but after `LabelRewards`.
 
-    Args:
-        state: What `Checkpoints` wrote.
-        restore: Puts the parts back.
-        others: Callbacks that must know how many steps have been taken.
+    The ``others`` are callbacks that must know how many steps have been taken.
     """
 
     def __init__(
@@ -333,11 +298,7 @@ def restore_waiting(model: Any, state: dict[str, Any]) -> None:
 
 
 def cut_logs(run: RunFolder, state: dict[str, Any]) -> None:
-    """Remove from all logs what was written after a checkpoint.
-
-    Raises:
-        CheckpointError: One is missing or too short; none has been touched.
-    """
+    """Remove what was written after a checkpoint from all logs; where one is too short, raise and touch none."""
     files = {run.tensorboard / name: size for name, size in state["tensorboard"]["files"].items()}
     sizes = {run.metrics: state["metrics"]["size"], run.snapshots: state["snapshots"]["size"], **files}
     for path, size in sizes.items():

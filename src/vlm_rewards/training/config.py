@@ -138,11 +138,7 @@ class TrainConfig(Settings):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], whose: str = "") -> TrainConfig:
-        """Restore settings from `to_dict`.
-
-        Raises:
-            InvalidInputError: A setting is missing, unknown or breaks a rule.
-        """
+        """Restore settings from `to_dict`; see `Settings.from_dict`."""
         algorithm = values.get("algorithm")
         if not isinstance(algorithm, Mapping):
             raise InvalidInputError(f"algorithm must be an object with a name and settings, got {algorithm!r}.")
@@ -155,10 +151,8 @@ _FROM_FILES: dict[tuple[str, str | None, str | None], Task] = {}
 
 
 def task_from_file(file: str, name: str | None, digest: str | None) -> Task:
-    """Run a task file, once for each of its contents, which the digest tells apart; see `load_task_file`.
-
-    Once: classes that the file defines, such as an algorithm's settings, would be others the second time.
-    """
+    """Run a task file, once for each of its contents, which the digest tells apart; see `load_task_file`."""
+    # Once: classes that the file defines, such as an algorithm's settings, would be others the second time.
     if (file, name, digest) not in _FROM_FILES:
         task = load_task_file(Path(file), name)
         _FROM_FILES[file, name, digest] = _FROM_FILES[file, task.name, digest] = task
@@ -177,7 +171,7 @@ class UpdateBudget:
     """Rollouts in the whole run; the first ones may be followed by no updates."""
     updates_in_a_round: int
     """Gradient updates after each of the others."""
-    warning: str = field(default="")
+    warning: str
     """Why nothing can be learned, or an empty string."""
 
 
@@ -187,12 +181,7 @@ _FEW_USES = 0.5
 
 
 def update_budget(config: TrainConfig) -> UpdateBudget:
-    """Count the updates of a run and judge whether anything can be learned from so few.
-
-    Returns:
-        The count, and a warning where there are under 2,000 updates or where a
-        transition is used less than half a time.
-    """
+    """Count the updates of a run, and warn where they are too few to learn from, or use a transition too rarely."""
     algorithm = config.algorithm
     per_round = rollout_rows(algorithm, config.n_envs)
     rounds = learning_rounds = math.ceil(config.steps / per_round)

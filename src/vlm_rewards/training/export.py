@@ -31,11 +31,7 @@ FORMATS = {"sb3": ".zip", "torchscript": ".pt", "onnx": ".onnx"}
 class DeterministicPolicy(torch.nn.Module):
     """A policy as a function: observations ``[n ...]`` to the actions ``[n ...]`` that it would take without exploring.
 
-    Continuous actions are in the units of the action space and within its
-    bounds; discrete ones are int64.
-
-    Args:
-        policy: Of a Stable-Baselines3 algorithm in torch.
+    Continuous actions are in the units of the action space and within its bounds; discrete ones are int64.
     """
 
     low: torch.Tensor
@@ -64,12 +60,8 @@ class DeterministicPolicy(torch.nn.Module):
 def export_policy(model: BaseAlgorithm, path: Path, kind: str) -> None:
     """Write a policy, whole or not at all.
 
-    Args:
-        model: An algorithm with the policy loaded.
-        path: The file.
-        kind: ``"sb3"`` (the library's own zip: load it with the algorithm's ``load``; it holds pickles, as all of
-            them do), ``"torchscript"`` (``torch.jit.load``) or ``"onnx"`` (input ``observations``, output
-            ``actions``).
+    Kinds are ``"sb3"`` (the library's own zip: load it with the algorithm's ``load``; it holds pickles, as all of them
+    do), ``"torchscript"`` (``torch.jit.load``) or ``"onnx"`` (input ``observations``, output ``actions``).
 
     Raises:
         InvalidInputError: There is no such format, or the algorithm is not in torch.
@@ -85,7 +77,8 @@ def export_policy(model: BaseAlgorithm, path: Path, kind: str) -> None:
                 f"format {kind!r} needs a policy in torch, and {type(model).__name__} of sbx is in JAX. Use 'sb3'."
             )
         module = DeterministicPolicy(model.policy.to("cpu")).eval()
-        example = torch.zeros(2, *(model.observation_space.shape or ()), dtype=_dtype(model.observation_space))
+        kind_of_number = torch.int64 if isinstance(model.observation_space, gym.spaces.Discrete) else torch.float32
+        example = torch.zeros(2, *(model.observation_space.shape or ()), dtype=kind_of_number)
         content = _torchscript(module, example) if kind == "torchscript" else _onnx(module, example)
     write_atomically(path, content)
 
@@ -131,10 +124,6 @@ def _onnx(module: torch.nn.Module, example: torch.Tensor) -> bytes:
     file = io.BytesIO()
     program.save(file)  # pyright: ignore[reportArgumentType] - takes files, too
     return file.getvalue()
-
-
-def _dtype(space: gym.Space[object]) -> torch.dtype:
-    return torch.int64 if isinstance(space, gym.spaces.Discrete) else torch.float32
 
 
 @contextlib.contextmanager

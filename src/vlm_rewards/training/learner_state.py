@@ -3,14 +3,14 @@
 Nothing here is pickled: networks, optimisers and generators become numpy
 arrays, counters become numbers. Torch algorithms say themselves which networks
 and optimisers they have; those of sbx keep theirs in JAX pytrees.
-
-Networks and optimisers of torch as numpy arrays and back, for a resume state (`vlm_rewards.files`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,7 @@ from vlm_rewards.errors import CheckpointError
 
 
 def tensor_to_array(tensor: torch.Tensor, *, copy: bool = True) -> np.ndarray:
-    """Give a tensor as an array.
-
-    Args:
-        tensor: On any device.
-        copy: Whether the array has memory of its own; else it shares that of a tensor on the CPU, which suits a state
-            that is written at once.
-    """
+    """Give a tensor as an array; without ``copy`` it shares memory, which suits a state that is written at once."""
     array = tensor.detach().cpu().numpy()
     return np.array(array) if copy else array
 
@@ -65,12 +59,7 @@ def optimiser_arrays(state: Mapping[str, Any], *, copy: bool = True) -> dict[str
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
-    """Put back what `optimiser_arrays` gave.
-
-    Args:
-        optimiser: One of the same kind, over parameters of the same shapes.
-        saved: The state, perhaps read from a file.
-    """
+    """Put back what `optimiser_arrays` gave, perhaps by way of a file."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     moments = {
         int(index): {key: _moment(value, parameters[int(index)]) for key, value in one.items()}
@@ -107,14 +96,7 @@ _JAX_KEYS = ("key", "policy.key", "policy.noise_key")
 
 
 def policy_arrays(model: BaseAlgorithm) -> dict[str, np.ndarray]:
-    """What a policy consists of, target networks included, optimisers not.
-
-    Args:
-        model: An algorithm of Stable-Baselines3, sb3-contrib or sbx.
-
-    Returns:
-        Arrays by name: the policy's ``state_dict`` in torch, the leaves of its parameters in JAX.
-    """
+    """What a policy consists of, target networks included, optimisers not: ``state_dict``, or JAX's leaves, by name."""
     if not is_jax(model):
         return module_arrays(model.policy.state_dict())
     states = (("actor", model.policy.actor_state), ("qf", model.policy.qf_state))
@@ -138,15 +120,14 @@ def load_policy_arrays(model: BaseAlgorithm, arrays: Mapping[str, np.ndarray]) -
 
 
 def learner_state(model: BaseAlgorithm) -> dict[str, Any]:
-    """Everything that decides how learning goes on, at the start of a rollout.
-
-    Returns:
-        Nested dictionaries and lists of JSON values and numpy arrays: networks, targets, optimisers, the entropy
-        coefficient, counters, the last observations, exploration noise and all random generators.
-    """
+    """Everything that decides how learning goes on, at the start of a rollout, as JSON values and arrays."""
     return {
         "parameters": _jax_parameters(model) if is_jax(model) else _torch_parameters(model),
-        "counters": {name: _number(getattr(model, name)) for name in _COUNTERS if hasattr(model, name)},
+        "counters": {
+            name: value.item() if isinstance(value := getattr(model, name), np.generic) else value
+            for name in _COUNTERS
+            if hasattr(model, name)
+        },
         "last": {name: _copy(getattr(model, name, None)) for name in _LAST},
         "gsde": [{name: tensor_to_array(getattr(holder, name)) for name in _GSDE} for holder in _gsde(model)],
         "action_noise": [np.array(noise.noise_prev) for noise in _remembering_noises(model)],
@@ -177,11 +158,7 @@ def load_learner_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
 
 
 def check_arrays(given: Mapping[str, Any], wanted: Mapping[str, np.ndarray], what: str) -> None:
-    """Check that arrays have the names, shapes and dtypes that are wanted.
-
-    Raises:
-        CheckpointError: They have not.
-    """
+    """Raise CheckpointError unless arrays have the names, shapes and dtypes that are wanted."""
     missing, unexpected = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     if missing or unexpected:
         raise CheckpointError(
@@ -231,7 +208,10 @@ def _load_torch_parameters(model: BaseAlgorithm, state: Mapping[str, Any]) -> No
 
 def _jax_parameters(model: BaseAlgorithm) -> dict[str, Any]:
     states = {name: _leaves(_get(model, name)) for name in _JAX_STATES}
-    keys = {name: np.asarray(_get(model, name)) for name in _JAX_KEYS if _has(model, name)}
+    keys: dict[str, np.ndarray] = {}
+    for name in _JAX_KEYS:
+        with contextlib.suppress(AttributeError):  # not all of them have all
+            keys[name] = np.asarray(_get(model, name))
     return {"states": states, "keys": keys}
 
 
@@ -315,30 +295,12 @@ def _remembering_noises(model: BaseAlgorithm) -> list[Any]:
     return [one for one in noises if hasattr(one, "noise_prev")]
 
 
-def _number(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def _copy(value: Any) -> Any:
     return None if value is None else np.array(value)
 
 
-def _path(name: str) -> Iterator[str]:
-    yield from name.split(".")
-
-
 def _get(model: Any, name: str) -> Any:
-    for part in _path(name):
-        model = getattr(model, part)
-    return model
-
-
-def _has(model: Any, name: str) -> bool:
-    try:
-        _get(model, name)
-    except AttributeError:
-        return False
-    return True
+    return attrgetter(name)(model)
 
 
 def _set(model: Any, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The training settings of the paper, to compare a run's own with."""
+"""The training settings of the paper, to start from and to compare a run's own with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from vlm_rewards.tasks.builtin import GOALS
 from vlm_rewards.tasks.humanoid.model import HumanoidConfig
 from vlm_rewards.tasks.task import get_task
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.presets import PAPER_TASKS
 
 _LIBRARY = {"dqn": DQN, "sac": SAC}
 _DEFAULT = object()  # the paper names the library's default
@@ -63,21 +62,28 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     "mountaincar-textured": _MOUNTAIN_CAR,
     **dict.fromkeys(GOALS, _HUMANOID),
 }
+PAPER_TASKS = frozenset(_PUBLISHED)
+"""Tasks that the paper has settings for."""
+
+
+def published(task: str) -> dict[str, Any] | None:
+    """All that the paper says of a task; where it names the library's default, that is its value."""
+    said = _PUBLISHED.get(task)
+    if said is None:
+        return None
+    library = inspect.signature(_LIBRARY[said["algorithm"]].__init__).parameters
+    return {name: library[name].default if value is _DEFAULT else value for name, value in said.items()}
 
 
 def compare_with_paper(config: TrainConfig, horizon: int) -> list[dict[str, Any]]:
     """Hold a run's settings against the paper's table.
 
-    Args:
-        config: The run's settings.
-        horizon: Steps of an episode of its task.
-
     Returns:
         All that the paper says of the task, nothing where it does not have it: ``name``, its value in ``paper`` and
-        ``here``, and whether they are the ``same``. Where the paper names the library's default, that is its value.
+        ``here``, and whether they are the ``same``.
     """
-    published = _PUBLISHED.get(config.task)
-    if published is None or config.task not in PAPER_TASKS:
+    said = published(config.task)
+    if said is None:
         return []
     task, algorithm = get_task(config.task), config.algorithm
     here = {
@@ -86,10 +92,8 @@ def compare_with_paper(config: TrainConfig, horizon: int) -> list[dict[str, Any]
         "snapshot_every": config.steps // config.snapshots,
         "humanoid": None if config.humanoid is None else config.humanoid.to_dict(),
     }
-    library = inspect.signature(_LIBRARY[published["algorithm"]].__init__).parameters
     rows: list[dict[str, Any]] = []
-    for name, value in {"goal": task.goal, "baseline": task.baseline, **published}.items():
-        said = library[name].default if value is _DEFAULT else value
+    for name, value in {"goal": task.goal, "baseline": task.baseline, **said}.items():
         own = here[name] if name in here else getattr(config, name, getattr(algorithm, name, None))
-        rows.append({"name": name, "paper": said, "here": own, "same": said == own})
+        rows.append({"name": name, "paper": value, "here": own, "same": value == own})
     return rows

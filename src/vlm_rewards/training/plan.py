@@ -10,7 +10,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -154,17 +154,7 @@ def plan_training(
 def plan_learner(
     algorithm: AlgorithmConfig, observation_space: gym.Space[Any], action_space: gym.Space[Any]
 ) -> LearnerSize:
-    """Build a learner on the CPU, without memory for transitions, and count its networks.
-
-    Args:
-        algorithm: The settings.
-        observation_space: Box or Discrete.
-        action_space: Box or Discrete.
-
-    Raises:
-        InvalidInputError: It cannot act in the action space, or a setting does not fit the observation space.
-        MissingExtraError: Its library is not installed.
-    """
+    """Build a learner for Box or Discrete spaces on the CPU, without memory for transitions, and count its networks."""
     if isinstance(algorithm, PPOConfig):
         algorithm = dataclasses.replace(algorithm, n_steps=2, batch_size=2)  # no rollout will be kept
     venv = DummyVecEnv([lambda: _Spaces(observation_space, action_space)])
@@ -182,15 +172,11 @@ def learner_size(model: BaseAlgorithm) -> LearnerSize:
     optimisers = state.pop("optimisers", {})
     trained = [one for name in optimisers for group in attrgetter(name)(model).param_groups for one in group["params"]]
     moments = sum(2 * one.numel() * one.element_size() for one in trained)
-    return LearnerSize(networks, sum(networks.values()), moments + sum(array.nbytes for array in _arrays(state)))
+    return LearnerSize(networks, sum(networks.values()), moments + _nbytes(state))
 
 
-def _arrays(tree: Any) -> Iterator[np.ndarray]:
-    if isinstance(tree, np.ndarray):
-        yield tree
-    elif isinstance(tree, Mapping):
-        for part in tree.values():
-            yield from _arrays(part)
+def _nbytes(tree: Any) -> int:
+    return sum(map(_nbytes, tree.values())) if isinstance(tree, Mapping) else getattr(tree, "nbytes", 0)
 
 
 class _Spaces(gym.Env[Any, Any]):
@@ -247,7 +233,7 @@ def _precision(facts: PlannedEncoder | None, dtype: str, device: torch.device) -
 def _frame_size(config: TrainConfig, encoder: dict[str, Any] | None) -> int | None:
     """Side in pixels of the frames that the reward wants, where it can be known."""
     if encoder is None:
-        return getattr(get_form(config.reward.form), "frame_size", None)
+        return get_form(config.reward.form).frame_size
     return encoder["facts"] and encoder["facts"]["image_size"]
 
 
@@ -332,14 +318,14 @@ def _check_room(config: TrainConfig, memory: dict[str, Any]) -> tuple[Path | Non
     field, rows = (
         ("buffer_size", asks.buffer_size) if isinstance(asks, OffPolicyConfig) else ("n_steps", stored["rows"])
     )
-    folder: Path | None = None
     said: list[str] = []
-    try:
-        folder = None if frames is None else ring_folder(frames["nbytes"])
-    except InvalidInputError as error:
-        said.append(str(error))
-    try:
-        check_memory(field, rows, stored["row_bytes"])
-    except InvalidInputError as error:
-        said.append(str(error))
+
+    def tried(check: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return check(*arguments)
+        except InvalidInputError as error:
+            said.append(str(error))
+
+    folder = None if frames is None else tried(ring_folder, frames["nbytes"])
+    tried(check_memory, field, rows, stored["row_bytes"])
     return folder, said

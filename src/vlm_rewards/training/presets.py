@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import torch
 
 from vlm_rewards.errors import InvalidInputError, unknown_name
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
@@ -28,6 +28,7 @@ from vlm_rewards.training.algorithms import (
     get_algorithm,
 )
 from vlm_rewards.training.config import TrainConfig, task_from_file
+from vlm_rewards.training.paper import PAPER_TASKS, published
 
 PRESETS = ("cpu", "paper")
 
@@ -37,147 +38,66 @@ _SMALLEST_PICTURE = 32  # nobody looks at it
 Start = dict[str, Any]
 """What a preset decides besides the task's own prompts: fields of `TrainConfig` by name."""
 
-
-def _cartpole_cpu() -> Start:
-    return Start(
-        algorithm=DQNConfig(
-            learning_rate=1e-3,
-            learning_starts=2_000,
-            gradient_steps=128,
-            train_freq=32,
-            target_update_interval=512,
-        ),
-        steps=24_000,
-        n_envs=8,
-        standardise=2_000,
-    )
-
-
-def _mountain_car_cpu() -> Start:
-    # White noise never leaves the valley: gSDE's smooth noise, drawn anew every 16 steps, rocks the car
-    # onto the hill now and then. The discount lets the flag, some 100 steps away, outweigh leaning on the slope.
-    return Start(
-        algorithm=SACConfig(
-            learning_rate=1e-3,
-            learning_starts=2_000,
-            batch_size=256,
-            gamma=0.999,
-            tau=0.02,
-            ent_coef="0.1",
-            train_freq=32,
-            gradient_steps=128,
-            use_sde=True,
-            use_sde_at_warmup=True,
-            sde_sample_freq=16,
-            log_std_init=0.0,
-            net_arch=(64, 64),
-            scale_observations=True,
-        ),
-        steps=32_000,
-        n_envs=8,
-        standardise=2_000,
-    )
-
-
-def _cartpole_paper() -> Start:
-    # Source: table of training settings of the paper; 1 simulator for DQN.
-    return Start(
-        algorithm=DQNConfig(
-            learning_rate=2.3e-3,
-            learning_starts=75_000,
-            buffer_size=1_000_000,
-            batch_size=32,
-            gamma=0.99,
-            tau=1.0,
-            target_update_interval=10_000,
-            train_freq=200,
-            gradient_steps=200,
-            exploration_fraction=0.1,
-            net_arch=(256, 256),
-        ),
-        steps=3_000_000,
-        n_envs=1,
-        snapshots=46,  # the paper: every 64,000 steps
-    )
-
-
-def _mountain_car_paper() -> Start:
-    return Start(
-        algorithm=SACConfig(
-            learning_rate=1e-4,
-            learning_starts=100,
-            buffer_size=1_000_000,
-            batch_size=256,
-            gamma=0.9999,
-            tau=0.01,
-            ent_coef="0.1",
-            train_freq=1,
-            gradient_steps=1,
-            net_arch=(64, 64),
-        ),
-        steps=3_000_000,
-        n_envs=1,
-        snapshots=46,
-    )
-
-
-def _humanoid_paper() -> Start:
-    # 100 updates every 100 vector steps of 32 simulators; frames of a rollout are embedded 3,200 at a time.
-    return Start(
-        algorithm=SACConfig(
-            learning_rate=6e-4,
-            learning_starts=50_000,
-            buffer_size=1_000_000,
-            batch_size=512,
-            gamma=0.95,
-            tau=0.005,
-            ent_coef="auto",
-            train_freq=100,
-            gradient_steps=100,
-            net_arch=(256, 256),
-        ),
-        steps=10_000_000,
-        n_envs=32,
-        snapshots=78,  # the paper: every 128,000 steps
-        chunk_frames=3_200,
-    )
-
-
-def _humanoid_cpu() -> Start:
-    # What brings how much on two cores: docs/humanoid.md.
-    return Start(
-        algorithm=SBXSACConfig(
-            learning_rate=3e-4,
-            learning_starts=4_000,
-            buffer_size=200_000,
-            batch_size=128,
-            gamma=0.95,
-            train_freq=16,
-            gradient_steps=96,
-            net_arch=(128, 128),
-        ),
-        steps=300_000,
-        n_envs=8,
-        standardise=4_000,
-        snapshots=30,  # how long a pose is held differs much from one to the next
-        label_every=4,
-        humanoid=HumanoidConfig(observations="compact"),
-    )
-
-
-_STARTS: dict[tuple[str, str], Callable[[], Start]] = {
-    ("cartpole", "cpu"): _cartpole_cpu,
-    ("cartpole", "paper"): _cartpole_paper,
-    ("mountaincar", "cpu"): _mountain_car_cpu,
-    ("mountaincar", "paper"): _mountain_car_paper,
-    ("mountaincar-textured", "cpu"): _mountain_car_cpu,
-    ("mountaincar-textured", "paper"): _mountain_car_paper,
-    **{(task, "cpu"): _humanoid_cpu for task in GOALS},
-    **{(task, "paper"): _humanoid_paper for task in GOALS},
+_CARTPOLE = Start(algorithm=DQNConfig(gradient_steps=128, target_update_interval=512), steps=24_000, standardise=2_000)
+# White noise never leaves the valley: gSDE's smooth noise, drawn anew every 16 steps, rocks the car
+# onto the hill now and then. The discount lets the flag, some 100 steps away, outweigh leaning on the slope.
+_MOUNTAIN_CAR = Start(
+    algorithm=SACConfig(
+        learning_rate=1e-3,
+        gamma=0.999,
+        tau=0.02,
+        ent_coef="0.1",
+        gradient_steps=128,
+        use_sde=True,
+        use_sde_at_warmup=True,
+        sde_sample_freq=16,
+        log_std_init=0.0,
+        net_arch=(64, 64),
+        scale_observations=True,
+    ),
+    steps=32_000,
+    standardise=2_000,
+)
+# What brings how much on two cores: docs/humanoid.md.
+_HUMANOID = Start(
+    algorithm=SBXSACConfig(
+        learning_starts=4_000,
+        buffer_size=200_000,
+        batch_size=128,
+        gamma=0.95,
+        train_freq=16,
+        gradient_steps=96,
+        net_arch=(128, 128),
+    ),
+    steps=300_000,
+    standardise=4_000,
+    snapshots=30,  # how long a pose is held differs much from one to the next
+    label_every=4,
+    humanoid=HumanoidConfig(observations="compact"),
+)
+_OF_TASKS: dict[str, Start] = {
+    "cartpole": _CARTPOLE,
+    "mountaincar": _MOUNTAIN_CAR,
+    "mountaincar-textured": _MOUNTAIN_CAR,
+    **dict.fromkeys(GOALS, _HUMANOID),
 }
 
-PAPER_TASKS = frozenset(task for task, name in _STARTS if name == "paper")
-"""Tasks that the paper has settings for."""
+
+def _paper(task: Task) -> Start:
+    said = published(task.name)
+    if said is None:
+        raise InvalidInputError(f"preset must be 'cpu' for task {task.name!r}: the paper does not have this task.")
+    # Where the paper names nothing: Stable-Baselines3's defaults, and one simulator.
+    full = {"buffer_size": 1_000_000, "target_update_interval": 10_000, "exploration_fraction": 0.1, **said}
+    kind = {"dqn": DQNConfig, "sac": SACConfig}[said["algorithm"]]
+    names = {field.name for field in dataclasses.fields(kind)}
+    return Start(
+        algorithm=kind(**{name: value for name, value in full.items() if name in names}),
+        steps=said["steps"],
+        n_envs=said.get("n_envs", 1),
+        snapshots=said["steps"] // said.get("snapshot_every", 64_000),
+        chunk_frames=said.get("chunk_frames", TrainConfig.chunk_frames),
+    )
 
 
 def preset(task: str | Task, name: str = "cpu", algorithm: str | None = None) -> TrainConfig:
@@ -201,7 +121,7 @@ def preset(task: str | Task, name: str = "cpu", algorithm: str | None = None) ->
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
     wanted = None if algorithm is None else get_algorithm(algorithm)
-    start = _STARTS[known.name, name]() if (known.name, name) in _STARTS else _general(known, name)
+    start = _paper(known) if name == "paper" else dict(_OF_TASKS.get(known.name) or _general(known))
     if wanted is not None and wanted.config is not type(start["algorithm"]):
         if name == "paper":
             raise InvalidInputError(
@@ -241,7 +161,7 @@ def _other(start: Start, kind: type[AlgorithmConfig]) -> AlgorithmConfig:
     names, old = {field.name for field in dataclasses.fields(kind)}, start["algorithm"]
     kept = {name: getattr(old, name) for name in _KEPT if name in names and hasattr(old, name)}
     if not issubclass(kind, OffPolicyConfig):
-        kept["n_steps"] = -(-max(_ROLLOUT_ROWS, start.get("standardise") or 0) // start["n_envs"])
+        kept["n_steps"] = -(-max(_ROLLOUT_ROWS, start.get("standardise") or 0) // TrainConfig.n_envs)
     return kind(**kept)
 
 
@@ -251,27 +171,19 @@ def _action_space(task: Task) -> gym.Space[Any]:
     return simulator.action_space
 
 
-def _general(task: Task, name: str) -> Start:
-    if name == "paper":
-        raise InvalidInputError(f"preset must be 'cpu' for task {task.name!r}: the paper does not have this task.")
+def _general(task: Task) -> Start:
     if config_of(task) is not None:
-        return {**_humanoid_cpu(), "humanoid": None}  # drawn and observed as the task itself says
+        return {**_HUMANOID, "humanoid": None}  # drawn and observed as the task itself says
     kind = type(_action_space(task)).__name__
     if kind == "Discrete":
-        return _cartpole_cpu()
+        return _CARTPOLE
     if kind == "Box":
-        return Start(algorithm=SACConfig(), steps=100_000, n_envs=8, standardise=2_000)
+        return Start(algorithm=SACConfig(), steps=100_000, standardise=2_000)
     raise InvalidInputError(f"the action space of task {task.name!r} must be Box or Discrete, got {kind}.")
 
 
 def task_of(config: TrainConfig) -> Task:
-    """Build the task of a run.
-
-    Args:
-        config: The run's settings.
-
-    Returns:
-        The task: from the registry, an environment by its id, or from a Python file.
+    """Build the task of a run: from the registry, an environment by its id, or from a Python file.
 
     Raises:
         InvalidInputError: The task's file is gone, fails or has changed since; or the environment is not usable.
@@ -280,30 +192,16 @@ def task_of(config: TrainConfig) -> Task:
     if config.environment is not None:
         return _environment_task(config.environment, config.goal, config.baseline)
     if config.task_file is not None:
-        _check_unchanged(Path(config.task_file), config.task_file_sha256)
-        task = task_from_file(config.task_file, config.task, config.task_file_sha256)
+        path, digest = Path(config.task_file), config.task_file_sha256
+        if path.is_file() and digest not in (None, file_digest(path)):
+            raise InvalidInputError(
+                f"task file {str(path)!r} has changed since the run began: it is another task now. Bring back the file "
+                "as it was, or start a new run."
+            )
+        task = task_from_file(config.task_file, config.task, digest)
     else:
         task = get_task(config.task)
     return task if config.humanoid is None else configured(task, config.humanoid)
-
-
-def file_preset(path: Path, task: str | None, name: str = "cpu", algorithm: str | None = None) -> TrainConfig:
-    """Settings to start from, for a task in a Python file; see `vlm_rewards.training.presets.preset`.
-
-    Args:
-        path: The file, which is run.
-        task: Name of the task; None where the file has only one.
-        name: The preset.
-        algorithm: Another algorithm than the preset's.
-
-    Raises:
-        InvalidInputError: As `vlm_rewards.tasks.files.load_task_file` and `preset`.
-    """
-    if not path.is_file():
-        raise InvalidInputError(f"task file {str(path)!r} does not exist.")
-    file, digest = str(path.resolve()), file_digest(path)
-    config = preset(task_from_file(file, task, digest), name, algorithm)
-    return dataclasses.replace(config, task_file=file, task_file_sha256=digest)
 
 
 _NEEDED = {
@@ -322,16 +220,10 @@ def start_settings(
     algorithm: str | None = None,
     encoder: str | None = None,
 ) -> TrainConfig:
-    """Settings to start from, whatever the task is.
+    """Settings to start from, as `preset`, whatever the task is: one, its name, ``FILE.py[:TASK]``, or an environment.
 
-    Args:
-        task: A task, its name, ``FILE.py`` or ``FILE.py:TASK``; None with an environment.
-        environment: An environment in place of a task.
-        goal: What its state should look like; needed with an environment alone.
-        baseline: What any of its states looks like; the same.
-        name: The preset; None is `default_preset`.
-        algorithm: Another algorithm than the preset's.
-        encoder: The encoder that was named, for `default_preset`.
+    The prompts are for an environment alone. Without a name, the preset is the paper's where a GPU, a task of the paper
+    and a model to judge it come together; the bundled encoder, or none, does not ask for millions of steps.
 
     Raises:
         InvalidInputError: What was asked for does not exist or does not go together.
@@ -340,11 +232,17 @@ def start_settings(
         if task is None:
             raise InvalidInputError(f"task or env_id must be given. Tasks: {', '.join(list_tasks())}.")
         known = task.name if isinstance(task, Task) else task
-        name = name or default_preset(known, encoder)
-        file, task_name = split_task_file(known)
-        if file is not None and not isinstance(task, Task):
-            return file_preset(file, task_name, name, algorithm)
-        return preset(task, name, algorithm)
+        large = encoder not in (None, "bundled") and known in PAPER_TASKS and torch.cuda.is_available()
+        name = name or ("paper" if large else "cpu")
+        named = None if isinstance(task, Task) else re.fullmatch(r"(?P<file>.+\.py)(:(?P<name>[^:/\\]*))?", task)
+        if named is None:
+            return preset(task, name, algorithm)
+        path = Path(named["file"]).expanduser()
+        if not path.is_file():
+            raise InvalidInputError(f"task file {str(path)!r} does not exist.")
+        file, digest = str(path.resolve()), file_digest(path)
+        config = preset(task_from_file(file, named["name"] or None, digest), name, algorithm)
+        return dataclasses.replace(config, task_file=file, task_file_sha256=digest)
     if task is not None:
         given = task.name if isinstance(task, Task) else task
         raise InvalidInputError(f"give a task or env_id, not both: got {given!r} and {environment.env_id!r}.")
@@ -356,32 +254,6 @@ def start_settings(
     return preset(_environment_task(environment, goal, baseline), "cpu", algorithm)
 
 
-def default_preset(task: str, encoder: str | None) -> str:
-    """``"paper"`` where a GPU, a task of the paper and a model to judge it come together, ``"cpu"`` elsewhere.
-
-    Args:
-        task: What was named.
-        encoder: The encoder that was named. The bundled one, or none, does not ask for the paper's millions of steps.
-    """
-    import torch
-
-    return "paper" if encoder not in (None, "bundled") and task in PAPER_TASKS and torch.cuda.is_available() else "cpu"
-
-
-def split_task_file(task: str) -> tuple[Path | None, str | None]:
-    """Split ``FILE.py:TASK``; a name of the registry has no file."""
-    match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<name>[^:/\\]*))?", task)
-    return (Path(match["file"]).expanduser(), match["name"] or None) if match else (None, None)
-
-
 @functools.lru_cache(maxsize=16)
 def _environment_task(config: EnvironmentConfig, goal: str, baseline: str) -> Task:
     return environment_task(config, goal=goal, baseline=baseline)
-
-
-def _check_unchanged(path: Path, digest: str | None) -> None:
-    if path.is_file() and digest not in (None, file_digest(path)):
-        raise InvalidInputError(
-            f"task file {str(path)!r} has changed since the run began: it is another task now. Bring back the file "
-            "as it was, or start a new run."
-        )

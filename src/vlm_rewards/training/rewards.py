@@ -17,11 +17,11 @@ from vlm_rewards.tasks.task import Task, get_task, list_tasks
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.watch import watched_against
 
-IN_DOMAIN_NOTE = (
-    "encoder {encoder!r} was trained on frames of these very simulators: it is in-domain, not zero-shot. "
+_IN_DOMAIN_NOTE = (
+    "note: encoder {encoder!r} was trained on frames of these very simulators: it is in-domain, not zero-shot. "
     "See its MODEL_CARD.md, and --encoder for a pretrained CLIP."
 )
-STRANGER_WARNING = (
+_STRANGER_WARNING = (
     "encoder {encoder!r} was trained on frames of a few simulators, and {task!r} is none of them: its scores mean "
     "little there. Use --encoder for a pretrained CLIP."
 )
@@ -37,12 +37,7 @@ def load_reward(
 ) -> FrameReward:
     """Make the reward of a run: load the encoder, embed the prompts, put them into the formula.
 
-    Args:
-        config: The run's settings.
-        task: Its task.
-        progress: Where notes about the encoder go.
-        reward: The reward itself, where the run was given an object.
-        encoder: The encoder, where the run was given an object.
+    A reward or encoder that is an object, not a name in the settings, must be given.
 
     Raises:
         InvalidInputError: The run was given an object, and it is not here.
@@ -107,44 +102,31 @@ def load_held_out(config: TrainConfig, task: Task, reward: FrameReward, progress
 
 
 def load_encoder_for(
-    task: Task, name: str, prompts: Sequence[str], progress: Progress, *, device: str, dtype: str
+    task: Task | None, name: str, prompts: Sequence[str], progress: Progress, *, device: str, dtype: str
 ) -> ImageTextEncoder:
     """Load an encoder, and say what is to be known of it before its scores of a task are trusted.
 
-    Args:
-        task: The task.
-        name: As `load_encoder` takes it.
-        prompts: What it will read.
-        progress: Where notes go: whether it was trained on the task's simulator, or on none but others, and which words
-            it has never seen.
-        device: As `load_encoder` takes it.
-        dtype: The same.
+    That is: whether it was trained on the task's simulator, or on none but others, and which words of the prompts it
+    has never seen, without which it reads on.
     """
     encoder = load_encoder(name, device=device, dtype=dtype)
     if encoder.describe().get("in_domain"):
-        if knows(name, task):
-            progress.say(f"note: {IN_DOMAIN_NOTE.format(encoder=encoder.name)}")
+        if task is None or knows(name, task):
+            progress.say(_IN_DOMAIN_NOTE.format(encoder=encoder.name))
         else:
-            progress.say(STRANGER_WARNING.format(encoder=encoder.name, task=task.name), warning=True)
-    warn_of_unknown_words(encoder, prompts, progress)
-    return encoder
-
-
-def warn_of_unknown_words(encoder: ImageTextEncoder, prompts: Sequence[str], progress: Progress) -> None:
-    """Say which words an encoder has never seen: it reads a sentence without them."""
+            progress.say(_STRANGER_WARNING.format(encoder=encoder.name, task=task.name), warning=True)
     unknown_words = getattr(encoder, "unknown_words", lambda prompt: ())  # encoders need not know
     words = list(dict.fromkeys(word for prompt in prompts for word in unknown_words(prompt)))
     if words:
         names = ", ".join(map(repr, words))
         progress.say(f"encoder {encoder.name!r} has never seen {names} and reads on without.", warning=True)
+    return encoder
 
 
 def knows(name: str, task: Task) -> bool:
     """Whether an encoder that was trained on frames of simulators was trained on this task's.
 
-    Args:
-        name: As `load_encoder` takes it; of one that was not trained so it says whether it could have been.
-        task: The task.
+    Of one that was not trained so it says whether it could have been.
     """
     if task.captioner is None:
         return False
@@ -156,11 +138,6 @@ def knows(name: str, task: Task) -> bool:
 
 
 def captioned_for(encoders: Sequence[Mapping[str, Any]], task: Task) -> bool:
-    """Whether what a record says of encoders trained on simulators is of this task's: all of them know it.
-
-    Args:
-        encoders: As they describe themselves.
-        task: The task.
-    """
+    """Whether those encoders, as they describe themselves, that were trained on simulators all know this task."""
     trained = [str(encoder["name"]) for encoder in encoders if encoder.get("in_domain")]
     return task.captioner is not None and all(knows(name, task) for name in trained)

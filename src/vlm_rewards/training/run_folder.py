@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -17,7 +19,7 @@ from safetensors.numpy import load_file, save
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from vlm_rewards.errors import CheckpointError, InvalidInputError
+from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.files import read_json, write_atomically, write_json
 from vlm_rewards.tasks.files import file_digest
@@ -25,24 +27,27 @@ from vlm_rewards.training.algorithms import build_algorithm, rollout_rows
 from vlm_rewards.training.config import TrainConfig, task_from_file
 from vlm_rewards.training.learner_state import load_policy_arrays, policy_arrays
 
-_LOCK = ".lock"
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def still_writable(folder: str) -> Iterator[None]:
+    """A disk that fills up in the middle of a run is no bad input, and no reason for a traceback either."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, VLMRewardsError):
+            raise
+        raise RunFolderError(
+            f"{folder} can no longer be written: {error.strerror or error}. What was complete before is intact."
+        ) from error
 
 
 class RunFolder:
     """Paths inside a run folder, and writing by one process at a time.
 
-    Attributes:
-        path: The folder.
-        config: The settings.
-        record: What came out.
-        metrics: Training over time.
-        snapshots: The policies saved along the way and how they did.
-        curve: The learning curve.
-        state: What a resumed run starts from: one file, replaced again and again.
-        tensorboard: Folder of TensorBoard's log.
-        checkpoints: Folder of policies.
-        videos: Folder of videos.
-        alarms: Folder of the frames behind alarms of reward hacking.
+    ``state`` is what a resumed run starts from, one file that is replaced again and again; ``checkpoints`` has the
+    policies, ``snapshots`` how they did, ``alarms`` the frames behind alarms of reward hacking.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,7 +100,7 @@ class RunFolder:
             InvalidInputError: Another process writes this run, or the folder cannot be written.
         """
         try:
-            file = (self.path / _LOCK).open("w")
+            file = (self.path / LOCK).open("w")
         except OSError as error:
             raise InvalidInputError(
                 f"run_dir {str(self.path)!r} cannot be written: {error.strerror or error}."
@@ -107,22 +112,11 @@ class RunFolder:
                 raise InvalidInputError(f"run {str(self.path)!r} is being written by another process.") from None
             yield
 
-    def check_unlocked(self) -> None:
-        """Check that no other process writes this run, if there is one.
-
-        Raises:
-            InvalidInputError: One does.
-        """
-        if (self.path / _LOCK).is_file():
-            with self.locked():
-                pass
-
     def read_config(self, *, run_task_file: bool = False) -> TrainConfig:
         """Read the settings.
 
-        Args:
-            run_task_file: Whether to run the task's file first, where it is the one that the run was made with: it may
-                register a reward form or an algorithm that the settings name.
+        With ``run_task_file`` the task's file is run first, where it is the one that the run was made with: it may
+        register a reward form or an algorithm that the settings name.
 
         Raises:
             CheckpointError: The file is missing or damaged.
@@ -133,6 +127,13 @@ class RunFolder:
         if run_task_file and file is not None and Path(file).is_file() and digest == file_digest(Path(file)):
             task_from_file(file, str(values.get("task")), digest)
         return TrainConfig.from_dict(values)
+
+    def finished_record(self) -> dict[str, Any] | None:
+        """What came out of a run that is trained and evaluated; None of one that is not."""
+        with contextlib.suppress(CheckpointError):
+            record = read_json(self.record)
+            return record if "evaluation" in record else None
+        return None
 
     def check_free(self, *, overwrite: bool) -> None:
         """Check that a new run may be written here, without touching anything.
@@ -220,8 +221,7 @@ def mark_best(run: RunFolder, best: Snapshot | None) -> None:
     if best is None:
         (run.checkpoints / BEST).unlink(missing_ok=True)
         return
-    value = {"step": best.step, "vlm_return": best.vlm_return, "path": best.path, "chosen_by": "vlm_return"}
-    write_json(run.checkpoints / BEST, value)
+    write_json(run.checkpoints / BEST, {**dataclasses.asdict(best), "chosen_by": "vlm_return"})
 
 
 def load_policy(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str | None = None) -> PolicyFunction:
@@ -230,16 +230,9 @@ def load_policy(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str
 
 
 def load_model(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str | None = None) -> BaseAlgorithm:
-    """Load a snapshot of a run into its algorithm.
+    """Load a snapshot of a run, by default the best, into its algorithm, with nothing to go on learning from.
 
-    Args:
-        run: The run's folder.
-        config: Its settings.
-        venv: An environment with the run's observation and action spaces.
-        snapshot: File name inside ``checkpoints``; None is the best by VLM return.
-
-    Returns:
-        The algorithm; it has the policy, and nothing to go on learning from.
+    The environment has the run's observation and action spaces.
 
     Raises:
         InvalidInputError: There is no such snapshot.
@@ -255,11 +248,7 @@ def load_model(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str 
 
 
 def find_snapshot(run: RunFolder, snapshot: str | None) -> Path:
-    """Find the file of a snapshot.
-
-    Args:
-        run: The run's folder.
-        snapshot: File name inside ``checkpoints``; None is the best by VLM return.
+    """Find the file of a snapshot by its name inside ``checkpoints``; None is the best by VLM return.
 
     Raises:
         InvalidInputError: There is no such snapshot.

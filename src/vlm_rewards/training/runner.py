@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.shaping import rule_of
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.collection.watcher import FrameWatcher
-from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
+from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.evaluation.rollouts import SIMULATORS, PolicyEvaluator
 from vlm_rewards.files import read_state, write_json
 from vlm_rewards.progress import LoggedProgress, Progress
@@ -41,7 +42,7 @@ from vlm_rewards.training.checkpoints import (
 from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.learner_state import learner_state, load_learner_state
 from vlm_rewards.training.presets import task_of
-from vlm_rewards.training.run_folder import RunFolder, Snapshot
+from vlm_rewards.training.run_folder import LOCK, RunFolder, Snapshot, still_writable
 from vlm_rewards.training.watch import watched_against, window_of
 
 CHECKPOINT_SECONDS = 60.0
@@ -90,10 +91,10 @@ def learn(
         resume: Go on from the last checkpoint in ``run_dir``: the result is that of a run that was never stopped. A
             run that was stopped before its first checkpoint starts again, with the same result.
         other_versions: Resume although packages have other versions than when the run was stopped.
-        checkpoint_seconds: Seconds between checkpoints, each of which replaces the one before; never more than 5 % of
-            the time is spent on them. 0 is before every rollout, infinity only at the end and on Ctrl-C.
-        progress: Where progress and warnings go; None is the log.
-        command: The command line that asked for this, for the record.
+        checkpoint_seconds: Between checkpoints, each of which replaces the one before; never more than 5 % of the time
+            is spent on them. 0 is before every rollout, infinity only at the end and on Ctrl-C.
+        progress: Where progress and warnings go.
+        command: For the record.
 
     Returns:
         The outcome. Ctrl-C ends a run early, with a checkpoint and a snapshot, and is not raised. The last checkpoint
@@ -130,32 +131,28 @@ def learn(
         simulators.seed(derive_seed(config.seed, "train"))
         # Here a frame becomes a reward: `LabelRewards` hands chunks of drawn frames to `reward(frames)`, in a thread
         # while the simulators step on, and puts the numbers into the replay buffer before the next update.
-        watcher = _watcher(against, held_out)
+        watcher = None
+        if against is not None:
+            watcher = FrameWatcher(held_out if against == "held-out" else None, true_reward=against == "true-reward")
         labels = LabelRewards(reward, chunk_frames=config.chunk_frames, standardise=config.standardise, watcher=watcher)
         present = identity(task, simulators, reward, held_out)
         if state is not None:
             check_identity(state["identity"], present, other_versions=other_versions)
         run = _prepared(run_dir, config, old, state, stack, overwrite=overwrite)
         history = [*(state["history"] if state else []), _beginning(state["steps"] if state else 0, source)]
-        with _as_run_folder_errors(run):
+        with still_writable(f"the run folder {str(run.path)!r}"):
             model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
             watch = None
             if against is not None:
                 before, window = state["watch"] if state else None, window_of(config.steps // task.horizon)
                 watch = HackingWatch(run, labels, against, progress, before, window=window)
-            threads, bar = ThreadPhases(getattr(reward, "encoder", None)), ProgressBar(progress, config.steps, labels)
-            parts = (config, run, model, labels, evaluator, watch, threads, bar)
-            session = Session(*parts, identity=present, history=history, state=state, every=checkpoint_seconds)
+            threads = ThreadPhases(getattr(reward, "encoder", None))
+            parts = (config, run, model, labels, evaluator, watch, threads, progress)
+            session = _Session(*parts, identity=present, history=history, state=state, every=checkpoint_seconds)
             interrupted = session.learn()
             record = {"command": command, **_record(session, task, reward, interrupted), **source}
             write_json(run.record, record)
     return TrainingOutcome(run, session.snapshots.best, record, interrupted)
-
-
-def _watcher(against: str | None, held_out: FrameReward | None) -> FrameWatcher | None:
-    if against is None:
-        return None
-    return FrameWatcher(held_out if against == "held-out" else None, true_reward=against == "true-reward")
 
 
 def _prepared(
@@ -173,8 +170,9 @@ def _prepared(
         return old
     if old is not None:
         return RunFolder.create(run_dir, config, overwrite=True)
-    if overwrite:
-        RunFolder(run_dir).check_unlocked()
+    if overwrite and (run_dir / LOCK).is_file():
+        with RunFolder(run_dir).locked():
+            pass  # or somebody else writes it
     run = RunFolder.create(run_dir, config, overwrite=overwrite)
     stack.enter_context(run.locked())
     return run
@@ -191,20 +189,6 @@ def _read_state(run: RunFolder | None, config: TrainConfig) -> dict[str, Any] | 
 def _beginning(steps: int, source: dict[str, Any]) -> dict[str, Any]:
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {"steps": steps, "started": started, "version": source["version"], "commit": source["commit"]}
-
-
-@contextlib.contextmanager
-def _as_run_folder_errors(run: RunFolder) -> Iterator[None]:
-    """A disk that fills up in the middle of a run is no bad input, and no reason for a traceback either."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, VLMRewardsError):
-            raise
-        raise RunFolderError(
-            f"the run folder {str(run.path)!r} can no longer be written: {error.strerror or error}. "
-            "What was complete before is intact."
-        ) from error
 
 
 def _check_reward(config: TrainConfig, reward: FrameReward) -> None:
@@ -252,27 +236,8 @@ def open_evaluator(config: TrainConfig, task: Task, reward: FrameReward, episode
     return PolicyEvaluator(task, reward, n_envs=simulators, n_workers=config.n_workers)
 
 
-class Session:
-    """One stretch of a run, from its beginning or from a checkpoint to its end or to Ctrl-C.
-
-    Args:
-        config: The settings.
-        run: Where everything is written.
-        model: The algorithm.
-        labels: Fills in the rewards.
-        evaluator: Runs policies on the selection episodes.
-        watch: Looks out for reward hacking; None where nobody watches.
-        threads: Shares the cores out.
-        bar: Shows how far the run has come.
-        identity: What a resume state belongs to.
-        history: When and with which version each stretch began, this one included.
-        state: The checkpoint to go on from; None starts anew.
-        every: Seconds between resume states.
-
-    Attributes:
-        snapshots: The policies saved.
-        stopwatch: Where the time went.
-    """
+class _Session:
+    """One stretch of a run, from its beginning or from a checkpoint to its end or to Ctrl-C."""
 
     def __init__(
         self,
@@ -283,7 +248,7 @@ class Session:
         evaluator: PolicyEvaluator,
         watch: HackingWatch | None,
         threads: ThreadPhases,
-        bar: ProgressBar,
+        progress: Progress,
         *,
         identity: dict[str, Any],
         history: list[dict[str, Any]],
@@ -292,7 +257,7 @@ class Session:
     ) -> None:
         before = state or {"metrics": None, "snapshots": None, "seconds": 0.0, "stopwatch": {}, "steps": None}
         self.config, self.model, self.labels, self.watch, self.history = config, model, labels, watch, history
-        self._identity, self._threads, self._bar = identity, threads, bar
+        self._identity, self._threads, self._progress = identity, threads, progress
         self._began = time.time() - before["seconds"]
         self.stopwatch = Stopwatch()
         self.stopwatch.seconds.update(before["stopwatch"])
@@ -310,6 +275,7 @@ class Session:
         # The labels first: the others report what they bring. The stopwatch last but one, so that a lap includes them
         # all; snapshots before it, so that their time is taken out of the lap. A checkpoint holds what all have done.
         watching = [] if watch is None else [watch]
+        bar = ProgressBar(progress, config.steps, labels)
         others: list[BaseCallback] = [threads, *watching, self.metrics, bar, self.snapshots, self.stopwatch]
         self._callbacks: list[BaseCallback] = [labels, *others, checkpoints]
         self._resumption = None if state is None else Resumption(state, self._restore, self._callbacks)
@@ -322,11 +288,7 @@ class Session:
         return time.time() - self._began
 
     def learn(self) -> bool:
-        """Learn; True if Ctrl-C ended it.
-
-        Raises:
-            KeyboardInterrupt: It came before the run that is to go on was there again.
-        """
+        """Learn; True if Ctrl-C ended it. It is raised if the run that is to go on was not there again."""
         model = self.model
         try:
             with self._interruption:
@@ -344,14 +306,14 @@ class Session:
         finally:
             self._stop()
             model.logger.dump(model.num_timesteps)  # what came after the last row, to TensorBoard
-            self.metrics.close()
-            self.snapshots.close()
+            self.metrics.log.close()
+            self.snapshots.log.close()
             model.logger.close()
 
     def _stop(self) -> None:
         self.labels.stop()
         self._threads.restore()
-        self._bar.stop()
+        self._progress.stop()
 
     def _capture(self) -> dict[str, Any]:
         buffer = getattr(self.model, "replay_buffer", None)
@@ -386,7 +348,7 @@ class Session:
         return venv
 
 
-def _record(session: Session, task: Task, reward: FrameReward, interrupted: bool) -> dict[str, Any]:
+def _record(session: _Session, task: Task, reward: FrameReward, interrupted: bool) -> dict[str, Any]:
     config, best = session.config, session.snapshots.best
     return {
         "task": config.task,
@@ -413,6 +375,6 @@ def _record(session: Session, task: Task, reward: FrameReward, interrupted: bool
         "started": session.history[0]["started"],
         "resumed": session.history[1:],
         "watch": None if session.watch is None else session.watch.to_record(),
-        "best": None if best is None else {"step": best.step, "vlm_return": best.vlm_return, "path": best.path},
+        "best": None if best is None else dataclasses.asdict(best),
         "config": config.to_dict(),
     }

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vlm_rewards.errors import CheckpointError, InvalidInputError, RunFolderError, VLMRewardsError
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.files import read_json, write_json
-from vlm_rewards.training.run_folder import RunFolder
+from vlm_rewards.training.run_folder import RunFolder, still_writable
 from vlm_rewards.training.sweep_plan import PlannedRun, SweepPlan
 
 State = Literal["complete", "failed", "stopped", "new"]
@@ -51,17 +51,12 @@ class RunStatus:
 
 
 def status_of(plan: SweepPlan, run: PlannedRun) -> RunStatus:
-    """Find out how far a run has come.
-
-    Raises:
-        InvalidInputError: Its folder holds a run with other settings.
-        CheckpointError: Its settings are damaged.
-    """
+    """Find out how far a run has come; InvalidInputError where its folder holds a run with other settings."""
     folder = RunFolder(plan.folder(run))
     begun = folder.config.is_file()
     if begun and folder.read_config() != run.config:
         raise InvalidInputError(f"run {str(folder.path)!r} must have the settings of the plan; it has others.")
-    record = _evaluated(folder) if begun else None
+    record = folder.finished_record() if begun else None
     if record is not None:
         return RunStatus("complete", record=record)
     if plan.failure(run).is_file():
@@ -71,21 +66,13 @@ def status_of(plan: SweepPlan, run: PlannedRun) -> RunStatus:
 
 def note_failure(plan: SweepPlan, run: PlannedRun, exit_code: int, ended: str) -> None:
     """Write down why a run failed: how its process ended, and the last line that it printed."""
-    try:
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
         lines = plan.log(run).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
     said = next((line.strip() for line in reversed(lines) if line.strip()), "")
     said = said.removeprefix("vlm-rewards: ")
     words = f"{ended}: {said[:_LONGEST_WORDS]}" if said else ended
     write_json(plan.failure(run), {"exit_code": exit_code, "last_words": words})
-
-
-def _evaluated(folder: RunFolder) -> dict[str, Any] | None:
-    with contextlib.suppress(CheckpointError):  # not there yet; `train` decides the same way
-        record = read_json(folder.record)
-        return record if "evaluation" in record else None
-    return None
 
 
 @dataclass(frozen=True)
@@ -107,17 +94,9 @@ def execute(
 
     Whatever ends this, Ctrl-C included, ends the runs: within seconds, with a
     checkpoint where they get to it. Where this process is killed, so are they.
-    Call it in a thread that lives on until it returns.
-
-    Args:
-        plan: The sweep, whose folder exists.
-        jobs: How many at a time.
-        resume_options: Arguments of ``train --resume`` for runs that were stopped.
-        started: Told of each run that is started, with its state before.
-        ended: Told of each run that ended by itself, with its state now, and of its seconds.
-
-    Raises:
-        OSError: The sweep's folder cannot be written.
+    Call it in a thread that lives on until it returns. The sweep's folder exists.
+    ``started`` is told of each run with its state before, ``ended`` of each that
+    ended by itself, with its state now, and its seconds.
     """
     waiting = [run for run in plan.runs if status_of(plan, run).state != "complete"]
     running: list[_Job] = []
@@ -139,23 +118,13 @@ def execute(
 
 @contextlib.contextmanager
 def locked(plan: SweepPlan) -> Iterator[None]:
-    """Make a sweep's folder, and keep other processes out of it.
-
-    Raises:
-        InvalidInputError: It cannot be made, or another process writes there.
-        RunFolderError: It can no longer be written.
-    """
+    """Make a sweep's folder, and keep other processes out of it."""
     try:
         plan.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInputError(f"out {str(plan.out)!r} cannot be made: {error.strerror or error}.") from None
-    with RunFolder(plan.out).locked():
-        try:
-            yield
-        except OSError as error:
-            if isinstance(error, VLMRewardsError):
-                raise
-            raise RunFolderError(f"the sweep's folder {str(plan.out)!r} can no longer be written: {error}.") from error
+    with RunFolder(plan.out).locked(), still_writable(f"the sweep's folder {str(plan.out)!r}"):
+        yield
 
 
 def _start(plan: SweepPlan, run: PlannedRun, resume_options: Sequence[str]) -> _Job:

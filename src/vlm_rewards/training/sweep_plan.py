@@ -87,11 +87,7 @@ class SweepRequest:
         return [{name: run[name] for name in SWEPT if name in run} for run in mixed]
 
     def arguments(self, settings: Mapping[str, Value]) -> list[str]:
-        """Arguments of ``train`` for a run with some settings, all but the folder.
-
-        Raises:
-            InvalidInputError: There is no task, or an environment as well.
-        """
+        """Arguments of ``train`` for a run with some settings, all but the folder."""
         if (self.task is None) == (self.env_id is None):
             raise InvalidInputError(f"give a task or --env-id, one of them: got {self.task!r} and {self.env_id!r}.")
         about = [self.task if self.env_id is None else f"--env-id={self.env_id}"]
@@ -99,11 +95,7 @@ class SweepRequest:
         return [*about, *(f"--{key}={value}" for key, value in settings.items()), *self.train]
 
     def joined(self, other: SweepRequest) -> SweepRequest:
-        """Put together what a file says and what was typed.
-
-        Raises:
-            InvalidInputError: Both say the same thing.
-        """
+        """Put together what a file says and what was typed; they may not say the same thing."""
         ours, theirs = ({**vars(one), **one.grid} for one in (self, other))
         del ours["grid"], theirs["grid"]
         for name in ours:
@@ -117,11 +109,9 @@ _FIELDS = [known.name for known in dataclasses.fields(SweepRequest)]
 
 
 def read_sweep_file(path: Path) -> SweepRequest:
-    """Read a sweep from a file.
+    """Read a sweep from JSON, an object with fields of `SweepRequest`; or from CSV, one run a row, columns as `SWEPT`.
 
-    Args:
-        path: JSON, an object with fields of `SweepRequest`; or CSV, one run a row, its columns among `SWEPT`. An empty
-            cell leaves a setting to the preset.
+    An empty cell leaves a setting to the preset.
 
     Raises:
         InvalidInputError: It cannot be read, or says something else.
@@ -243,16 +233,10 @@ def make_plan(
     out: Path,
     configure: Callable[[Mapping[str, Value]], tuple[TrainConfig, Sequence[str]]],
 ) -> SweepPlan:
-    """Plan a sweep; nothing is written.
+    """Plan a sweep; nothing is written. Runs that its folder knows already keep their names.
 
-    Args:
-        cells: What is set for each run, as `SweepRequest.combinations` gives it.
-        out: The sweep's folder. Runs that it knows already keep their names.
-        configure: What is set for a run to all of its settings, and the arguments by which ``train`` would be told of
-            them: none where they do not come from a command line.
-
-    Returns:
-        The plan. Every configuration has been built, and every encoder's name understood.
+    Every configuration is built: ``configure`` turns a cell of `SweepRequest.combinations` into all settings of a run
+    and the arguments by which ``train`` is told of them, none where they come from no command line.
 
     Raises:
         InvalidInputError: A run is not possible, two are the same, or the folder holds another sweep or something else.
@@ -277,12 +261,7 @@ def make_plan(
 
 
 def read_plan(out: Path) -> SweepPlan:
-    """Read the plan of a sweep that has been started.
-
-    Raises:
-        InvalidInputError: The folder holds no sweep.
-        CheckpointError: The plan is damaged.
-    """
+    """Read the plan of a sweep that has been started; InvalidInputError where there is none."""
     known = _read_known(out)
     if not known:
         raise InvalidInputError(f"out must be a folder that `vlm-rewards sweep` wrote, got {str(out)!r}.")
@@ -290,21 +269,14 @@ def read_plan(out: Path) -> SweepPlan:
 
 
 def write_plan(plan: SweepPlan, command: str | None) -> None:
-    """Write the plan into the sweep's folder, which exists.
-
-    Raises:
-        InvalidInputError: Another sweep has begun there since this one was planned.
-    """
+    """Write the plan into the sweep's folder, which exists; another sweep may have begun there since: refused."""
     _check_only_grown(_read_known(plan.out), plan)
     runs = [{"name": r.name, "arguments": list(r.arguments), "config": r.config.to_dict()} for r in plan.runs]
     write_json(plan.out / _PLAN, {"kind": "sweep-plan", "command": command, "runs": runs, **provenance()})
 
 
 def run_name(settings: Mapping[str, Value]) -> str:
-    """A readable name for a folder, such as ``alpha-0.5,seed-0``.
-
-    Prompts and paths are cut short, with six digits of a digest behind them.
-    """
+    """A readable name such as ``alpha-0.5,seed-0``; prompts and paths are cut short, with a digest behind them."""
     return ",".join(f"{key}-{_word(value)}" for key, value in settings.items())
 
 

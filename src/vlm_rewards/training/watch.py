@@ -76,16 +76,13 @@ class Comparison:
 
 
 class HackingDetector:
-    """Compares the latest episodes with those in which the truth was best.
+    """Compares the latest episodes with those in which the truth was best, in windows of so many, at least 2.
 
-    It keeps two windows of episodes, whatever the length of the run.
+    It keeps two windows, whatever the length of the run. ``comparison`` is None before there are enough episodes.
 
     Args:
         bounded: Whether the truth is a share in [0, 1], so that a fall can be measured by its level.
-        window: Episodes in a window, at least 2.
-
-    Attributes:
-        comparison: The best episodes so far beside the latest; None before there are enough.
+        window: Episodes in a window.
     """
 
     def __init__(self, *, bounded: bool, window: int = WINDOW) -> None:
@@ -215,10 +212,7 @@ REFERENCES = {"criterion": "criterion", "true-reward": "true reward", "held-out"
 
 
 def watched_against(config: TrainConfig, task: Task) -> str | None:
-    """What the reward of a run is watched against; None where nobody watches.
-
-    Returns:
-        ``"criterion"``, ``"true-reward"`` or ``"held-out"``.
+    """What the reward of a run is watched against, a name of `REFERENCES`; None where nobody watches.
 
     Raises:
         InvalidInputError: The task has no criterion to watch against.
