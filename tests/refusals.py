@@ -17,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 import psutil
 
+from bench.random_checkpoint import write_random_checkpoint
 from bench.settings import BenchSettings
 from refused_envs import Grey, Many, Undrawn, Worded
 from vlm_rewards import (
@@ -36,7 +37,6 @@ from vlm_rewards import (
 )
 from vlm_rewards.collection.ring import FrameRing
 from vlm_rewards.collection.shaping import PotentialShaping
-from vlm_rewards.encoders.sizing import write_random_checkpoint
 from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.offline.dataset import RelabelOptions
 from vlm_rewards.offline.relabelling import open_dataset

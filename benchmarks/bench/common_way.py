@@ -46,7 +46,12 @@ def embed_raw(encoder: OpenCLIPEncoder, frames: np.ndarray) -> Embeddings:
         float32 ``[n d]``, unit-norm rows.
     """
     batches = [frames[start : start + _EMBEDDED_AT_ONCE] for start in range(0, len(frames), _EMBEDDED_AT_ONCE)]
-    return np.concatenate([encoder.embed_preprocessed(prepare_raw(encoder, batch)) for batch in batches])
+    prepared = (prepare_raw(encoder, batch) for batch in batches)
+    model: Any = encoder._model
+    dtype = next(model.visual.parameters()).dtype
+    with torch.inference_mode():
+        rows = [model.encode_image(x.to(encoder.device, dtype), normalize=True) for x in prepared]
+        return torch.cat(rows).float().cpu().numpy()
 
 
 def prepare_raw(encoder: OpenCLIPEncoder, frames: np.ndarray) -> torch.Tensor:

@@ -19,14 +19,10 @@ from vlm_rewards.testing.fakes import FakeEncoder
 class Named(FakeEncoder):
     def __init__(self, name: str) -> None:
         super().__init__(16)
-        self.called = name
-
-    @property
-    def name(self) -> str:
-        return self.called
+        self.name = name
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "weights_sha256": self.called}
+        return {**super().describe(), "weights_sha256": self.name}
 
 
 @pytest.fixture

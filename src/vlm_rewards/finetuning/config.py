@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal
 
-from vlm_rewards.errors import InvalidInputError, check_count
+from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.settings import Count, Fraction, PositiveFraction, Settings, whole
 from vlm_rewards.tasks.builtin import GOALS
 
 Freeze = Literal["none", "image", "text"]
 Loss = Literal["clip", "siglip"]
+NotNegativeInt = Annotated[int, whole(0)]
+Several = Annotated[int, whole(2)]
 FROM_SCRATCH = ("tiny-xs", "tiny", "tiny-m", "tiny-l")
 """Models that have no weights yet: the names of `vlm_rewards.encoders.trainable.SIZES`, which needs torch."""
 
 
 @dataclass(frozen=True)
-class FinetuneConfig:
+class FinetuneConfig(Settings):
     """Train an encoder on captioned frames of simulators. The defaults make the bundled encoder."""
 
     tasks: tuple[str, ...] = ("cartpole", "mountaincar", "mountaincar-textured", "kneeling")
@@ -35,55 +37,47 @@ class FinetuneConfig:
     resume: bool = False
     """Whether to go on with the training in that folder, which was broken off. On the CPU the weights are those of a
     training that was never stopped."""
-    seed: int = 0
+    seed: NotNegativeInt = 0
     """Seed of states, captions, weights and order."""
-    steps: int = 6000
+    steps: Count = 6000
     """Gradient steps."""
-    pictures_per_task: int = 16
+    pictures_per_task: Several = 16
     """Frames of each task in a batch, times its share."""
-    captions_per_picture: int = 2
+    captions_per_picture: Count = 2
     """Captions that are drawn for each frame of a batch."""
-    states_per_task: int = 12_000
+    states_per_task: Several = 12_000
     """States that are drawn of each task before training starts, times its share; every visit draws new captions."""
-    learning_rate: float = 1e-3
+    learning_rate: PositiveFraction = 1e-3
     """Peak learning rate of AdamW, reached after the warm-up, from where it falls to zero as a cosine."""
-    warmup_steps: int = 50
+    warmup_steps: NotNegativeInt = 50
     """Steps over which the learning rate rises from zero."""
-    weight_decay: float = 0.02
+    weight_decay: Fraction = 0.02
     """Weight decay of matrices and convolutions; biases, normalisations and token embeddings have none."""
     loss: Loss = "clip"
     """open_clip's loss: "clip" (softmax over the batch) or "siglip" (sigmoid of every pair)."""
-    within_task: float = 0.7
+    within_task: Fraction = 0.7
     """Weight of the loss among frames of one task; the rest is the loss over the whole batch, which tells tasks
     apart."""
     freeze: Freeze = "none"
     """Tower that is kept as it is, batch normalisation included."""
-    unlocked_groups: int = 0
+    unlocked_groups: NotNegativeInt = 0
     """How many of the frozen tower's last layer groups are trained nevertheless."""
-    held_out_states: int = 512
+    held_out_states: Several = 512
     """States of each task that are kept for the evaluation at the end."""
     device: str = "auto"
     """"auto" (CUDA where there is one, else the CPU), "cpu", "cuda", ..."""
-
-    threads: int = 2
+    threads: Count = 2
     """Threads that torch computes with on the CPU. The weights depend on it in their last bits; the bundled encoder's
     towers are so small that more than two hardly help."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise InvalidInputError(f"tasks must name at least one task, each once, got {self.tasks!r}.")
         if self.shares and (len(self.shares) != len(self.tasks) or min(self.shares) < 1):
             raise InvalidInputError(
                 f"shares must be one int of at least 1 for each of {len(self.tasks)} tasks, got {self.shares!r}."
             )
-        for name, least in _LEAST.items():
-            check_count(name, getattr(self, name), least)
-        _between("learning_rate", self.learning_rate, 0.0, 1.0, open_low=True)
-        _between("weight_decay", self.weight_decay, 0.0, 1.0)
-        _between("within_task", self.within_task, 0.0, 1.0)
-        for name, choices in (("loss", get_args(Loss)), ("freeze", get_args(Freeze))):
-            if getattr(self, name) not in choices:
-                raise InvalidInputError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
         if self.resume and self.overwrite:
             raise InvalidInputError("resume and overwrite exclude each other: one keeps what the other replaces.")
         if self.model in FROM_SCRATCH and self.freeze != "none":
@@ -107,20 +101,3 @@ class FinetuneConfig:
 
 
 _HUMANOID_SHARE = 3
-_LEAST = {
-    "seed": 0,
-    "steps": 1,
-    "pictures_per_task": 2,
-    "captions_per_picture": 1,
-    "states_per_task": 2,
-    "warmup_steps": 0,
-    "unlocked_groups": 0,
-    "held_out_states": 2,
-    "threads": 1,
-}
-
-
-def _between(name: str, value: Any, low: float, high: float, *, open_low: bool = False) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not low <= value <= high or (open_low and value == low):
-        raise InvalidInputError(f"{name} must be a number in {'(' if open_low else '['}{low}, {high}], got {value!r}.")

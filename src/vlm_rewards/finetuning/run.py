@@ -263,9 +263,8 @@ def _curve(losses: list[float], points: int = 40) -> dict[str, list[float]]:
 
 def settings_of(config: FinetuneConfig) -> dict[str, Any]:
     """The settings that decide the weights, as they are written to the record."""
-    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(config).items()}
     left_out = _WHERE if config.shares else (*_WHERE, "shares")  # older records have none
-    return {key: value for key, value in settings.items() if key not in left_out}
+    return {key: value for key, value in config.to_dict().items() if key not in left_out}
 
 
 def command_line(config: FinetuneConfig) -> str:

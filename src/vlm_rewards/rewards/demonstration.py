@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward, check_frames
+from vlm_rewards.rewards.base import EmbeddingReward, FormulaReward
 from vlm_rewards.rewards.goal_baseline import unit_rows
 from vlm_rewards.rewards.goal_pictures import embed_files
 from vlm_rewards.rewards.registry import RewardInputs, register_reward
