@@ -18,7 +18,6 @@ import numpy as np
 import psutil
 
 from bench.random_checkpoint import write_random_checkpoint
-from bench.settings import BenchSettings
 from refused_envs import Grey, Many, Undrawn, Worded
 from vlm_rewards import (
     FrameInInfo,
@@ -37,7 +36,6 @@ from vlm_rewards import (
 )
 from vlm_rewards.collection.ring import FrameRing
 from vlm_rewards.collection.shaping import PotentialShaping
-from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.offline.dataset import RelabelOptions
 from vlm_rewards.offline.relabelling import open_dataset
 from vlm_rewards.rewards.cameras import CameraReward
@@ -306,27 +304,14 @@ REFUSALS = [
     Refusal("standardise-constant", "rewards must not be constant", lambda _: Standardiser().fit(np.ones(5))),
     Refusal("standardise-std", "std must be finite and positive, got 0.0", lambda _: Standardiser(std=0.0)),
     # Encoders
-    Refusal("encoder-unknown", "unknown encoder 'bundle'. Did you mean 'bundled'", lambda _: load_encoder("bundle")),
-    Refusal("encoder-architecture", "'ViT-B-23'. Did you mean", lambda _: load_encoder("ViT-B-23/openai")),
-    Refusal("encoder-tag", "unknown pretrained tag of RN50 'opnai'", lambda _: load_encoder("RN50/opnai")),
-    Refusal("encoder-no-tag", "is an architecture without weights", lambda _: load_encoder("RN50")),
-    Refusal("encoder-empty", "unknown encoder ''", lambda _: load_encoder("")),
     Refusal("encoder-number", "encoder must be a name or a path, got 7", lambda _: load_encoder(7), parameter="name"),  # type: ignore[arg-type]
-    Refusal("encoder-no-folder", "there is no folder", lambda _: load_encoder("./nowhere")),
     Refusal("encoder-empty-folder", "has no open_clip_config.json", lambda folder: load_encoder(folder)),
-    Refusal("encoder-device", "device must be auto, cpu", lambda _: load_encoder("bundled", device="tpu")),
-    Refusal("encoder-dtype", "dtype must be one of auto", lambda _: load_encoder("bundled", dtype="int4")),
     Refusal("checkpoint-missing", "there is no file", lambda _: load_encoder("RN50=no.safetensors")),
     Refusal("checkpoint-truncated", "it may be cut short", lambda folder: checkpoint(folder, lambda all_: all_[:-3])),
     Refusal("checkpoint-empty", "it may be cut short", lambda folder: checkpoint(folder, lambda _: b"")),
     Refusal("checkpoint-of-something", "does not fit", lambda folder: checkpoint(folder, lambda all_: all_)),
     Refusal("checkpoint-mismatched", "not be what its model_cfg describes", other_architecture),
     Refusal("checkpoint-pickled", "hold no state_dict", pickled),
-    Refusal(
-        "random-weights-unknown",
-        "unknown architecture 'ViT-B-33'",
-        lambda folder: write_random_checkpoint("ViT-B-33", folder),
-    ),
     # Tasks and environments
     Refusal("task-unknown", "unknown task 'cartpol'. Did you mean 'cartpole'", lambda _: get_task("cartpol")),
     Refusal("task-again", "task 'cartpole' is already registered", lambda _: register_task(get_task("cartpole"))),
@@ -511,21 +496,6 @@ REFUSALS = [
     Refusal("relabel-batch", "batch_size must be an int of at least 1, got 0", lambda _: RelabelOptions(batch_size=0)),
     Refusal("relabel-both", "out and in_place exclude", lambda _: RelabelOptions(out="x", in_place=True)),
     Refusal("relabel-nothing", "nowhere", lambda folder: open_dataset(str(folder / "nowhere"), RelabelOptions())),
-    Refusal("finetune-steps", "steps must be an int of at least 1, got 0", lambda _: FinetuneConfig(steps=0)),
-    Refusal(
-        "finetune-resume",
-        "resume and overwrite exclude each other",
-        lambda _: FinetuneConfig(resume=True, overwrite=True),
-    ),
-    Refusal(
-        "finetune-rate",
-        "learning_rate must be a number in (0.0, 1.0], got 0",
-        lambda _: FinetuneConfig(learning_rate=0),
-    ),
-    Refusal(
-        "bench-stage", "unknown stage 'drawin'. Did you mean 'drawing'", lambda _: BenchSettings(stages=("drawin",))
-    ),
-    Refusal("bench-repeats", "repeats must be an int of at least 1, got 0", lambda _: BenchSettings(repeats=0)),
 ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlm_rewards.encoders import checkpoints, loading
+from vlm_rewards.encoders import loading
 from vlm_rewards.encoders.loading import check_encoder_name, is_openclip, load_encoder, register_encoder, trained_on
 from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError, WeightsNotFoundError
@@ -34,10 +34,7 @@ number = 3
 
 
 @pytest.fixture(autouse=True)
-def schemes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone with it."""
-    assert checkpoints.PLAIN  # open_clip's own are registered
-    monkeypatch.setattr(loading.ENCODERS, "_values", dict(loading.ENCODERS._values))
+def no_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading.ENCODERS, "_points", {})
 
 

@@ -29,6 +29,7 @@ from vlm_rewards.finetuning.config import FinetuneConfig
         ({"learning_rate": float("nan")}, "learning_rate must be a number above 0 to 1, got nan"),
         ({"within_task": 1.5}, "within_task must be a number from 0 to 1, got 1.5"),
         ({"freeze": "image"}, "freeze must be 'none' for a model from scratch"),
+        ({"resume": True, "overwrite": True}, "resume and overwrite exclude each other"),
         ({"unlocked_groups": 2}, "unlocked_groups needs a frozen tower, got 2"),
     ],
 )

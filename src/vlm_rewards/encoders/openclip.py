@@ -197,7 +197,7 @@ class Preprocessing:
                 raise CheckpointError(
                     f"preprocess_cfg.{field} of the model must be one of {', '.join(_CHOICES[field])}, got {value!r}"
                 )
-        height, width = _pair(config["size"])
+        height, width = np.ravel(config["size"]).astype(int)[[0, -1]].tolist()
         # "random" is for training; open_clip uses bicubic in its place for inference.
         kernel = "bilinear" if chosen["interpolation"] == "bilinear" else "bicubic"
         fill = int(config.get("fill_color") or 0)
@@ -258,11 +258,6 @@ class Preprocessing:
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Fit and normalise: uint8 ``[n 3 h w]``, 0 to 255, to float32 ``[n 3 height width]``."""
         return self.normalise(self.fit(pixels))
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    sides = tuple(size) if isinstance(size, list | tuple) else (size,)
-    return int(sides[0]), int(sides[-1])
 
 
 def _triple(value: Any) -> tuple[float, float, float]:
