@@ -6,9 +6,10 @@ was raised as JSON; see test_refusals_of_the_api.py.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -378,18 +379,20 @@ REFUSALS = [
 
 def attempt(refusal: Refusal, folder: Path) -> tuple[str, str, list[str]]:
     """Try one; the bases' names of what was raised, its text, and what was left behind."""
-    kinds, text = "", ""
+    kinds, text, before = "", "", set(_processes())
     try:
         refusal.do(folder)
     except Exception as error:
         kinds, text = " ".join(kind.__name__ for kind in type(error).__mro__), str(error)
-    return kinds, text, list(_left())
+    return kinds, text, [what for pid, what in _processes().items() if pid not in before]
 
 
-def _left() -> Iterator[str]:
+def _processes() -> dict[int, str]:
+    found = {}
     for child in psutil.Process().children(recursive=True):
-        if "resource_tracker" not in " ".join(child.cmdline()) and "forkserver" not in " ".join(child.cmdline()):
-            yield f"process {child.pid}: {' '.join(child.cmdline())[:200]}"
+        with contextlib.suppress(psutil.NoSuchProcess):  # or it has ended
+            found[child.pid] = " ".join(child.cmdline())[:200]
+    return {pid: what for pid, what in found.items() if "resource_tracker" not in what and "forkserver" not in what}
 
 
 def main() -> None:

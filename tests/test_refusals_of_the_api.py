@@ -23,7 +23,7 @@ def check(refusal: Refusal, kinds: str, text: str, left: list[str]) -> None:
 
 
 def test_every_refusal_has_a_name_of_its_own() -> None:
-    assert len({refusal.name for refusal in REFUSALS}) == len(REFUSALS) >= 100
+    assert len({refusal.name for refusal in REFUSALS}) == len(REFUSALS) >= 80
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)

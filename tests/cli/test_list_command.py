@@ -147,7 +147,7 @@ def test_encoders_are_forms_schemes_and_open_clips_models(
 def test_algorithms_are_those_that_are_trained_with(capsys: pytest.CaptureFixture[str]) -> None:
     from vlm_rewards.training.algorithms import ALGORITHMS
 
-    assert set(json.loads(run(capsys, "algorithms", "--json")[1])) == set(ALGORITHMS)
+    assert set(json.loads(run(capsys, "algorithms", "--json")[1])) == set(ALGORITHMS.names())
 
 
 def test_it_does_not_wait_for_torch(cache: EmbeddingCache) -> None:

@@ -75,8 +75,9 @@ def test_entry_points_bring_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("http", "vlm_rewards.testing.fakes:FakeEncoder", "vlm_rewards.encoders")
     monkeypatch.setattr(loading.ENCODERS, "_points", {"http": point})
     monkeypatch.setattr(FakeEncoder, "__init__", lambda self, rest, **settings: setattr(self, "rest", rest))
-    monkeypatch.setattr(FakeEncoder, "image_size", 32)
-    monkeypatch.setattr(FakeEncoder, "embedding_dim", 16)
+    monkeypatch.setattr(FakeEncoder, "image_size", 32, raising=False)
+    monkeypatch.setattr(FakeEncoder, "name", "http", raising=False)
+    monkeypatch.setattr(FakeEncoder, "embedding_dim", 16, raising=False)
     assert load_encoder("http://host:80").rest == "//host:80"  # type: ignore[attr-defined]
 
 
