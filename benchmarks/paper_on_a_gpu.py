@@ -25,9 +25,9 @@ import torch
 
 from bench.measurement import Measurement, repeat
 from bench.memory import PeakMemory
+from bench.random_checkpoint import write_random_checkpoint
 from bench.stages import noise, rate
 from vlm_rewards.encoders.loading import load_encoder
-from vlm_rewards.encoders.sizing import write_random_checkpoint
 from vlm_rewards.provenance import provenance
 
 ROLLOUT = 3_200

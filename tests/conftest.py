@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import signal
@@ -40,17 +41,21 @@ def _known_generators() -> None:
 
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
-    """Tasks and reward forms that a test registers are gone with it."""
+    """What a test registers is gone with it."""
+    from vlm_rewards.encoders.loading import ENCODERS
     from vlm_rewards.rewards.registry import FORMS
     from vlm_rewards.tasks.task import TASKS
+    from vlm_rewards.training.algorithms import ALGORITHMS
 
-    before = [(known, dict(known._values)) for known in (TASKS, FORMS)]
+    before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for registry in (TASKS, FORMS, ENCODERS, ALGORITHMS):
+        for module in registry._own.values():  # once, now: what a test replaces would pass for the package's own
+            importlib.import_module(module)
+        before.append((registry._values, dict(registry._values)))
     yield
-    for known, then in before:
-        # The package's own are registered once, by the import of their module.
-        own = {name: value for name, value in known._values.items() if name in known._own}
-        known._values.clear()
-        known._values.update({**own, **then})
+    for values, then in before:
+        values.clear()
+        values.update(then)
 
 
 @pytest.fixture(autouse=True, scope="session")

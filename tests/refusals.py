@@ -6,9 +6,10 @@ was raised as JSON; see test_refusals_of_the_api.py.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,7 @@ import gymnasium as gym
 import numpy as np
 import psutil
 
-from bench.settings import BenchSettings
-from refused_envs import Grey, Many, Undrawn, Worded
+from refused_envs import Grey, Many, Worded
 from vlm_rewards import (
     FrameInInfo,
     LabelledReplayBuffer,
@@ -26,8 +26,6 @@ from vlm_rewards import (
     RenderedVecEnv,
     Task,
     VLMReward,
-    VLMRewardVectorWrapper,
-    VLMRewardWrapper,
     get_task,
     goal_baseline_reward,
     goal_reward,
@@ -36,17 +34,14 @@ from vlm_rewards import (
 )
 from vlm_rewards.collection.ring import FrameRing
 from vlm_rewards.collection.shaping import PotentialShaping
-from vlm_rewards.encoders.sizing import write_random_checkpoint
-from vlm_rewards.finetuning.config import FinetuneConfig
 from vlm_rewards.offline.dataset import RelabelOptions
 from vlm_rewards.offline.relabelling import open_dataset
 from vlm_rewards.rewards.combined import CameraReward, WeightedSum
 from vlm_rewards.rewards.config import RewardConfig, build_reward
 from vlm_rewards.rewards.goal_baseline import mean_prompt
 from vlm_rewards.rewards.goal_pictures import DemonstrationReward, GoalPictureReward
-from vlm_rewards.rewards.model import ContrastReward, SoftmaxReward
+from vlm_rewards.rewards.model import SoftmaxReward
 from vlm_rewards.rewards.registry import register_reward
-from vlm_rewards.rewards.standardise import Standardiser
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
 from vlm_rewards.tasks.builtin import configured
 from vlm_rewards.tasks.files import load_task_file
@@ -57,7 +52,6 @@ from vlm_rewards.testing.point import point_task
 from vlm_rewards.training.algorithms import DQNConfig, PPOConfig, SACConfig, build_algorithm
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import preset
-from vlm_rewards.training.run_folder import RunFolder
 
 ENCODER = FakeEncoder()
 PICTURES = np.zeros((2, 32, 32, 3), dtype=np.uint8)
@@ -104,31 +98,19 @@ def environment(env_id: str, **changes: Any) -> Task:
     return environment_task(EnvironmentConfig(env_id, **changes), goal="a goal", baseline="a baseline")
 
 
-def cartpole(**changes: Any) -> gym.Env[Any, Any]:
-    return gym.make("CartPole-v1", **{"render_mode": "rgb_array", **changes})
-
-
-def carts(**changes: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
-    return gym.make_vec("CartPole-v1", 2, vectorization_mode="sync", **{"render_mode": "rgb_array", **changes})
-
-
-def same_step() -> gym.vector.VectorEnv[Any, Any, Any]:
-    return carts(vector_kwargs={"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP})
-
-
 def written(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
-def learn(*, reward: Any = None, buffer: Any = LabelledReplayBuffer, **options: Any) -> None:
+def learn(reward: Any) -> None:
     from stable_baselines3 import DQN
 
     venv = RenderedVecEnv(point_task(), 2, image_size=32, n_workers=1, slots=4)
     try:
-        model = DQN("MlpPolicy", venv, replay_buffer_class=buffer, buffer_size=100)
-        model.learn(8, callback=LabelRewards(reward or vlm(), **options))
+        model = DQN("MlpPolicy", venv, replay_buffer_class=LabelledReplayBuffer, buffer_size=100)
+        model.learn(8, callback=LabelRewards(reward))
     finally:
         venv.close()
 
@@ -139,25 +121,6 @@ def build(algorithm: Any, actions: Literal["discrete", "box"] = "discrete") -> N
         build_algorithm(algorithm, venv, seed=0, device="cpu")
     finally:
         venv.close()
-
-
-def checkpoint(folder: Path, damage: Callable[[bytes], bytes]) -> Any:
-    import torch
-    from safetensors.torch import save
-
-    content = save({"visual.proj": torch.zeros(3, 3), "logit_scale": torch.zeros(())})
-    return load_encoder(f"ViT-S-32-alt={written(folder, 'x.safetensors', damage(content))}")
-
-
-def other_architecture(folder: Path) -> Any:
-    name = write_random_checkpoint("ViT-S-32-alt", folder)
-    return load_encoder(name.replace("ViT-S-32-alt=", "ViT-M-32-alt="))
-
-
-def pickled(folder: Path) -> Any:
-    import pickle
-
-    return load_encoder(f"ViT-S-32-alt={written(folder, 'x.pt', pickle.dumps({'state_dict': print}))}")
 
 
 def simulators(*factories: Callable[[], gym.Env[Any, Any]], **options: Any) -> None:
@@ -171,13 +134,10 @@ def settings(**changes: Any) -> TrainConfig:
 REFUSALS = [
     # Sentences and alpha
     Refusal("alpha-2", "alpha must be in [0, 1], got 2", lambda _: vlm(alpha=2)),
-    Refusal("alpha-nan", "alpha must be in [0, 1], got nan", lambda _: vlm(alpha=float("nan"))),
     Refusal("alpha-negative", "alpha must be in [0, 1], got -0.1", lambda _: vlm(alpha=-0.1)),
     Refusal(
         "alpha-word", "alpha must be a number in [0, 1], got 'half'", lambda _: vlm(alpha="half"), parameter="alpha"
     ),
-    Refusal("alpha-bool", "alpha must be a number in [0, 1], got True", lambda _: vlm(alpha=True)),
-    Refusal("goal-is-baseline", "goal and baseline must differ", lambda _: vlm(goal="a baseline")),
     Refusal("goal-embeds-as-baseline", "goal and baseline must differ", lambda _: vlm(Alike())),
     Refusal("goal-empty", "goal must be a sentence that is not empty, got ''", lambda _: vlm(goal="")),
     Refusal("goal-blank", "goal must be a sentence that is not empty, got ' \\n'", lambda _: vlm(goal=" \n")),
@@ -189,12 +149,9 @@ REFUSALS = [
         parameter="goal",
     ),
     Refusal("goal-bytes", "goal must be a sentence or a list of", lambda _: vlm(goal=b"a goal"), parameter="goal"),
-    Refusal("goal-list-empty", "goal must be a sentence or a list of at least one", lambda _: vlm(goal=[])),
     Refusal(
         "goal-list-of-none", "goal must be a sentence, got None", lambda _: vlm(goal=["a goal", None]), parameter="goal"
     ),
-    Refusal("baseline-empty", "baseline must be a sentence that is not empty", lambda _: vlm(baseline="")),
-    Refusal("prompts-cancel-out", "the 2 prompts cancel out", lambda _: vlm(Opposed(), goal=["a", "b"])),
     Refusal(
         "no-encoder",
         "encoder must have embed_images and embed_texts, got None",
@@ -203,12 +160,8 @@ REFUSALS = [
     ),
     # Frames and embeddings
     Refusal("frames-float", "frames must be uint8 (0 to 255), got dtype float64", lambda _: vlm()(PICTURES / 255)),
-    Refusal("frames-rgba", "frames must have shape [n h w 3]", lambda _: vlm()(np.zeros((2, 32, 32, 4), np.uint8))),
-    Refusal("frames-grey", "frames must have shape [n h w 3]", lambda _: vlm()(PICTURES[..., 0])),
     Refusal("frames-channels-first", "frames must have shape [n h w 3]", lambda _: vlm()(PICTURES.swapaxes(1, 3))),
     Refusal("frames-none", "with n, h, w >= 1, got (0, 32, 32, 3)", lambda _: vlm()(PICTURES[:0])),
-    Refusal("frames-one", "Use frames[None] for one frame", lambda _: vlm()(PICTURES[0])),
-    Refusal("frames-ragged", "frames must be frames of one size", lambda _: vlm()([PICTURES[0], PICTURES[0, 1:]])),
     Refusal(
         "embeddings-short", "must have the goal's dimension 16, got 3", lambda _: goal_reward(UNIT[:3, :3], UNIT[0])
     ),
@@ -217,9 +170,6 @@ REFUSALS = [
     Refusal("goal-of-two", "Use mean_prompt for several", lambda _: goal_baseline_reward(UNIT, UNIT[:2], UNIT[0], 1)),
     Refusal("mean-of-none", "embeddings must hold at least one prompt", lambda _: mean_prompt(UNIT[:0])),
     # Reward forms
-    Refusal(
-        "contrast-same", "goal and baseline must differ", lambda _: ContrastReward(Alike(), goal="a", baseline="b")
-    ),
     Refusal(
         "softmax-cold",
         "temperature must be a positive number, got 0",
@@ -258,13 +208,6 @@ REFUSALS = [
         lambda _: DemonstrationReward(ENCODER, frames=PICTURES[:1]),
     ),
     Refusal("sum-of-none", "rewards must hold at least one", lambda _: WeightedSum([])),
-    Refusal("sum-weights", "weights must be 1 finite numbers", lambda _: WeightedSum([vlm()], [1.0, 2.0])),
-    Refusal("sum-nan", "weights must be 1 finite numbers", lambda _: WeightedSum([vlm()], [float("nan")])),
-    Refusal(
-        "sum-sizes",
-        "rewards of a sum must want frames of one size",
-        lambda _: WeightedSum([vlm(), vlm(FakeEncoder(image_size=48))]),
-    ),
     Refusal("cameras-one", "cameras must be an int of at least 2, got 1", lambda _: CameraReward(vlm(), cameras=1)),
     Refusal(
         "cameras-rule",
@@ -300,35 +243,11 @@ REFUSALS = [
     ),
     Refusal("form-again", "'contrast' is already registered", lambda _: register_reward("contrast")(len)),
     Refusal("form-input", "unknown input of a reward form 'text'", lambda _: register_reward("x", needs=("text",))),
-    Refusal("standardise-constant", "rewards must not be constant", lambda _: Standardiser().fit(np.ones(5))),
-    Refusal("standardise-std", "std must be finite and positive, got 0.0", lambda _: Standardiser(std=0.0)),
     # Encoders
-    Refusal("encoder-unknown", "unknown encoder 'bundle'. Did you mean 'bundled'", lambda _: load_encoder("bundle")),
-    Refusal("encoder-architecture", "'ViT-B-23'. Did you mean", lambda _: load_encoder("ViT-B-23/openai")),
-    Refusal("encoder-tag", "unknown pretrained tag of RN50 'opnai'", lambda _: load_encoder("RN50/opnai")),
-    Refusal("encoder-no-tag", "is an architecture without weights", lambda _: load_encoder("RN50")),
-    Refusal("encoder-empty", "unknown encoder ''", lambda _: load_encoder("")),
     Refusal("encoder-number", "encoder must be a name or a path, got 7", lambda _: load_encoder(7), parameter="name"),  # type: ignore[arg-type]
-    Refusal("encoder-no-folder", "there is no folder", lambda _: load_encoder("./nowhere")),
-    Refusal("encoder-empty-folder", "has no open_clip_config.json", lambda folder: load_encoder(folder)),
-    Refusal("encoder-device", "device must be auto, cpu", lambda _: load_encoder("bundled", device="tpu")),
-    Refusal("encoder-dtype", "dtype must be one of auto", lambda _: load_encoder("bundled", dtype="int4")),
-    Refusal("checkpoint-missing", "there is no file", lambda _: load_encoder("RN50=no.safetensors")),
-    Refusal("checkpoint-truncated", "it may be cut short", lambda folder: checkpoint(folder, lambda all_: all_[:-3])),
-    Refusal("checkpoint-empty", "it may be cut short", lambda folder: checkpoint(folder, lambda _: b"")),
-    Refusal("checkpoint-of-something", "does not fit", lambda folder: checkpoint(folder, lambda all_: all_)),
-    Refusal("checkpoint-mismatched", "not be what its model_cfg describes", other_architecture),
-    Refusal("checkpoint-pickled", "hold no state_dict", pickled),
-    Refusal(
-        "random-weights-unknown",
-        "unknown architecture 'ViT-B-33'",
-        lambda folder: write_random_checkpoint("ViT-B-33", folder),
-    ),
     # Tasks and environments
-    Refusal("task-unknown", "unknown task 'cartpol'. Did you mean 'cartpole'", lambda _: get_task("cartpol")),
     Refusal("task-again", "task 'cartpole' is already registered", lambda _: register_task(get_task("cartpole"))),
     Refusal("task-horizon", "horizon of task 'point' must be an int of at least 1, got 0", lambda _: task(horizon=0)),
-    Refusal("task-name", "task name must be letters", lambda _: task(name="a/b")),
     Refusal("task-goal", "goal of task 'point' must be a sentence that is not empty", lambda _: task(goal="")),
     Refusal("task-file-missing", "task file 'no.py' does not exist", lambda _: load_task_file(Path("no.py"))),
     Refusal(
@@ -378,22 +297,11 @@ REFUSALS = [
         "textures must be left out: 'CartPole-v1' is no MuJoCo environment",
         lambda _: environment("CartPole-v1", textures="realistic"),
     ),
-    Refusal("env-view-short", "view must be six numbers", lambda _: environment("Hopper-v5", view=(1.0, 2.0))),
     Refusal(
         "env-view-number",
         "view must be six numbers",
         lambda _: environment("Hopper-v5", view=3.5),
         parameter="view",
-    ),
-    Refusal(
-        "env-view-negative",
-        "view must be finite numbers, the distance above 0",
-        lambda _: environment("Hopper-v5", view=(-1.0, 0.0, 0.0, 1.0, 90.0, 0.0)),
-    ),
-    Refusal(
-        "env-view-cameras",
-        "view must be left out where cameras are named",
-        lambda _: environment("Hopper-v5", view=(3.0, 0.0, 0.0, 1.0, 90.0, 0.0), cameras=("track",)),
     ),
     Refusal(
         "humanoid-camera",
@@ -419,16 +327,12 @@ REFUSALS = [
         lambda _: configured(point_task(), HumanoidConfig()),
     ),
     # Simulators
-    Refusal("simulators-0", "n_envs must be an int of at least 1, got 0", lambda _: RenderedVecEnv(point_task(), 0)),
     Refusal(
         "simulators-more-than-memory",
         "the frames in flight need",
         lambda _: RenderedVecEnv(point_task(), 20_000, image_size=2_000, slots=2),
     ),
-    Refusal("slots-1", "slots must be an int of at least 2, got 1", lambda _: simulators(CountingEnv, slots=1)),
     Refusal("image-size", "at least 32 pixels, got 8", lambda _: simulators(CountingEnv, image_size=8)),
-    Refusal("seed", "seed must be an int from 0 to 4294967295, got -1", lambda _: simulators(CountingEnv, seed=-1)),
-    Refusal("no-rgb-array", 'render_mode of the environment must be "rgb_array"', lambda _: simulators(Undrawn)),
     Refusal("grey", "must return a uint8 array [height width 3]", lambda _: simulators(Grey)),
     Refusal("action-space", "the action space must be Box or Discrete, got MultiBinary(3)", lambda _: simulators(Many)),
     Refusal(
@@ -436,69 +340,29 @@ REFUSALS = [
     ),
     Refusal("ring-too-large", "which could not be had", lambda _: FrameRing(HUGE, 1, 96)),
     # Wrappers
-    Refusal("wrapper-no-env", "env must be an environment of Gymnasium", lambda _: VLMRewardWrapper(None, vlm())),
-    Refusal(
-        "wrapper-undrawn",
-        'must be "rgb_array", got None',
-        lambda _: VLMRewardWrapper(cartpole(render_mode=None), vlm()),
-    ),
-    Refusal("wrapper-vector", "env must be a single environment", lambda _: VLMRewardWrapper(carts(), vlm())),
-    Refusal(
-        "wrapper-autoreset",
-        "must not have gymnasium.wrappers.Autoreset inside",
-        lambda _: VLMRewardWrapper(gym.wrappers.Autoreset(cartpole()), vlm()),
-    ),
-    Refusal(
-        "wrapper-twice",
-        "env must not have a VLM reward already",
-        lambda _: VLMRewardWrapper(VLMRewardWrapper(cartpole(), vlm()), vlm()),
-    ),
-    Refusal("wrapper-reward", "reward must score frames", lambda _: VLMRewardWrapper(cartpole(), 3)),
-    Refusal("wrapper-no-size", "frame_size must be given", lambda _: VLMRewardWrapper(cartpole(), len)),
-    Refusal("vector-single", "env must be a vector environment", lambda _: VLMRewardVectorWrapper(cartpole(), vlm())),
-    Refusal("vector-same-step", "FrameInInfo", lambda _: VLMRewardVectorWrapper(same_step(), vlm())),
-    Refusal("vector-undrawn", 'must be "rgb_array"', lambda _: VLMRewardVectorWrapper(carts(render_mode=None), vlm())),
-    Refusal("frame-in-info-size", "at least 32 pixels, got 0", lambda _: FrameInInfo(cartpole(), frame_size=0)),
+    Refusal("frame-in-info-size", "at least 32 pixels, got 0", lambda _: FrameInInfo(CountingEnv(), frame_size=0)),
     # Learning by hand
     Refusal("label-nothing", "reward must be callable, got 3", lambda _: LabelRewards(3), parameter="reward"),  # type: ignore[arg-type]
     Refusal(
         "label-chunk", "chunk_frames must be an int of at least 1, got 0", lambda _: LabelRewards(vlm(), chunk_frames=0)
     ),
-    Refusal("label-buffer", "replay_buffer_class=LabelledReplayBuffer", lambda _: learn(buffer=None)),
     Refusal(
         "label-shaping",
         "RenderedVecEnv(render_resets=True)",
-        lambda _: learn(reward=PotentialShaping(vlm(), gamma=0.99)),
+        lambda _: learn(PotentialShaping(vlm(), gamma=0.99)),
     ),
     Refusal("replay-larger-than-memory", "transitions fit", lambda _: build(DQNConfig(buffer_size=HUGE))),
     Refusal("rollout-larger-than-memory", "transitions fit", lambda _: build(PPOConfig(n_steps=HUGE))),
     Refusal("dqn-continuous", "algorithm dqn needs a Discrete action space", lambda _: build(DQNConfig(), "box")),
     Refusal("sac-discrete", "algorithm sac needs a Box action space", lambda _: build(SACConfig())),
     # Settings of runs
-    Refusal("preset-unknown", "unknown preset 'papers'. Did you mean 'paper'", lambda _: preset("cartpole", "papers")),
-    Refusal("preset-of-others", "preset must be 'cpu' for task", lambda _: preset(point_task(), "paper")),
     Refusal("algorithm-unknown", "unknown algorithm 'sca'", lambda _: preset("cartpole", algorithm="sca")),
     Refusal("algorithm-refused", "algorithm 'a2c' is not offered", lambda _: preset("cartpole", algorithm="a2c")),
     Refusal("algorithm-space", "algorithm td3 needs a Box action space", lambda _: preset("cartpole", algorithm="td3")),
-    Refusal("run-steps", "steps must be an int of at least 1, got 0", lambda _: settings(steps=0)),
     Refusal("run-seed", "seed must be an int from 0 to", lambda _: settings(seed=2**32)),
-    Refusal("run-alpha", "alpha must be a number from 0 to 1, got nan", lambda _: settings(alpha=float("nan"))),
-    Refusal("run-no-updates", "no update would ever be made", lambda _: settings(steps=500)),
     Refusal(
         "run-standardise", "learning would start before the rewards are known", lambda _: settings(standardise=HUGE)
     ),
-    Refusal("run-goal", "goal and baseline must differ", lambda _: settings(goal="same", baseline="same")),
-    Refusal(
-        "run-learning-rate",
-        "learning_rate must be positive, got 0.0",
-        lambda _: settings(algorithm=DQNConfig(learning_rate=0.0)),
-    ),
-    Refusal(
-        "run-net-arch",
-        "net_arch must be a list of at least one positive width",
-        lambda _: settings(algorithm=SACConfig(net_arch=())),
-    ),
-    Refusal("run-of-nothing", "run must be a folder that `vlm-rewards train` wrote", RunFolder.open),
     Refusal(
         "run-settings-unknown",
         "the settings do not fit this version",
@@ -508,38 +372,25 @@ REFUSALS = [
     Refusal("relabel-batch", "batch_size must be an int of at least 1, got 0", lambda _: RelabelOptions(batch_size=0)),
     Refusal("relabel-both", "out and in_place exclude", lambda _: RelabelOptions(out="x", in_place=True)),
     Refusal("relabel-nothing", "nowhere", lambda folder: open_dataset(str(folder / "nowhere"), RelabelOptions())),
-    Refusal("finetune-steps", "steps must be an int of at least 1, got 0", lambda _: FinetuneConfig(steps=0)),
-    Refusal(
-        "finetune-resume",
-        "resume and overwrite exclude each other",
-        lambda _: FinetuneConfig(resume=True, overwrite=True),
-    ),
-    Refusal(
-        "finetune-rate",
-        "learning_rate must be a number in (0.0, 1.0], got 0",
-        lambda _: FinetuneConfig(learning_rate=0),
-    ),
-    Refusal(
-        "bench-stage", "unknown stage 'drawin'. Did you mean 'drawing'", lambda _: BenchSettings(stages=("drawin",))
-    ),
-    Refusal("bench-repeats", "repeats must be an int of at least 1, got 0", lambda _: BenchSettings(repeats=0)),
 ]
 
 
 def attempt(refusal: Refusal, folder: Path) -> tuple[str, str, list[str]]:
     """Try one; the bases' names of what was raised, its text, and what was left behind."""
-    kinds, text = "", ""
+    kinds, text, before = "", "", set(_processes())
     try:
         refusal.do(folder)
     except Exception as error:
         kinds, text = " ".join(kind.__name__ for kind in type(error).__mro__), str(error)
-    return kinds, text, list(_left())
+    return kinds, text, [what for pid, what in _processes().items() if pid not in before]
 
 
-def _left() -> Iterator[str]:
+def _processes() -> dict[int, str]:
+    found = {}
     for child in psutil.Process().children(recursive=True):
-        if "resource_tracker" not in " ".join(child.cmdline()) and "forkserver" not in " ".join(child.cmdline()):
-            yield f"process {child.pid}: {' '.join(child.cmdline())[:200]}"
+        with contextlib.suppress(psutil.NoSuchProcess):  # or it has ended
+            found[child.pid] = " ".join(child.cmdline())[:200]
+    return {pid: what for pid, what in found.items() if "resource_tracker" not in what and "forkserver" not in what}
 
 
 def main() -> None:

@@ -10,13 +10,6 @@ import numpy as np
 from vlm_rewards.testing.counting import CountingEnv
 
 
-class Undrawn(CountingEnv):
-    """Has no frames."""
-
-    metadata = {"render_modes": ["human"]}  # noqa: RUF012
-    render_mode = None
-
-
 class Grey(CountingEnv):
     """Its frames have no colours."""
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from bench.random_checkpoint import write_random_checkpoint
 from vlm_rewards.encoders.loading import load_encoder
-from vlm_rewards.encoders.sizing import plan_encoder, write_random_checkpoint
+from vlm_rewards.encoders.sizing import plan_encoder
 from vlm_rewards.evaluation.statistics import spearman
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.tasks.rendering import draw

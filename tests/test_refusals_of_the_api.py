@@ -23,7 +23,7 @@ def check(refusal: Refusal, kinds: str, text: str, left: list[str]) -> None:
 
 
 def test_every_refusal_has_a_name_of_its_own() -> None:
-    assert len({refusal.name for refusal in REFUSALS}) == len(REFUSALS) >= 100
+    assert len({refusal.name for refusal in REFUSALS}) == len(REFUSALS) >= 80
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)
@@ -45,8 +45,7 @@ def test_refused_with_type_checks(refusal: Refusal, tmp_path: Path, monkeypatch:
 @pytest.fixture(scope="module")
 def unchecked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a program without type checks, as users have it, is told."""
-    source = Path(refusals.__file__)
-    environment = {**os.environ, "PYTHONPATH": str(source.parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(refusals.__file__).parent), *sys.path])}
     folder = tmp_path_factory.mktemp("unchecked")
     done = subprocess.run(
         [sys.executable, "-c", "import refusals; refusals.main()"],

@@ -16,7 +16,7 @@ from rich.console import Console
 from bench.measurement import Measurement
 from bench.report import measure, record_of, table_of
 from bench.settings import QUICK, BenchSettings
-from vlm_rewards.errors import InvalidInputError
+from vlm_rewards.errors import InvalidInputError, VLMRewardsError
 from vlm_rewards.files import write_atomically
 
 
@@ -41,7 +41,15 @@ class _Arguments:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure."""
+    """Measure, or say what is wrong."""
+    try:
+        return _measure(arguments)
+    except VLMRewardsError as error:
+        print(f"bench: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _measure(arguments: list[str]) -> int:
     chosen = tyro.cli(_Arguments, prog="python -m bench", args=arguments)
     settings = _quick(chosen.settings) if chosen.quick else chosen.settings
     if chosen.out is not None and not chosen.out.parent.is_dir():

@@ -30,7 +30,7 @@ from vlm_rewards.arrays import Embeddings
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.tasks.rendering import configure_headless
-from vlm_rewards.training.algorithms import OffPolicyConfig, build_algorithm
+from vlm_rewards.training.algorithms import OffPolicyConfig
 
 _EMBEDDED_AT_ONCE = 64  # as our encoder does on the CPU
 
@@ -46,7 +46,12 @@ def embed_raw(encoder: OpenCLIPEncoder, frames: np.ndarray) -> Embeddings:
         float32 ``[n d]``, unit-norm rows.
     """
     batches = [frames[start : start + _EMBEDDED_AT_ONCE] for start in range(0, len(frames), _EMBEDDED_AT_ONCE)]
-    return np.concatenate([encoder.embed_preprocessed(prepare_raw(encoder, batch)) for batch in batches])
+    prepared = (prepare_raw(encoder, batch) for batch in batches)
+    model: Any = encoder._model
+    dtype = next(model.visual.parameters()).dtype
+    with torch.inference_mode():
+        rows = [model.encode_image(x.to(encoder.device, dtype), normalize=True) for x in prepared]
+        return torch.cat(rows).float().cpu().numpy()
 
 
 def prepare_raw(encoder: OpenCLIPEncoder, frames: np.ndarray) -> torch.Tensor:
@@ -118,7 +123,7 @@ class CommonWay:
         self.labels = RewardsAfterRollout(reward)
         configure_headless()  # before the process starts that all others are forked from
         self._venv = SubprocVecEnv([workload.common] * workload.n_envs)
-        self.model: Any = build_algorithm(workload.algorithm, self._venv, seed=seed, device=encoder_device(reward))
+        self.model: Any = workload.model(self._venv, seed=seed, device=encoder_device(reward))
         self.model.replay_buffer = _replay_buffer(self.model, workload.algorithm)
 
     def run(self, steps: int) -> float:

@@ -11,7 +11,6 @@ from bench.workloads import Workload
 from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.rewards.model import VLMReward
-from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.callbacks import ThreadPhases
 from vlm_rewards.training.runner import ring_slots
 
@@ -41,7 +40,7 @@ class OurWay:
             slots=ring_slots(chunk_frames, workload.n_envs),
             render_every=workload.label_every,
         )
-        self.model: Any = build_algorithm(workload.algorithm, self._venv, seed=seed, device=encoder_device(reward))
+        self.model: Any = workload.model(self._venv, seed=seed, device=encoder_device(reward))
         self.labels = LabelRewards(reward, chunk_frames=chunk_frames)
         self._callback = CallbackList([self.labels, ThreadPhases(reward.encoder)])
 

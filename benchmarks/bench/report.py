@@ -11,10 +11,10 @@ from rich.table import Table
 
 from bench import pipelines, stages
 from bench.measurement import Measurement
+from bench.random_checkpoint import write_random_checkpoint
 from bench.settings import BenchSettings
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
-from vlm_rewards.encoders.sizing import write_random_checkpoint
 from vlm_rewards.provenance import provenance
 
 _BUNDLED = "bundled encoder"

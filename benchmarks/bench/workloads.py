@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
+from stable_baselines3.common.vec_env import VecEnv
 
 from bench.common_simulators import build_cartpole, build_humanoid
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.tasks.task import Task
-from vlm_rewards.training.algorithms import OffPolicyConfig, PPOConfig, algorithm_name
+from vlm_rewards.training.algorithms import OffPolicyConfig, PPOConfig, algorithm_name, build_algorithm
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.presets import preset, task_of
 
@@ -32,9 +33,11 @@ class Workload:
     common: Callable[[], gym.Env[Any, Any]]
     """Builds one simulator of the common way, with the same steps, episodes and observations; is sent to processes."""
     algorithm: OffPolicyConfig
-    """Settings of the algorithm; ``gradient_steps`` of 0 collects and labels without learning."""
+    """Settings of the algorithm."""
     n_envs: int
     """Simulators."""
+    updates: bool = True
+    """Whether it learns; otherwise it collects and labels alone."""
     alpha: float = 0.5
     """Strength of the baseline prompt."""
     chunk_frames: int = 256
@@ -51,12 +54,19 @@ class Workload:
         """The reward of the task."""
         return VLMReward(encoder, goal=self.task.goal, baseline=self.task.baseline, alpha=self.alpha)
 
+    def model(self, venv: VecEnv, *, seed: int, device: str) -> Any:
+        """The algorithm on simulators."""
+        model: Any = build_algorithm(self.algorithm, venv, seed=seed, device=device)
+        if not self.updates:
+            model.gradient_steps = 0  # which no setting may be
+        return model
+
     def facts(self) -> dict[str, Any]:
         """What decides how fast it is. JSON-able."""
         return {
             "simulators": self.n_envs,
             "rollout": self.rollout,
-            "updates_per_rollout": self.algorithm.gradient_steps,
+            "updates_per_rollout": self.algorithm.gradient_steps if self.updates else 0,
             "algorithm": algorithm_name(self.algorithm),
             "batch_size": self.algorithm.batch_size,
             "label_every": self.label_every,
@@ -103,13 +113,13 @@ def _workload(
     each = algorithm.gradient_steps / (config.n_envs * algorithm.train_freq) if algorithm.gradient_steps > 0 else 1
     settled = dataclasses.replace(
         algorithm,
-        learning_starts=0,
+        learning_starts=1,
         buffer_size=_REPLAY_ROWS,
         train_freq=train_freq,
-        gradient_steps=max(1, round(each * n_envs * train_freq)) if updates else 0,
+        gradient_steps=max(1, round(each * n_envs * train_freq)),
     )
     return Workload(
-        name, task_of(config), common, settled, n_envs, config.alpha, config.chunk_frames, config.label_every
+        name, task_of(config), common, settled, n_envs, updates, config.alpha, config.chunk_frames, config.label_every
     )
 
 

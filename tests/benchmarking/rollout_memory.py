@@ -24,7 +24,7 @@ def main(train_freq: int) -> None:
     slots = ring_slots(CHUNK, SIMULATORS)
     venv = RenderedVecEnv(counting_task(), SIMULATORS, image_size=SIZE, slots=slots)
     algorithm = DQNConfig(
-        learning_starts=0, train_freq=train_freq, gradient_steps=1, buffer_size=VECTOR_STEPS * SIMULATORS
+        learning_starts=1, train_freq=train_freq, gradient_steps=1, buffer_size=VECTOR_STEPS * SIMULATORS
     )
     model = build_algorithm(algorithm, venv, seed=0, device="cpu")
     model.learn(VECTOR_STEPS * SIMULATORS, callback=LabelRewards(brightness, chunk_frames=CHUNK))

@@ -12,8 +12,11 @@ import pytest
 from bench.__main__ import main
 
 
-def run(*arguments: str) -> int:
-    return main([*arguments])
+def run(*arguments: str) -> Any:
+    try:
+        return main([*arguments])
+    except SystemExit as stop:  # what tyro refuses
+        return stop.code
 
 
 SMALL = ("--quick", "--repeats", "2", "--architectures", "ViT-S-32-alt", "--mujoco", "InvertedPendulum-v5")

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from bench.random_checkpoint import write_random_checkpoint
 from commands import run
 from vlm_rewards.cli import dry_run
 from vlm_rewards.collection.vec_env import SimulatorProbe, probe_simulator
 from vlm_rewards.encoders import sizing
 from vlm_rewards.encoders.loading import load_encoder
 from vlm_rewards.encoders.openclip import OpenCLIPEncoder
-from vlm_rewards.encoders.sizing import write_random_checkpoint
 from vlm_rewards.encoders.sources import bundled_folder
 from vlm_rewards.tasks.builtin import config_of
 from vlm_rewards.tasks.task import Task

@@ -19,14 +19,10 @@ from vlm_rewards.testing.fakes import FakeEncoder
 class Named(FakeEncoder):
     def __init__(self, name: str) -> None:
         super().__init__(16)
-        self.called = name
-
-    @property
-    def name(self) -> str:
-        return self.called
+        self.name = name
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "weights_sha256": self.called}
+        return {**super().describe(), "weights_sha256": self.name}
 
 
 @pytest.fixture
@@ -151,7 +147,7 @@ def test_encoders_are_forms_schemes_and_open_clips_models(
 def test_algorithms_are_those_that_are_trained_with(capsys: pytest.CaptureFixture[str]) -> None:
     from vlm_rewards.training.algorithms import ALGORITHMS
 
-    assert set(json.loads(run(capsys, "algorithms", "--json")[1])) == set(ALGORITHMS)
+    assert set(json.loads(run(capsys, "algorithms", "--json")[1])) == set(ALGORITHMS.names())
 
 
 def test_it_does_not_wait_for_torch(cache: EmbeddingCache) -> None:

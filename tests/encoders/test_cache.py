@@ -25,11 +25,8 @@ class Digested(FakeEncoder):
     def __init__(self, dim: int = 16, **facts: Any) -> None:
         super().__init__(dim)
         self.facts = {"weights_sha256": "ab", **facts}
+        self.name = str(facts.get("name", "fake"))
         self.calls: list[int] = []
-
-    @property
-    def name(self) -> str:
-        return str(self.facts.get("name", "fake"))
 
     def embed_images(self, frames: np.ndarray) -> np.ndarray:
         self.calls.append(len(frames))
@@ -260,7 +257,7 @@ def test_a_transaction_cut_short_is_rolled_back(cache: EmbeddingCache) -> None:
         "os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(cache.path)], check=False).returncode == -signal.SIGKILL
-    journal = cache.path.with_name("embeddings.sqlite-journal")
+    journal = cache.path.with_name(f"{cache.path.name}-journal")
     assert journal.stat().st_size > 0
     encoder = Digested()
     expected = FakeEncoder().embed_images(numbered(0, 20))
@@ -391,6 +388,6 @@ def test_where_the_cache_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert default_folder() == tmp_path / "xdg" / "vlm-rewards"
     monkeypatch.setenv("VLM_REWARDS_CACHE", str(tmp_path / "own"))
     cache = EmbeddingCache()
-    assert (cache.path, cache.max_bytes) == (tmp_path / "own" / "embeddings.sqlite", DEFAULT_BYTES)
+    assert (cache.path, cache.max_bytes) == (tmp_path / "own" / "embeddings-2.sqlite", DEFAULT_BYTES)
     cache.embed(Digested(), numbered(0, 1))
     assert cache.path.is_file()

@@ -99,8 +99,8 @@ def test_name_takes_the_activation_from_the_tag(cache_model, model_folder, pictu
 
 def test_file_takes_the_preprocessing_on_which_the_tags_agree(model_folder, small_architectures):
     siglip = load_encoder(f"ViT-B-16-SigLIP={model_folder('ViT-B-16-SigLIP') / 'open_clip_model.safetensors'}")
-    assert siglip._preprocess.mean == (0.5, 0.5, 0.5)
-    assert siglip._preprocess.resize_mode == "squash"
+    assert siglip.preprocessing.mean == (0.5, 0.5, 0.5)
+    assert siglip.preprocessing.resize_mode == "squash"
 
 
 def test_name_downloads_what_is_not_in_the_cache(model_folder, small_architectures, hub_cache, monkeypatch):

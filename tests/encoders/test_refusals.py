@@ -191,9 +191,10 @@ class TestDamaged:
     @pytest.mark.parametrize("text", ["{", "[]", '{"model_cfg": 3}', "{}"])
     def test_configuration(self, text, tmp_path):
         (tmp_path / "open_clip_config.json").write_text(text)
-        with pytest.raises(
-            CheckpointError, match=r"open_clip_config.json must be (JSON|a JSON object with the key 'model_cfg')"
-        ):
+        message = (
+            "open_clip_config.json('? cannot be read|' must hold a JSON object| must be .* with the key 'model_cfg')"
+        )
+        with pytest.raises(CheckpointError, match=message):
             load_encoder(tmp_path)
 
     def test_configuration_without_a_key(self, broken_copy):

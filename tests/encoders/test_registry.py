@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlm_rewards.encoders import checkpoints, loading
+from vlm_rewards.encoders import loading
 from vlm_rewards.encoders.loading import check_encoder_name, is_openclip, load_encoder, register_encoder, trained_on
 from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.errors import InvalidInputError, VLMRewardsError, WeightsNotFoundError
@@ -34,10 +34,7 @@ number = 3
 
 
 @pytest.fixture(autouse=True)
-def schemes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone with it."""
-    assert checkpoints.PLAIN  # open_clip's own are registered
-    monkeypatch.setattr(loading.ENCODERS, "_values", dict(loading.ENCODERS._values))
+def no_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading.ENCODERS, "_points", {})
 
 
@@ -78,8 +75,9 @@ def test_entry_points_bring_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("http", "vlm_rewards.testing.fakes:FakeEncoder", "vlm_rewards.encoders")
     monkeypatch.setattr(loading.ENCODERS, "_points", {"http": point})
     monkeypatch.setattr(FakeEncoder, "__init__", lambda self, rest, **settings: setattr(self, "rest", rest))
-    monkeypatch.setattr(FakeEncoder, "image_size", 32)
-    monkeypatch.setattr(FakeEncoder, "embedding_dim", 16)
+    monkeypatch.setattr(FakeEncoder, "image_size", 32, raising=False)
+    monkeypatch.setattr(FakeEncoder, "name", "http", raising=False)
+    monkeypatch.setattr(FakeEncoder, "embedding_dim", 16, raising=False)
     assert load_encoder("http://host:80").rest == "//host:80"  # type: ignore[attr-defined]
 
 

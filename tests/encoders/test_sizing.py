@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.random_checkpoint import write_random_checkpoint
 from vlm_rewards.encoders.loading import load_encoder
-from vlm_rewards.encoders.sizing import check_prompt_lengths, plan_encoder, plan_size, write_random_checkpoint
+from vlm_rewards.encoders.sizing import check_prompt_lengths, plan_encoder, plan_size
 from vlm_rewards.encoders.trainable import SIZES
 from vlm_rewards.errors import InvalidInputError, UnknownNameError
 from vlm_rewards.finetuning.config import FROM_SCRATCH

@@ -59,8 +59,8 @@ def test_protocol_and_pickle():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda e: e.embed_images(np.zeros((1, 4, 4, 3))), r"frames must be uint8 \[n h w 3\].*got float64"),
-        (lambda e: e.embed_images(np.zeros((0, 4, 4, 3), np.uint8)), r"n at least 1; got uint8 \[0, 4, 4, 3\]"),
+        (lambda e: e.embed_images(np.zeros((1, 4, 4, 3))), "frames must be uint8 .0 to 255., got dtype float64"),
+        (lambda e: e.embed_images(np.zeros((0, 4, 4, 3), np.uint8)), r"with n, h, w >= 1, got \(0, 4, 4, 3\)"),
         (lambda e: e.embed_texts("a"), "prompts must be a list of at least one string; got 'a'"),
         (lambda e: e.embed_texts([]), r"prompts must be a list of at least one string; got \[\]"),
         (lambda e: e.embed_texts(["a", ""]), r"prompts\[1\] must be a string that is not empty; got ''"),

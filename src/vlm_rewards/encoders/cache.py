@@ -25,6 +25,7 @@ DEFAULT_BYTES = 2 * 2**30
 LOCATION = "VLM_REWARDS_CACHE"
 """Environment variable that names another folder for the cache."""
 
+_FILE = "embeddings-2.sqlite"  # the number is that of the layout: files of another are left alone
 _CHUNK = 512  # frames that are embedded, and then stored, at a time
 _PATIENCE_S = 60.0  # for other writers
 _NO_DAMAGE = frozenset(
@@ -119,7 +120,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, max_bytes: int = DEFAULT_BYTES) -> None:
-        self.path = (default_folder() if folder is None else Path(folder)) / "embeddings.sqlite"
+        self.path = (default_folder() if folder is None else Path(folder)) / _FILE
         self.max_bytes = check_count("max_bytes", max_bytes, least=2**20)
         self.embedded = 0
         self.found = 0
@@ -206,7 +207,11 @@ class EmbeddingCache:
             code = getattr(error.__cause__, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
             if name is not None or code in _NO_DAMAGE:
                 raise
-        self._remove()
+        try:
+            for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CacheError(f"the cache {str(self.path)!r} cannot be removed: {error.strerror or error}.") from None
         return 0
 
     def _forget(self, name: str | None) -> int:
@@ -217,13 +222,6 @@ class EmbeddingCache:
             database.commit()
             database.execute("VACUUM")
         return count
-
-    def _remove(self) -> None:
-        try:
-            for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise CacheError(f"the cache {str(self.path)!r} cannot be removed: {error.strerror or error}.") from None
 
     def _read(self, key: str, encoder: ImageTextEncoder, frames: list[bytes]) -> dict[bytes, np.ndarray]:
         known: dict[bytes, np.ndarray] = {}

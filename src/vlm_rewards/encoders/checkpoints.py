@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -33,13 +32,6 @@ from vlm_rewards.encoders.sources import CONFIG_FILE, FOLDER_PREFIX, HUB_PREFIX,
 from vlm_rewards.errors import CheckpointError, MissingExtraError, VLMRewardsError, WeightsNotFoundError
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.txt")
-
-
-def load_openclip(
-    name: str | os.PathLike[str], *, device: str = "auto", dtype: str = "auto", batch_size: int | None = None
-) -> OpenCLIPEncoder:
-    """Load an encoder in one of open_clip's forms; see `vlm_rewards.load_encoder`, which takes others as well."""
-    return _load(parse_source(name), device, dtype, batch_size)
 
 
 def _load(source: Source, device: str, dtype: str, batch_size: int | None) -> OpenCLIPEncoder:
@@ -347,10 +339,11 @@ def _brief(error: BaseException, most: int = 200) -> str:
 
 def _scheme(prefix: str) -> Scheme:
     """Names with or without a prefix; open_clip's forms are understood in one place, `parse_source`."""
-    return Scheme(
-        lambda rest, **settings: load_openclip(rest if not prefix else prefix + rest, **settings),
-        lambda rest: parse_source(rest if not prefix else prefix + rest),
-    )
+
+    def source(rest: Any) -> Source:
+        return parse_source(prefix + rest if prefix else rest)  # a path has no prefix
+
+    return Scheme(lambda rest, **settings: _load(source(rest), **settings), source)
 
 
 PLAIN = _scheme("")

@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
-from vlm_rewards.arrays import Embeddings, Frames
+from vlm_rewards.arrays import Embeddings, Frames, check_frames
 from vlm_rewards.errors import CheckpointError, InvalidInputError, VLMRewardsError, check_count
 
 
@@ -33,6 +33,9 @@ class PromptTokenizer:
 
     Args:
         tokenizer: One of open_clip's three tokenizers.
+
+    Attributes:
+        context_length: The greatest number of tokens, the special ones included.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -42,13 +45,9 @@ class PromptTokenizer:
             # Masks shorten captions at random during training; here nothing is shortened.
             tokenizer.reduction_fn = None
         self._tokenizer: Any = tokenizer
+        self.context_length = int(self._tokenizer.context_length)
         # Tokenizers of transformers hold their padding rule as mutable state.
         self._lock = threading.Lock()
-
-    @property
-    def context_length(self) -> int:
-        """The greatest number of tokens, the special ones included."""
-        return int(self._tokenizer.context_length)
 
     def count(self, prompt: str) -> int:
         """Count the tokens of one prompt, the special ones included, before any cut."""
@@ -119,10 +118,17 @@ def fold_batch_norms(model: nn.Module) -> int:
     modules: dict[str, Any] = dict(model.named_modules())
     pairs = list(_foldable(model, modules))
     for conv_name, norm_name in pairs:
-        conv, norm = modules[conv_name], modules[norm_name]
-        _replace(model, conv_name, fuse_conv_bn_eval(conv, norm))
-        _replace(model, norm_name, _remainder(norm))
+        norm = modules[norm_name]
+        _replace(model, conv_name, fuse_conv_bn_eval(modules[conv_name], norm))
+        # What a batch norm does apart from normalising: timm's also drop and activate.
+        timms = type(norm) is BatchNormAct2d
+        _replace(model, norm_name, nn.Sequential(norm.drop, norm.act) if timms else nn.Identity())
     return len(pairs)
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
 
 
 def _foldable(model: nn.Module, modules: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -137,29 +143,12 @@ def _foldable(model: nn.Module, modules: dict[str, Any]) -> Iterator[tuple[str, 
         before = node.args[0] if node.args else None
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) != 1:
             continue
-        conv_name, norm_name = str(before.target), str(node.target)
-        shared = targets.count(conv_name) > 1 or targets.count(norm_name) > 1
-        if not shared and _is_pair(modules[conv_name], modules[norm_name]):
-            yield conv_name, norm_name
-
-
-def _is_pair(conv: nn.Module, norm: nn.Module) -> bool:
-    # Subclasses may do more than their parent, so that exact types count.
-    known = type(conv) is nn.Conv2d and type(norm) in (nn.BatchNorm2d, BatchNormAct2d)
-    return known and getattr(norm, "running_var", None) is not None
-
-
-def _remainder(norm: nn.Module) -> nn.Module:
-    """What a batch norm does apart from normalising: timm's also drop and activate."""
-    if type(norm) is BatchNormAct2d:
-        rest: Any = norm
-        return nn.Sequential(rest.drop, rest.act)
-    return nn.Identity()
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+        names = str(before.target), str(node.target)
+        conv, norm = (modules[name] for name in names)
+        # Subclasses may do more than their parent, so that exact types count.
+        known = type(conv) is nn.Conv2d and type(norm) in (nn.BatchNorm2d, BatchNormAct2d)
+        if known and norm.running_var is not None and all(targets.count(name) == 1 for name in names):
+            yield names
 
 
 class _Tracer(fx.Tracer):
@@ -199,9 +188,6 @@ class Preprocessing:
     def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
         """Read open_clip's ``preprocess_cfg``.
 
-        Args:
-            config: ``size``, ``mean``, ``std``, ``interpolation``, ``resize_mode``, ``fill_color``.
-
         Raises:
             CheckpointError: If a value is one that open_clip does not know.
         """
@@ -211,7 +197,7 @@ class Preprocessing:
                 raise CheckpointError(
                     f"preprocess_cfg.{field} of the model must be one of {', '.join(_CHOICES[field])}, got {value!r}"
                 )
-        height, width = _pair(config["size"])
+        height, width = np.ravel(config["size"]).astype(int)[[0, -1]].tolist()
         # "random" is for training; open_clip uses bicubic in its place for inference.
         kernel = "bilinear" if chosen["interpolation"] == "bilinear" else "bicubic"
         fill = int(config.get("fill_color") or 0)
@@ -243,16 +229,14 @@ class Preprocessing:
             raise TypeError(f"pixels must be uint8, not {pixels.dtype}")
         shape = self.resized_shape(int(pixels.shape[-2]), int(pixels.shape[-1]))
         if shape != tuple(pixels.shape[-2:]):
-            pixels = transforms.resize(pixels, list(shape), self._kernel(), antialias=True)
+            # open_clip's crop for models that are not square ignores the configured interpolation.
+            oblong_crop = self.resize_mode == "shortest" and self.height != self.width
+            kernel = InterpolationMode.BICUBIC if oblong_crop else InterpolationMode(self.interpolation)
+            pixels = transforms.resize(pixels, list(shape), kernel, antialias=True)
         if tuple(pixels.shape[-2:]) != (self.height, self.width):
             fill = self.fill_color if self.resize_mode == "longest" else 0
             pixels = center_crop_or_pad(pixels, [self.height, self.width], fill=fill)
         return pixels
-
-    def _kernel(self) -> InterpolationMode:
-        # open_clip's crop for models that are not square ignores the configured interpolation.
-        oblong_crop = self.resize_mode == "shortest" and self.height != self.width
-        return InterpolationMode.BICUBIC if oblong_crop else InterpolationMode(self.interpolation)
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """Scale pixels as the model was trained: ``(pixels / 255 - mean) / std``.
@@ -274,11 +258,6 @@ class Preprocessing:
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Fit and normalise: uint8 ``[n 3 h w]``, 0 to 255, to float32 ``[n 3 height width]``."""
         return self.normalise(self.fit(pixels))
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    sides = tuple(size) if isinstance(size, list | tuple) else (size,)
-    return int(sides[0]), int(sides[-1])
 
 
 def _triple(value: Any) -> tuple[float, float, float]:
@@ -314,6 +293,14 @@ class OpenCLIPEncoder:
         facts: What ``describe`` adds: architecture, source, digest of the weights.
         reload: A picklable function and its arguments that make this encoder again.
 
+    Attributes:
+        name: What was asked for, as it is written to records.
+        embedding_dim: Length ``d`` of an embedding.
+        context_length: The greatest number of tokens in a prompt, start and end included.
+        device: Where the model computes, as torch writes it (``"cpu"``, ``"cuda:0"``).
+        dtype: In what it computes: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        preprocessing: What the model does with frames before it looks at them.
+
     Raises:
         InvalidInputError: If a setting breaks a rule.
         CheckpointError: If frames and text are not embedded in one space.
@@ -331,52 +318,27 @@ class OpenCLIPEncoder:
         facts: Mapping[str, Any] | None = None,
         reload: tuple[Callable[..., OpenCLIPEncoder], tuple[Any, ...]] | None = None,
     ) -> None:
-        self._name = name
-        self._device = resolve_device(device)
-        self._dtype_name = resolve_dtype(dtype, self._device)
-        self._batch_size = resolve_batch_size(batch_size, self._device)
+        place = resolve_device(device)
+        self.name, self.device, self.dtype = name, str(place), resolve_dtype(dtype, place)
+        self._batch_size = resolve_batch_size(batch_size, place)
         self._facts = dict(facts or {})
         self._reload = reload
-        self._preprocess = Preprocessing.from_config(open_clip.get_model_preprocess_cfg(model))
+        self.preprocessing = Preprocessing.from_config(open_clip.get_model_preprocess_cfg(model))
         self._tokenize = PromptTokenizer(tokenizer)
-        self._model: Any = _prepare(model, self._device, _DTYPES[self._dtype_name])
+        self.context_length = self._tokenize.context_length
+        self._model: Any = _prepare(model, place, _DTYPES[self.dtype])
         # Found by asking, so that parts that do not fit each other are found out here, not in the middle of a run.
-        self._embedding_dim = int(self.embed_texts(["a"]).shape[1])
-        frame = self.embed_images(np.zeros((1, self._preprocess.height, self._preprocess.width, 3), np.uint8))
-        if frame.shape[1] != self._embedding_dim:
+        self.embedding_dim = int(self.embed_texts(["a"]).shape[1])
+        frame = self.embed_images(np.zeros((1, self.preprocessing.height, self.preprocessing.width, 3), np.uint8))
+        if frame.shape[1] != self.embedding_dim:
             raise CheckpointError(
-                f"encoder {name!r} embeds frames in {frame.shape[1]} dimensions and text in {self._embedding_dim}"
+                f"encoder {name!r} embeds frames in {frame.shape[1]} dimensions and text in {self.embedding_dim}"
             )
-
-    @property
-    def name(self) -> str:
-        """What was asked for, as it is written to records."""
-        return self._name
 
     @property
     def image_size(self) -> int:
         """Side in pixels of the square frame that the model takes (the longer one, if it is not square)."""
-        return max(self._preprocess.height, self._preprocess.width)
-
-    @property
-    def embedding_dim(self) -> int:
-        """Length ``d`` of an embedding."""
-        return self._embedding_dim
-
-    @property
-    def context_length(self) -> int:
-        """The greatest number of tokens in a prompt, start and end included."""
-        return self._tokenize.context_length
-
-    @property
-    def device(self) -> str:
-        """Where the model computes, as torch writes it (``"cpu"``, ``"cuda:0"``)."""
-        return str(self._device)
-
-    @property
-    def dtype(self) -> str:
-        """In what it computes: ``"fp32"``, ``"bf16"`` or ``"fp16"``."""
-        return self._dtype_name
+        return max(self.preprocessing.height, self.preprocessing.width)
 
     def embed_images(self, frames: Frames | Any) -> Embeddings:
         """Embed frames of any one size, with the model's own preprocessing.
@@ -391,35 +353,10 @@ class OpenCLIPEncoder:
             InvalidInputError: If ``frames`` is anything else.
             VLMRewardsError: If the model's numbers overflow in its dtype.
         """
-        pixels = _check_frames(frames)
-        chunks = [self._embed_chunk(chunk) for chunk in pixels.split(self._batch_size)]
-        return self._to_numpy(torch.cat(chunks))
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What the model does with frames before it looks at them."""
-        return self._preprocess
-
-    def embed_preprocessed(self, pixels: torch.Tensor) -> Embeddings:
-        """Embed frames that were prepared elsewhere.
-
-        Args:
-            pixels: Floating point ``[n 3 height width]``, n at least 1, as `preprocessing` would give them.
-
-        Returns:
-            float32 ``[n d]``, unit-norm rows.
-
-        Raises:
-            InvalidInputError: If ``pixels`` is anything else.
-            VLMRewardsError: If the model's numbers overflow in its dtype.
-        """
-        wanted = (3, self._preprocess.height, self._preprocess.width)
-        if not pixels.is_floating_point() or pixels.ndim != 4 or pixels.shape[1:] != wanted or len(pixels) == 0:
-            raise InvalidInputError(
-                f"pixels must be floating point [n {' '.join(map(str, wanted))}], n at least 1, "
-                f"got {pixels.dtype} {list(pixels.shape)}"
-            )
-        return self._to_numpy(torch.cat([self._embed_pixels(chunk) for chunk in pixels.split(self._batch_size)]))
+        array = check_frames(frames)
+        # torch takes neither negative strides nor, without a warning, memory that may not be written.
+        usable = array.flags.writeable and array.flags.c_contiguous
+        return self._embed(self._encode_frames, torch.from_numpy(array if usable else np.array(array, order="C")))
 
     def embed_texts(self, prompts: Sequence[str] | Any) -> Embeddings:
         """Embed sentences.
@@ -434,9 +371,11 @@ class OpenCLIPEncoder:
             InvalidInputError: If a prompt is not a string, is empty, or would have to be cut.
             VLMRewardsError: If the model's numbers overflow in its dtype.
         """
-        tokens = self._tokenize(_check_prompts(prompts))
-        chunks = [self._embed_tokens(chunk) for chunk in tokens.split(self._batch_size)]
-        return self._to_numpy(torch.cat(chunks))
+        if isinstance(prompts, str) or not isinstance(prompts, Sequence | np.ndarray):
+            raise InvalidInputError(f"prompts must be a list of strings, got {prompts!r}")
+        if len(prompts) == 0:
+            raise InvalidInputError("prompts must hold at least one sentence, got none")
+        return self._embed(self._model.encode_text, self._tokenize(list(prompts)))
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Find the words of a prompt that the model was never trained on.
@@ -466,36 +405,31 @@ class OpenCLIPEncoder:
         that it judges (the bundled one was), and is None where nobody knows.
         """
         return {
-            "name": self._name,
+            "name": self.name,
             "parameters": count_parameters(self._model),
             "image_parameters": count_parameters(self._model.visual),
             "image_size": self.image_size,
-            "embedding_dim": self._embedding_dim,
+            "embedding_dim": self.embedding_dim,
             "context_length": self.context_length,
             "device": self.device,
-            "dtype": self._dtype_name,
+            "dtype": self.dtype,
             "batch_size": self._batch_size,
             **self._facts,
         }
 
-    def _embed_chunk(self, pixels: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode():
-            # The view keeps the pixels where they are: colours innermost, which convolutions prefer.
-            return self._embed_pixels(self._preprocess(pixels.to(self._device).permute(0, 3, 1, 2)))
+    def _encode_frames(self, frames: torch.Tensor, *, normalize: bool) -> torch.Tensor:
+        # The view keeps the pixels where they are: colours innermost, which convolutions prefer.
+        pixels = self.preprocessing(frames.permute(0, 3, 1, 2)).to(_DTYPES[self.dtype])
+        return self._model.encode_image(pixels, normalize=normalize)
 
-    def _embed_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _embed(self, encode: Callable[..., Any], values: torch.Tensor) -> Embeddings:
+        """Encode in batches of a bounded size."""
         with torch.inference_mode():
-            images = pixels.to(device=self._device, dtype=_DTYPES[self._dtype_name])
-            return _unit(self._model.encode_image(images, normalize=False))
-
-    def _embed_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode():
-            return _unit(self._model.encode_text(tokens.to(self._device), normalize=False))
-
-    def _to_numpy(self, embeddings: torch.Tensor) -> Embeddings:
+            batches = (batch.to(self.device) for batch in values.split(self._batch_size))
+            embeddings = torch.cat([_unit(encode(batch, normalize=False)) for batch in batches])
         if not bool(torch.isfinite(embeddings).all()):
             raise VLMRewardsError(
-                f"encoder {self._name!r} gave embeddings that are not finite in dtype {self._dtype_name!r}; "
+                f"encoder {self.name!r} gave embeddings that are not finite in dtype {self.dtype!r}; "
                 "choose dtype 'fp32', or check the weights if it is"
             )
         return embeddings.cpu().numpy()
@@ -503,13 +437,13 @@ class OpenCLIPEncoder:
     def __reduce__(self) -> tuple[Callable[..., OpenCLIPEncoder], tuple[Any, ...]]:
         if self._reload is None:
             raise TypeError(
-                f"encoder {self._name!r} was made from a model in memory and cannot be pickled; "
+                f"encoder {self.name!r} was made from a model in memory and cannot be pickled; "
                 "save the model in a folder and use load_encoder"
             )
         return self._reload
 
     def __repr__(self) -> str:
-        return f"OpenCLIPEncoder({self._name!r}, device={self.device!r}, dtype={self._dtype_name!r})"
+        return f"OpenCLIPEncoder({self.name!r}, device={self.device!r}, dtype={self.dtype!r})"
 
 
 def resolve_device(device: str) -> torch.device:
@@ -524,17 +458,14 @@ def resolve_device(device: str) -> torch.device:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise InvalidInputError(f"device must be auto, cpu, cuda, cuda:N or mps, got {device!r}") from error
-    if not _exists(resolved):
+    there = {
+        "cpu": lambda: True,
+        "cuda": lambda: torch.cuda.is_available() and (resolved.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available,
+    }
+    if not there.get(resolved.type, lambda: False)():
         raise InvalidInputError(f"device must be one that this machine has, got {device!r}. Use 'auto' or 'cpu'.")
     return resolved
-
-
-def _exists(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
-    if device.type == "mps":
-        return torch.backends.mps.is_available()
-    return device.type == "cpu"
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> str:
@@ -587,24 +518,3 @@ def _unit(features: torch.Tensor) -> torch.Tensor:
     # Towers that also return their tokens give a tuple, whose first item is the embedding.
     pooled = features[0] if isinstance(features, tuple) else features
     return torch.nn.functional.normalize(pooled.float(), dim=-1)
-
-
-def _check_frames(frames: Any) -> torch.Tensor:
-    array = np.asarray(frames)
-    if array.ndim != 4 or array.shape[3] != 3:
-        raise InvalidInputError(f"frames must have the shape [n h w 3], got {list(array.shape)}")
-    if array.dtype != np.uint8:
-        raise InvalidInputError(f"frames must be uint8, 0 to 255, got {array.dtype}")
-    if 0 in array.shape:
-        raise InvalidInputError(f"frames must hold at least one frame of at least 1 x 1, got {list(array.shape)}")
-    # torch takes neither negative strides nor, without a warning, memory that may not be written.
-    usable = array.flags.writeable and array.flags.c_contiguous
-    return torch.from_numpy(array if usable else np.array(array, order="C"))
-
-
-def _check_prompts(prompts: Any) -> list[Any]:
-    if isinstance(prompts, str) or not isinstance(prompts, Sequence | np.ndarray):
-        raise InvalidInputError(f"prompts must be a list of strings, got {prompts!r}")
-    if len(prompts) == 0:
-        raise InvalidInputError("prompts must hold at least one sentence, got none")
-    return list(prompts)

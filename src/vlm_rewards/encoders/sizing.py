@@ -1,56 +1,22 @@
-"""Sizes of models before their weights are there, and checkpoints with random weights to measure speed on."""
+"""Sizes of models before their weights are there."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-from safetensors.torch import save_file
 
 from vlm_rewards.encoders.checkpoints import build_tokenizer, check_config, local_text_tower, weights_on_disk
 from vlm_rewards.encoders.loading import is_openclip
 from vlm_rewards.encoders.openclip import Preprocessing, PromptTokenizer, count_parameters
 from vlm_rewards.encoders.sources import Source, parse_source
 from vlm_rewards.encoders.trainable import build_tiny
-from vlm_rewards.errors import InvalidInputError, VLMRewardsError, unknown_name
-
-
-def write_random_checkpoint(architecture: str, folder: str | os.PathLike[str], *, seed: int = 0) -> str:
-    """Write a checkpoint as a trained model would have it, but with random weights.
-
-    Speed and memory do not depend on what the weights are; everything else
-    does. Never take a score of such a model for anything.
-
-    Args:
-        architecture: Name of an architecture of open_clip, such as ``"ViT-B-32"``.
-        folder: Where to write; hundreds of MB for most.
-        seed: Of the weights.
-
-    Returns:
-        The name by which `load_encoder` loads it, ``"ARCHITECTURE=FILE"``.
-
-    Raises:
-        UnknownNameError: open_clip has no such architecture.
-        InvalidInputError: ``folder`` is none.
-    """
-    if architecture not in open_clip.list_models():
-        raise unknown_name("architecture", architecture, open_clip.list_models())
-    if not Path(folder).is_dir():
-        raise InvalidInputError(f"folder must be a folder that exists, got {str(folder)!r}.")
-    path = Path(folder) / f"random-{architecture}.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        with without_warnings():
-            model = open_clip.create_model(architecture)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
-    return f"{architecture}={path}"
+from vlm_rewards.errors import InvalidInputError, VLMRewardsError
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.resources
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import open_clip
 
 from vlm_rewards.encoders.loading import ACCEPTED, is_openclip
 from vlm_rewards.errors import CheckpointError, InvalidInputError, UnknownNameError, WeightsNotFoundError, unknown_name
+from vlm_rewards.files import read_json
 
 CONFIG_FILE = "open_clip_config.json"
 HUB_PREFIX = "hf-hub:"
@@ -102,7 +102,11 @@ def parse_source(name: str | os.PathLike[str]) -> Source:
     if name.startswith((FOLDER_PREFIX, "./", "../", "~")) or name in (".", "..") or Path(name).is_absolute():
         return _folder("folder", name, Path(name.removeprefix(FOLDER_PREFIX)))
     model, equals, file = name.partition("=")
-    return _file(name, model, Path(file).expanduser().absolute()) if equals else _pretrained(name)
+    return (
+        _file(name, model, Path(file).expanduser().absolute())
+        if equals
+        else _listed(Source("pretrained", name, *_known_model(name, name)))
+    )
 
 
 def bundled_folder() -> Path:
@@ -136,17 +140,11 @@ def _folder(kind: str, name: str, path: Path) -> Source:
 def read_config(path: Path) -> Mapping[str, Any]:
     """Read the ``model_cfg`` of an ``open_clip_config.json``.
 
-    Args:
-        path: The file.
-
     Raises:
         CheckpointError: If it holds none.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path} must be JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("model_cfg"), dict):
+    content = read_json(path)
+    if not isinstance(content.get("model_cfg"), dict):
         raise CheckpointError(f"{path} must be a JSON object with the key 'model_cfg'")
     return content["model_cfg"]
 
@@ -175,10 +173,6 @@ def _file(name: str, model: str, path: Path) -> Source:
             f"encoder {name!r}: the file must end in one of {', '.join(WEIGHT_SUFFIXES)}, got {path.suffix!r}."
         )
     return _listed(Source("file", name, architecture, tag, path))
-
-
-def _pretrained(name: str) -> Source:
-    return _listed(Source("pretrained", name, *_known_model(name, name)))
 
 
 def _listed(source: Source) -> Source:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.settings import Count, Settings, number, whole
+from vlm_rewards.settings import Count, Fraction, PositiveFraction, Settings, whole
 from vlm_rewards.tasks.builtin import GOALS
 
 Freeze = Literal["none", "image", "text"]
 Loss = Literal["clip", "siglip"]
+NotNegativeInt = Annotated[int, whole(0)]
+Several = Annotated[int, whole(2)]
 FROM_SCRATCH = ("tiny-xs", "tiny", "tiny-m", "tiny-l")
 """Models that have no weights yet: the names of `vlm_rewards.encoders.trainable.SIZES`, which needs torch."""
 
@@ -41,36 +43,35 @@ class FinetuneConfig(Settings):
     resume: bool = False
     """Whether to go on with the training in that folder, which was broken off. On the CPU the weights are those of a
     training that was never stopped."""
-    seed: _Whole = 0
+    seed: NotNegativeInt = 0
     """Seed of states, captions, weights and order."""
     steps: Count = 6000
     """Gradient steps."""
-    pictures_per_task: _AtLeastTwo = 16
+    pictures_per_task: Several = 16
     """Frames of each task in a batch, times its share."""
     captions_per_picture: Count = 2
     """Captions that are drawn for each frame of a batch."""
-    states_per_task: _AtLeastTwo = 12_000
+    states_per_task: Several = 12_000
     """States that are drawn of each task before training starts, times its share; every visit draws new captions."""
-    learning_rate: _StepSize = 1e-3
+    learning_rate: PositiveFraction = 1e-3
     """Peak learning rate of AdamW, reached after the warm-up, from where it falls to zero as a cosine."""
-    warmup_steps: _Whole = 50
+    warmup_steps: NotNegativeInt = 50
     """Steps over which the learning rate rises from zero."""
-    weight_decay: _Share = 0.02
+    weight_decay: Fraction = 0.02
     """Weight decay of matrices and convolutions; biases, normalisations and token embeddings have none."""
     loss: Loss = "clip"
     """open_clip's loss: "clip" (softmax over the batch) or "siglip" (sigmoid of every pair)."""
-    within_task: _Share = 0.7
+    within_task: Fraction = 0.7
     """Weight of the loss among frames of one task; the rest is the loss over the whole batch, which tells tasks
     apart."""
     freeze: Freeze = "none"
     """Tower that is kept as it is, batch normalisation included."""
-    unlocked_groups: _Whole = 0
+    unlocked_groups: NotNegativeInt = 0
     """How many of the frozen tower's last layer groups are trained nevertheless."""
-    held_out_states: _AtLeastTwo = 512
+    held_out_states: Several = 512
     """States of each task that are kept for the evaluation at the end."""
     device: str = "auto"
     """"auto" (CUDA where there is one, else the CPU), "cpu", "cuda", ..."""
-
     threads: Count = 2
     """Threads that torch computes with on the CPU. The weights depend on it in their last bits; the bundled encoder's
     towers are so small that more than two hardly help."""
@@ -103,3 +104,6 @@ class FinetuneConfig(Settings):
         if self.shares:
             return self.shares[index]
         return _HUMANOID_SHARE if self.tasks[index] in GOALS else 1
+
+
+_HUMANOID_SHARE = 3

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import gymnasium as gym
 import numpy as np
 import torch
 from torch.nn import functional
@@ -20,46 +19,9 @@ from vlm_rewards.arrays import Frames
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.tasks.state_access import StateStudio
-from vlm_rewards.tasks.task import Captioner, SimulatedCaptioner, SimulatorFactory, Task, get_task
+from vlm_rewards.tasks.task import Captioner, SimulatedCaptioner, Task, get_task
 
 _BATCH = 64  # states in a request
-
-
-def render(
-    captioner: SimulatedCaptioner, states: np.ndarray, frames: Frames, advance: Callable[[], object] = lambda: None
-) -> None:
-    """Draw states in worker processes: a process that draws must not train (two LLVMs in one process crash).
-
-    Args:
-        captioner: Knows which simulator draws which state.
-        states: float64 ``[n k]``, as the captioner samples them.
-        frames: uint8 ``[n size size 3]``, filled in.
-        advance: Called after each frame.
-    """
-    kinds, inner = captioner.split(states)
-    parts = np.array_split(np.arange(len(states)), min(os.cpu_count() or 1, len(states)))
-    factories = [functools.partial(_studio, factory, frames.shape[1]) for factory in captioner.simulators()]
-
-    def draw(rows: np.ndarray) -> None:
-        venv = RenderedVecEnv(factories, image_size=frames.shape[1], n_workers=1, slots=2)
-        try:
-            for kind in range(len(factories)):
-                own = rows[kinds[rows] == kind]
-                for start in range(0, len(own), _BATCH):
-                    batch = own[start : start + _BATCH]
-                    frames[batch] = venv.env_method("show", inner[batch], indices=kind)[0][0]
-                    for _ in batch:
-                        advance()
-        finally:
-            venv.close()
-
-    with ThreadPoolExecutor(len(parts)) as threads:
-        list(threads.map(draw, parts))
-
-
-def _studio(factory: SimulatorFactory, size: int) -> gym.Env:
-    task = Task(name="captions", goal="a frame", baseline="any frame", simulator=factory, horizon=1)
-    return StateStudio(task, size)
 
 
 def captioned_tasks(names: Sequence[str]) -> list[Task]:
@@ -140,12 +102,38 @@ def draw_states(
     """
     frames = np.empty((len(states), size, size, 3), np.uint8)
     if isinstance(captioner, SimulatedCaptioner):
-        render(captioner, states, frames, advance)
+        _simulate(captioner, states, frames, advance)
         return frames
     for frame, state in zip(frames, states, strict=True):
         frame[:] = captioner.draw(state, size)
         advance()
     return frames
+
+
+def _simulate(captioner: SimulatedCaptioner, states: np.ndarray, frames: Frames, advance: Callable[[], object]) -> None:
+    """Draw in worker processes: a process that draws must not train (two LLVMs in one process crash)."""
+    kinds, inner = captioner.split(states)
+    size = frames.shape[1]
+    parts = np.array_split(np.arange(len(states)), min(os.cpu_count() or 1, len(states)))
+    texts = {"name": "captions", "goal": "a frame", "baseline": "any frame"}
+    tasks = [Task(**texts, simulator=factory, horizon=1) for factory in captioner.simulators()]
+    factories = [functools.partial(StateStudio, task, size) for task in tasks]
+
+    def draw(rows: np.ndarray) -> None:
+        venv = RenderedVecEnv(factories, image_size=size, n_workers=1, slots=2)
+        try:
+            for kind in range(len(factories)):
+                own = rows[kinds[rows] == kind]
+                for start in range(0, len(own), _BATCH):
+                    batch = own[start : start + _BATCH]
+                    frames[batch] = venv.env_method("show", inner[batch], indices=kind)[0][0]
+                    for _ in batch:
+                        advance()
+        finally:
+            venv.close()
+
+    with ThreadPoolExecutor(len(parts)) as threads:
+        list(threads.map(draw, parts))
 
 
 class Jitter:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vlm_rewards.encoders.base import ImageTextEncoder
-from vlm_rewards.encoders.openclip import resolve_device
+from vlm_rewards.encoders.openclip import count_parameters, resolve_device
 from vlm_rewards.encoders.sources import parse_source
 from vlm_rewards.encoders.trainable import SIZES, TrainableModel, build_tiny, freeze, load_trainable, save_folder
 from vlm_rewards.errors import InvalidInputError
@@ -141,7 +141,16 @@ def _train(
     """Draw, train and evaluate; the record and the model."""
     started = time.perf_counter()
     trained = _model(config)
-    facts = _describe(config, trained, device) | {"commit": keeper.commit}
+    facts = {
+        "config": settings_of(config),
+        "parameters": {
+            "image_tower": count_parameters(trained.model.visual),
+            "all": count_parameters(trained.model),
+        },
+        "device": device.type,
+        **provenance(),
+        "commit": keeper.commit,
+    }
     if keeper.resumed:
         facts["resumed"] = keeper.resumed
     data, held_out = _draw_states(config, tasks, trained.preprocessing.height, progress)
@@ -242,18 +251,6 @@ def _evaluate(
     return report
 
 
-def _describe(config: FinetuneConfig, trained: TrainableModel, device: torch.device) -> dict[str, Any]:
-    return {
-        "config": settings_of(config),
-        "parameters": {
-            "image_tower": sum(p.numel() for p in trained.model.visual.parameters()),
-            "all": sum(p.numel() for p in trained.model.parameters()),
-        },
-        "device": device.type,
-        **provenance(),
-    }
-
-
 def _curve(losses: list[float], points: int = 40) -> dict[str, list[float]]:
     """The loss as means over equal stretches of the training."""
     parts = np.array_split(np.asarray(losses), min(points, len(losses)))
@@ -263,9 +260,8 @@ def _curve(losses: list[float], points: int = 40) -> dict[str, list[float]]:
 
 def settings_of(config: FinetuneConfig) -> dict[str, Any]:
     """The settings that decide the weights, as they are written to the record."""
-    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(config).items()}
     left_out = _WHERE if config.shares else (*_WHERE, "shares")  # older records have none
-    return {key: value for key, value in settings.items() if key not in left_out}
+    return {key: value for key, value in config.to_dict().items() if key not in left_out}
 
 
 def command_line(config: FinetuneConfig) -> str:

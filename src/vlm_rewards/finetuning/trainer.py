@@ -243,6 +243,10 @@ class Keeper:
         path: File of the state.
         settings: What decides the weights, to be held against what a later call asks for.
         earlier: The state that this training goes on from, if it does.
+
+    Attributes:
+        commit: Commit that the training began with.
+        resumed: ``step`` and ``commit`` of each time that it went on.
     """
 
     path: Path
@@ -251,20 +255,14 @@ class Keeper:
 
     def __post_init__(self) -> None:
         origin = provenance()
-        self._commit, self._versions = origin["commit"], _versions(origin)
+        self._versions, self._before = _versions(origin), 0.0
+        self.commit: str | None = origin["commit"]
+        self.resumed: list[dict[str, Any]] = []
+        if self.earlier is not None:
+            went_on = {"step": len(self.earlier["trainer"]["losses"]), "commit": self.commit}
+            self.resumed = [*self.earlier["resumed"], went_on]
+            self.commit, self._before = self.earlier["commit"], float(self.earlier["seconds"])
         self.start()
-
-    @property
-    def commit(self) -> str | None:
-        """Commit that the training began with."""
-        return self._commit if self.earlier is None else self.earlier["commit"]
-
-    @property
-    def resumed(self) -> list[dict[str, Any]]:
-        """``step`` and ``commit`` of each time that it went on."""
-        if self.earlier is None:
-            return []
-        return [*self.earlier["resumed"], {"step": len(self.earlier["trainer"]["losses"]), "commit": self._commit}]
 
     def start(self) -> None:
         """Training begins; what came before is not its time."""
@@ -273,14 +271,10 @@ class Keeper:
 
     def seconds(self) -> float:
         """Time spent in training, that of earlier calls included."""
-        before = 0.0 if self.earlier is None else float(self.earlier["seconds"])
-        return before + time.perf_counter() - self._began
+        return self._before + time.perf_counter() - self._began
 
     def __call__(self, state: Callable[[], dict[str, Any]]) -> None:
         """Write the state if it is time to.
-
-        Args:
-            state: Gives it.
 
         Raises:
             RunFolderError: It cannot be written; the state before is as it was.

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlm_rewards.arrays import Embedding, Frames, Rewards
+from vlm_rewards.arrays import Embedding, Rewards, check_frames
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, check_count, check_prompt
 from vlm_rewards.rewards.goal_baseline import mean_prompt, unit_rows
@@ -258,20 +258,6 @@ def check_prompts(prompts: Any, field: str) -> tuple[str, ...]:
     if not wordings:
         raise InvalidInputError(f"{field} must be a sentence or a list of at least one sentence, got {prompts!r}.")
     return tuple(check_prompt(field, wording) for wording in wordings)
-
-
-def check_frames(frames: ArrayLike) -> Frames:
-    """Return frames as an array, uint8 ``[n h w 3]``; refuse anything else."""
-    try:
-        array = np.asarray(frames)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidInputError(f"frames must be frames of one size, uint8 [n h w 3]: {error}") from error
-    if array.dtype != np.uint8:
-        raise InvalidInputError(f"frames must be uint8 (0 to 255), got dtype {array.dtype}.")
-    if array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
-        hint = " Use frames[None] for one frame." if array.ndim == 3 and array.shape[2] == 3 else ""
-        raise InvalidInputError(f"frames must have shape [n h w 3] with n, h, w >= 1, got {array.shape}.{hint}")
-    return array
 
 
 def embed_prompt(encoder: ImageTextEncoder, prompts: Sequence[str]) -> Embedding:

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlm_rewards.arrays import Rewards
+from vlm_rewards.arrays import Rewards, check_frames
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError, check_count
-from vlm_rewards.rewards.base import EmbeddingReward, FrameReward, check_embeds, check_frames, score_columns
+from vlm_rewards.rewards.base import EmbeddingReward, FrameReward, check_embeds, score_columns
 
 
 class CameraReward:

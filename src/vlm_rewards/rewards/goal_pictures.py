@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlm_rewards.arrays import Embedding
+from vlm_rewards.arrays import Embedding, check_frames
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.media import read_frames
@@ -18,7 +18,6 @@ from vlm_rewards.rewards.base import (
     FormulaReward,
     Prompts,
     check_encoder,
-    check_frames,
     check_prompts,
     embed_prompt,
 )

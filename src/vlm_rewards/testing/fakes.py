@@ -14,7 +14,7 @@ import numpy as np
 from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from vlm_rewards.arrays import Embeddings, Frames
+from vlm_rewards.arrays import Embeddings, Frames, check_frames
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator
 from vlm_rewards.training import runner
@@ -56,11 +56,7 @@ class FakeEncoder:
         Raises:
             InvalidInputError: If ``frames`` is anything else.
         """
-        pixels = np.asarray(frames)
-        if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
-            raise InvalidInputError(
-                f"frames must be uint8 [n h w 3], n at least 1; got {pixels.dtype} {list(pixels.shape)}"
-            )
+        pixels = check_frames(frames)
         colours = _cell_means(_cell_means(pixels, 1), 2).reshape(len(pixels), -1) / 255 - 0.5
         # The constant keeps an all-grey frame from having no direction.
         features = np.concatenate([colours, np.full((len(pixels), 1), 0.1)], axis=1)
