@@ -164,7 +164,11 @@ def test_reference_policies_are_drawn_like_the_run(config: dict[str, Any], flags
 
 @pytest.mark.parametrize(
     ("configs", "rewards"),
-    [([{}, {"seed": 1}], 1), ([{}, {"alpha": 1.0}], 2), ([{"humanoid": {"textures": t}} for t in ("original", "realistic")], 2)],
+    [
+        ([{}, {"seed": 1}], 1),
+        ([{}, {"alpha": 1.0}], 2),
+        ([{"humanoid": {"textures": textures}} for textures in ("original", "realistic")], 2),
+    ],
 )
 def test_returns_of_several_rewards_or_drawings_are_not_to_be_compared(configs: list[Any], rewards: int) -> None:
     runs = [run(str(place), config=config) for place, config in enumerate(configs)]

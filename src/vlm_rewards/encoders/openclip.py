@@ -118,7 +118,7 @@ def fold_batch_norms(model: nn.Module) -> int:
     modules: dict[str, Any] = dict(model.named_modules())
     pairs = list(_foldable(model, modules))
     for conv_name, norm_name in pairs:
-        norm = modules[norm_name]
+        norm: Any = modules[norm_name]
         _replace(model, conv_name, fuse_conv_bn_eval(modules[conv_name], norm))
         # What a batch norm does apart from normalising: timm's also drop and activate.
         timms = type(norm) is BatchNormAct2d

@@ -17,12 +17,6 @@ Several = Annotated[int, whole(2)]
 FROM_SCRATCH = ("tiny-xs", "tiny", "tiny-m", "tiny-l")
 """Models that have no weights yet: the names of `vlm_rewards.encoders.trainable.SIZES`, which needs torch."""
 
-_Whole: TypeAlias = Annotated[int, whole(0)]
-_AtLeastTwo: TypeAlias = Annotated[int, whole(2)]
-_Share: TypeAlias = Annotated[float, number("a number in [0.0, 1.0]", lambda value: 0 <= value <= 1)]
-_StepSize: TypeAlias = Annotated[float, number("a number in (0.0, 1.0]", lambda value: 0 < value <= 1)]
-_HUMANOID_SHARE = 3
-
 
 @dataclass(frozen=True)
 class FinetuneConfig(Settings):
@@ -96,11 +90,7 @@ class FinetuneConfig(Settings):
             )
 
     def share(self, index: int) -> int:
-        """Share of one of the tasks.
-
-        Args:
-            index: Its place in `tasks`.
-        """
+        """Share of the task at this place in `tasks`."""
         if self.shares:
             return self.shares[index]
         return _HUMANOID_SHARE if self.tasks[index] in GOALS else 1
