@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,13 @@ def values(episode: int, columns: int = 1) -> np.ndarray:
 
 def fill(folder: Path, columns: int = 1) -> None:
     folder.mkdir(exist_ok=True)
-    with Journal(folder, columns) as journal:
+    with closing(Journal(folder, columns)) as journal:
         for episode in range(journal.episodes, len(LENGTHS)):
             journal.append(episode, values(episode, columns))
 
 
 def check(folder: Path, episodes: int, columns: int = 1) -> None:
-    with Journal(folder, columns) as journal:
+    with closing(Journal(folder, columns)) as journal:
         assert journal.episodes == episodes
         assert journal.states == sum(LENGTHS[:episodes])
         for episode in range(episodes):
@@ -42,7 +43,8 @@ def test_what_is_appended_is_read_again(tmp_path: Path, columns: int) -> None:
 
 
 def test_episodes_come_in_order(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal, pytest.raises(InvalidInputError, match="episode 0 must be appended next, got 1"):
+    told = "episode 0 must be appended next, got 1"
+    with closing(Journal(tmp_path)) as journal, pytest.raises(InvalidInputError, match=told):
         journal.append(1, values(0))
 
 
@@ -58,7 +60,7 @@ def test_any_cut_leaves_whole_episodes_and_work_goes_on(tmp_path: Path, data: st
         content = (whole / name).read_bytes()
         cut = data.draw(st.integers(0, len(content)), label=name)
         (folder / name).write_bytes(content[:cut] + data.draw(st.sampled_from([b"", b"\0" * 9, b"{"])))
-    with Journal(folder) as journal:
+    with closing(Journal(folder)) as journal:
         kept = journal.episodes
         for episode in range(kept):
             assert journal.read(episode).tobytes() == values(episode).tobytes()

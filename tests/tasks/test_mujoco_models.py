@@ -10,6 +10,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 import pytest
+import torch._dynamo  # noqa: F401 - before anything is drawn in this process
 from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.envs.registration import load_env_creator

@@ -12,7 +12,6 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -183,14 +182,6 @@ class Journal:
             self.sync()
         self._values.close()
         self._index.close()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _recover(self) -> None:
         """Find the episodes that are whole, and cut off the rest."""

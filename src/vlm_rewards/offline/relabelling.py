@@ -217,7 +217,7 @@ def _work(
 ) -> dict[str, Any]:
     started = time.perf_counter()
     begin(output.work, settings, dataset, overwrite=options.overwrite)
-    with Journal(output.work, rule.columns) as journal:
+    with contextlib.closing(Journal(output.work, rule.columns)) as journal:
         frames = _label(dataset, journal, rule, options, settings["image_size"], progress)
         note_labelled(output.work)
         seconds = time.perf_counter() - started

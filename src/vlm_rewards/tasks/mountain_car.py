@@ -191,16 +191,16 @@ class MountainCarSimulator(gym.Env[np.ndarray, Any]):
         self.textured = textured
         self.render_mode = "rgb_array"
         self._physics = Continuous_MountainCarEnv()
-        self._started = False
         self.observation_space = self._physics.observation_space
         self.action_space = self._physics.action_space
 
     @property
     def state(self) -> np.ndarray:
         """Position and velocity, float64 ``[2]``, a copy."""
-        if not self._started:
+        present = getattr(self._physics, "state", None)  # Gymnasium sets it at the first reset
+        if present is None:
             raise gym.error.ResetNeeded("MountainCarSimulator has no state yet: call reset() first.")
-        return np.array(self._physics.state, dtype=np.float64)
+        return np.array(present, dtype=np.float64)
 
     def set_state(self, state: Any) -> None:
         """Go on from another state: position (-1.2 to 0.6) and velocity (-0.07 to 0.07)."""
@@ -215,7 +215,6 @@ class MountainCarSimulator(gym.Env[np.ndarray, Any]):
         # After its first step Gymnasium computes in float32: a state taken from there has to go on in float32, or a
         # restored simulator would differ from the one it was taken from in the last bits.
         self._physics.state = rounded if (rounded == values).all() else values
-        self._started = True
 
     @property
     def at_goal(self) -> bool:
@@ -229,7 +228,6 @@ class MountainCarSimulator(gym.Env[np.ndarray, Any]):
         super().reset(seed=seed)
         self._physics.np_random = self.np_random
         self._physics.reset(options=options)
-        self._started = True
         return self._observation(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
