@@ -207,11 +207,9 @@ def preset(task: str | Task, name: str = "cpu", algorithm: str | None = None) ->
 
 
 def compare_with_paper(config: TrainConfig, horizon: int) -> list[dict[str, Any]]:
-    """Hold a run's settings against the paper's table.
+    """Hold settings against the paper's: ``name``, value in ``paper`` and ``here``, whether they are the ``same``.
 
-    Returns:
-        All that the paper says of the task, nothing where it does not have it: ``name``, its value in ``paper`` and
-        ``here``, and whether they are the ``same``.
+    Nothing where the paper does not have the task.
     """
     said = _published(config.task)
     if said is None:
