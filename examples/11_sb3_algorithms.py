@@ -3,7 +3,6 @@
 What has a replay buffer takes `LabelledReplayBuffer`; PPO has a rollout buffer and needs nothing but the callback.
 The algorithms themselves stay as they are. Each runs too short to learn anything.
 
-    pip install 'vlm-rewards[sbx]'
     python examples/11_sb3_algorithms.py            # all
     python examples/11_sb3_algorithms.py td3
 """

@@ -163,12 +163,9 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 
 def _restored(name: str, value: Any, hint: Any) -> Any:
     """A value as the field's annotation has it: JSON knows neither dataclasses nor tuples nor paths."""
-    kinds = [hint]
-    while any(get_origin(kind) in (Annotated, Union, types.UnionType) for kind in kinds):
-        kinds = [part for kind in kinds for part in _parts(kind)]
     if value is None or isinstance(value, Settings):
         return value
-    for kind in kinds:
+    for kind in _kinds(hint):
         if isinstance(kind, type) and issubclass(kind, Settings):
             if not isinstance(value, Mapping):
                 raise InvalidInputError(f"{name} must be an object with settings, got {value!r}.")
@@ -180,10 +177,11 @@ def _restored(name: str, value: Any, hint: Any) -> Any:
     return value
 
 
-def _parts(hint: Any) -> tuple[Any, ...]:
-    if get_origin(hint) is Annotated:
-        return get_args(hint)[:1]
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+def _kinds(hint: Any) -> list[Any]:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _kinds(parts[0])
+    return [kind for part in parts for kind in _kinds(part)] if origin in (Union, types.UnionType) else [hint]
 
 
 def change(settings: Any, changes: Mapping[str, Any]) -> Any:

@@ -21,9 +21,8 @@ from vlm_rewards.encoders.openclip import OpenCLIPEncoder
 from vlm_rewards.encoders.sources import bundled_folder
 from vlm_rewards.tasks.builtin import config_of
 from vlm_rewards.tasks.task import Task
-from vlm_rewards.training.paper import PAPER_TASKS
 from vlm_rewards.training.plan import plan_training
-from vlm_rewards.training.presets import PRESETS
+from vlm_rewards.training.presets import PAPER_TASKS, PRESETS
 
 PAPER = ("train", "kneeling", "--preset", "paper", "--encoder", "ViT-bigG-14/laion2b_s39b_b160k", "--dry-run")
 CARTPOLE = ("train", "cartpole", "--preset", "cpu", "--dry-run")

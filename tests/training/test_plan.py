@@ -30,9 +30,8 @@ from vlm_rewards.testing.point import brightness_reward, point_task
 from vlm_rewards.training import plan as plan_module
 from vlm_rewards.training.algorithms import build_algorithm
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.paper import PAPER_TASKS, compare_with_paper
 from vlm_rewards.training.plan import learner_size, plan_learner, plan_training
-from vlm_rewards.training.presets import preset, task_of
+from vlm_rewards.training.presets import PAPER_TASKS, compare_with_paper, preset, task_of
 from vlm_rewards.training.run_folder import find_snapshot
 from vlm_rewards.training.runner import open_simulators
 

@@ -229,7 +229,7 @@ def test_a_run_in_use_is_refused(stopped: tuple[TrainConfig, RunFolder], reward:
         ({"resume": True}, "must be a folder that `vlm-rewards train` wrote"),
         *(
             ({"checkpoint_seconds": x}, "checkpoint_seconds must be a number of at least 0")
-            for x in (-1.0, np.nan, True)
+            for x in (-1.0, float("nan"), True)
         ),
     ],
 )

@@ -207,11 +207,7 @@ class Checkpoints(Callback):
         self.take(finished=True)
 
     def take(self, *, finished: bool) -> None:
-        """Write the state.
-
-        Raises:
-            RunFolderError: It cannot be written; the one before is intact.
-        """
+        """Write the state; RunFolderError where that fails, and the one before is intact."""
         started = time.perf_counter()
         # What the state counts on must be on disk before it: logs are cut to the sizes that it names.
         state = {"steps": self.model.num_timesteps, "finished": finished, **self._capture()}

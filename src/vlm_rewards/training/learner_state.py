@@ -104,11 +104,7 @@ def policy_arrays(model: BaseAlgorithm) -> dict[str, np.ndarray]:
 
 
 def load_policy_arrays(model: BaseAlgorithm, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put back what `policy_arrays` gave.
-
-    Raises:
-        CheckpointError: The arrays are of another network.
-    """
+    """Put back what `policy_arrays` gave; CheckpointError where that is of another network."""
     check_arrays(arrays, policy_arrays(model), "policy")
     if not is_jax(model):
         model.policy.load_state_dict(module_tensors(arrays))
@@ -136,11 +132,7 @@ def learner_state(model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def load_learner_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
-    """Put back what `learner_state` gave; call it at the start of a rollout, after everything else was put back.
-
-    Raises:
-        CheckpointError: The state is of another algorithm or network.
-    """
+    """Put back what `learner_state` gave; call it at the start of a rollout, after everything else was put back."""
     if is_jax(model):
         _load_jax_parameters(model, state["parameters"])
     else:

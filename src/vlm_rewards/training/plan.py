@@ -39,7 +39,7 @@ from vlm_rewards.tasks.task import Task
 from vlm_rewards.training.algorithms import AlgorithmConfig, OffPolicyConfig, PPOConfig, build_algorithm, rollout_rows
 from vlm_rewards.training.config import TrainConfig, update_budget
 from vlm_rewards.training.learner_state import learner_state, policy_arrays
-from vlm_rewards.training.paper import compare_with_paper
+from vlm_rewards.training.presets import compare_with_paper
 from vlm_rewards.training.run_folder import planned_snapshots
 from vlm_rewards.training.runner import ring_slots
 from vlm_rewards.training.watch import watched_against

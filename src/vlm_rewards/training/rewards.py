@@ -68,11 +68,7 @@ def _check_at_hand(what: str, name: str) -> None:
 
 
 def load_held_out(config: TrainConfig, task: Task, reward: FrameReward, progress: Progress) -> FrameReward | None:
-    """Make the reward that a run is watched against: the same form with another prompt or encoder; None without.
-
-    Raises:
-        InvalidInputError: The reward is an object, which has no other prompts.
-    """
+    """Make the reward that a run is watched against: the same form with another prompt or encoder; None without."""
     if not config.has_held_out:
         return None
     if watched_against(config, task) != "held-out":

@@ -60,12 +60,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: TrainConfig, *, overwrite: bool) -> RunFolder:
-        """Make the folder and write the settings into it.
-
-        Raises:
-            InvalidInputError: The folder holds something already and
-                ``overwrite`` is False, or is not a run's, or cannot be written.
-        """
+        """Make the folder, as `check_free` allows, and write the settings into it."""
         run = cls(path)
         try:
             run.check_free(overwrite=overwrite)
@@ -80,11 +75,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Open the folder of a run that exists.
-
-        Raises:
-            InvalidInputError: There is no such run.
-        """
+        """Open the folder of a run that exists; InvalidInputError where there is none."""
         run = cls(path)
         if not run.config.is_file():
             raise InvalidInputError(f"run must be a folder that `vlm-rewards train` wrote, got {str(path)!r}.")
@@ -95,9 +86,6 @@ class RunFolder:
         """Keep other processes from writing this run at the same time.
 
         The lock goes with the process that holds it, however that ends.
-
-        Raises:
-            InvalidInputError: Another process writes this run, or the folder cannot be written.
         """
         try:
             file = (self.path / LOCK).open("w")
@@ -248,12 +236,7 @@ def load_model(run: RunFolder, config: TrainConfig, venv: VecEnv, snapshot: str 
 
 
 def find_snapshot(run: RunFolder, snapshot: str | None) -> Path:
-    """Find the file of a snapshot by its name inside ``checkpoints``; None is the best by VLM return.
-
-    Raises:
-        InvalidInputError: There is no such snapshot.
-        CheckpointError: The run has no best snapshot.
-    """
+    """Find the file of a snapshot by its name inside ``checkpoints``; None is the best by VLM return."""
     path = run.checkpoints / (snapshot or best_snapshot(run).path)
     if not path.is_file():
         choices = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.safetensors")))
@@ -262,11 +245,7 @@ def find_snapshot(run: RunFolder, snapshot: str | None) -> Path:
 
 
 def best_snapshot(run: RunFolder) -> Snapshot:
-    """Read which snapshot has the highest VLM return on the selection episodes.
-
-    Raises:
-        CheckpointError: The run has saved none yet.
-    """
+    """Read which snapshot has the highest VLM return on the selection episodes; CheckpointError if there is none."""
     try:
         value = json.loads((run.checkpoints / BEST).read_text(encoding="utf-8"))
         return Snapshot(int(value["step"]), float(value["vlm_return"]), str(value["path"]))

@@ -80,25 +80,13 @@ def learn(
 ) -> TrainingOutcome:
     """Learn a policy from a reward of frames, or go on with a run that was stopped.
 
-    Args:
-        config: The settings; with ``resume`` those of the run.
-        run_dir: Where everything is written.
-        reward: Scores frames; must be what ``config`` says.
-        task: The task; None is what ``config`` names.
-        held_out: Another reward, which the learner never sees, to watch the first one against; must be what ``config``
-            says, and None where it asks for none.
-        overwrite: Whether a run in ``run_dir`` may be replaced.
-        resume: Go on from the last checkpoint in ``run_dir``: the result is that of a run that was never stopped. A
-            run that was stopped before its first checkpoint starts again, with the same result.
-        other_versions: Resume although packages have other versions than when the run was stopped.
-        checkpoint_seconds: Between checkpoints, each of which replaces the one before; never more than 5 % of the time
-            is spent on them. 0 is before every rollout, infinity only at the end and on Ctrl-C.
-        progress: Where progress and warnings go.
-        command: For the record.
+    ``reward``, and ``held_out``, which the learner never sees and the first one is watched against, must be what the
+    settings say. With ``resume`` the result is that of a run that was never stopped; one that was stopped before its
+    first checkpoint starts again, with the same result.
 
-    Returns:
-        The outcome. Ctrl-C ends a run early, with a checkpoint and a snapshot, and is not raised. The last checkpoint
-        stays in the folder; it can be large.
+    Each checkpoint replaces the one before, and never more than 5 % of the time is spent on them;
+    ``checkpoint_seconds`` of 0 is before every rollout, infinity only at the end and on Ctrl-C. That ends a run early,
+    with a checkpoint and a snapshot, and is not raised. The last checkpoint stays in the folder; it can be large.
 
     Raises:
         InvalidInputError: A setting or the folder is not usable; nothing was started.

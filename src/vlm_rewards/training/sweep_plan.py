@@ -74,11 +74,7 @@ class SweepRequest:
         _check_train(self.train)
 
     def combinations(self) -> list[dict[str, Value]]:
-        """The settings of every run: each of ``runs`` with each point of the grid, the grid's last setting fastest.
-
-        Raises:
-            InvalidInputError: Neither was given.
-        """
+        """The settings of every run: each of ``runs`` with each point of the grid, the grid's last setting fastest."""
         if not self.grid and not self.runs:
             raise InvalidInputError(f"a sweep needs values of at least one of {', '.join(SWEPT)}; none was given.")
         names = [name for name in SWEPT if name in self.grid]
