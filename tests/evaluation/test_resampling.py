@@ -192,7 +192,7 @@ def test_states_of_one_kind_and_bad_settings_are_refused() -> None:
         PearsonBootstrap(np.zeros(8, dtype=bool), ALONE(8))
     with pytest.raises(InvalidInputError, match="got every state of 8 as goal"):
         PearsonBootstrap(np.ones(8, dtype=bool), ALONE(8))
-    with pytest.raises(InvalidInputError, match="the true reward must not be constant: it is 1 in all of 8 states"):
+    with pytest.raises(InvalidInputError, match="the true reward must not be constant: 8 values are all near 1"):
         PearsonBootstrap(np.ones(8), ALONE(8))
     with pytest.raises(InvalidInputError, match="an interval needs states of at least 2 episodes, got 8 of one"):
         PearsonBootstrap(np.arange(8.0), np.zeros(8, dtype=np.int64))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlm_rewards.errors import InvalidInputError, check_count
-from vlm_rewards.evaluation.epic import check_labelled, check_rewards
+from vlm_rewards.evaluation.epic import check_labelled, check_labels, check_rewards, check_varied
 
 
 def wilson_interval(
@@ -86,7 +86,11 @@ class PearsonBootstrap:
         seed: int = 0,
         confidence: float = 0.95,
     ) -> None:
-        self._reference = _of_range_one(_varied(reference)[None])[0]
+        if reference.dtype == np.bool_:
+            values = check_labels(reference).astype(np.float64)
+        else:
+            values = check_varied(np.asarray(reference, dtype=np.float64), "the true reward")
+        self._reference = _of_range_one(values[None])[0]
         self._resamples = check_count("resamples", resamples, least=2)
         self._level = check_confidence(confidence)
         self._seed = seed
@@ -152,19 +156,6 @@ class PearsonBootstrap:
                     picked = stratum[rng.integers(0, len(stratum), len(stratum))]
                     row += np.bincount(picked, minlength=self._units)
             yield counts
-
-
-def _varied(reference: NDArray[np.generic]) -> NDArray[np.float64]:
-    values = np.asarray(reference, dtype=np.float64)
-    if np.ptp(values) > _SMALLEST_VARIANCE * np.abs(values).max():
-        return values
-    if reference.dtype == np.bool_:
-        every = "every state" if values.all() else "no state"
-        raise InvalidInputError(f"labels must have goal states and others, got {every} of {values.size} as goal.")
-    raise InvalidInputError(
-        f"the true reward must not be constant: it is {values[0]:.6g} in all of {values.size} states, and a distance "
-        "to a reward that prefers nothing is undefined."
-    )
 
 
 def _of_range_one(rows: NDArray[np.float64]) -> NDArray[np.float64]:
