@@ -100,16 +100,14 @@ def test_uniform_states_repeat_themselves_and_do_not_depend_on_the_size() -> Non
 
 def test_uniform_states_need_bounds_and_a_state() -> None:
     pendulum = environment_task(EnvironmentConfig("Pendulum-v1"), goal="a goal", baseline="a baseline")
-    with pytest.raises(
-        InvalidInputError, match=r"task 'Pendulum-v1' has no state dimension with bounds .* state0, state1"
+    for task, count, seed, message in (
+        (pendulum, 4, 0, r"task 'Pendulum-v1' has no state dimension with bounds .* state0, state1"),
+        (counting_task(), 4, 0, "CountingEnv cannot be put into a state"),
+        (CARTPOLE, 1, 0, "count must be an int of at least 2, got 1"),
+        (CARTPOLE, 4, -1, "seed must be an int from 0 to 4294967295, got -1"),
     ):
-        uniform_states(pendulum, 4, seed=0, size=32)
-    with pytest.raises(InvalidInputError, match="CountingEnv cannot be put into a state"):
-        uniform_states(counting_task(), 4, seed=0, size=32)
-    with pytest.raises(InvalidInputError, match="count must be an int of at least 2, got 1"):
-        uniform_states(CARTPOLE, 1, seed=0, size=32)
-    with pytest.raises(InvalidInputError, match="seed must be an int from 0 to 4294967295, got -1"):
-        uniform_states(CARTPOLE, 4, seed=-1, size=32)
+        with pytest.raises(InvalidInputError, match=message):
+            uniform_states(task, count, seed=seed, size=32)
 
 
 def test_visited_states_are_steps_of_episodes_with_what_is_known_of_them() -> None:
