@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vlm_rewards.collection.vec_env import RenderedVecEnv
-from vlm_rewards.errors import InvalidInputError, UnknownNameError
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.rollouts import PolicyFunction
 from vlm_rewards.evaluation.states import (
     GENERATORS,
@@ -216,12 +216,8 @@ def test_a_task_without_a_criterion_has_no_labels() -> None:
 def test_bad_requests_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="count must be at least one a policy, got 2 for 3 policies"):
         visited_states(point_task(), constant(0, 1, 0), 2, seed=0, size=32)
-    with pytest.raises(InvalidInputError, match="policies 'constant' must be at least one, got none"):
-        visited_states(point_task(), constant(), 2, seed=0, size=32)
     with pytest.raises(InvalidInputError, match="states 'rule' need a one-line rule, and task 'point' has none"):
         named_policies("rule", point_task())
-    with pytest.raises(UnknownNameError, match=r"unknown policies 'rules'. Did you mean 'rule'"):
-        named_policies("rules", CARTPOLE)
 
 
 def test_the_rule_is_mixed_with_random_actions_from_none_to_all() -> None:

@@ -21,16 +21,8 @@ def wilson_interval(
     It keeps within [0, 1] and does not shrink to nothing when every episode
     succeeds: 100 of 100 says that the rate is above 0.96, not that it is 1.
 
-    Args:
-        successes: How many episodes succeeded, 0 to ``trials``.
-        trials: How many episodes there were, at least 1.
-        confidence: Coverage of the interval, in (0, 1).
-
     Returns:
         The lower and the upper end.
-
-    Raises:
-        InvalidInputError: An argument breaks these rules.
     """
     n, k = check_count("trials", trials), check_count("successes", successes, least=0)
     level = check_confidence(confidence)
