@@ -134,21 +134,19 @@ def broken(frames: np.ndarray) -> np.ndarray:
     raise ZeroDivisionError("no reward today")
 
 
-def test_a_reward_that_raises_ends_submit_with_its_cause(rig: Rig) -> None:
-    labeller = rig.labeller(broken, chunk_steps=1)
+@pytest.mark.parametrize(("chunk_steps", "steps"), [(1, 90), (4, 3)])  # submit or drain is the first to tell
+def test_a_reward_that_raises_ends_with_its_cause(rig: Rig, chunk_steps: int, steps: int) -> None:
+    labeller = rig.labeller(broken, chunk_steps)
+
+    def learn() -> None:
+        rig.simulate(labeller, steps)
+        labeller.drain()
+
     with pytest.raises(LabellerError, match=r"scoring frames failed: ZeroDivisionError\('no reward today'\)") as caught:
-        rig.simulate(labeller, 90)
+        learn()
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     with pytest.raises(LabellerError, match="no reward today"):
         labeller.drain()
-
-
-def test_a_reward_that_raises_ends_drain_with_its_cause(rig: Rig) -> None:
-    labeller = rig.labeller(broken, chunk_steps=4)
-    rig.simulate(labeller, 3)
-    with pytest.raises(LabellerError, match="no reward today") as caught:
-        labeller.drain()
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_a_reward_that_raises_ends_a_step_that_waits_for_room(rig: Rig) -> None:

@@ -1,22 +1,26 @@
-"""The vector environment: frames, flags and seeds, compared with a slow twin in this process."""
+"""The vector environment: frames, flags and seeds, compared with a slow twin in this process; and a probe."""
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cloudpickle
 import gymnasium as gym
 import numpy as np
+import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vlm_rewards.collection.vec_env import RenderedVecEnv
+from vlm_rewards.collection.vec_env import RenderedVecEnv, count_rendered, probe_simulator
 from vlm_rewards.errors import InvalidInputError, WorkerError
 from vlm_rewards.seeding import episode_seed
 from vlm_rewards.tasks.task import make_task_env
-from vlm_rewards.testing.counting import CountingEnv, counting_label, counting_reward, counting_task
+from vlm_rewards.testing.counting import CountingEnv, counting_task
+from vlm_rewards.testing.point import PointEnv, point_task
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
 
@@ -103,38 +107,6 @@ def test_only_some_states_are_rendered(rng: np.random.Generator) -> None:
         sparse.close()
 
 
-def test_the_last_picture_of_an_episode_shows_its_last_state(venv: RenderedVecEnv) -> None:
-    venv.seed(0)
-    venv.reset()
-    ended = 0
-    for _ in range(30):
-        observations, _, dones, infos = venv.step(np.zeros(5, dtype=int))
-        reached = [
-            info["terminal_observation"] if done else row
-            for row, done, info in zip(observations, dones, infos, strict=True)
-        ]
-        np.testing.assert_array_equal(counting_reward(venv.last_frames()), counting_label(np.stack(reached)))
-        ended += int(dones.sum())
-        assert (observations[dones, 1] == 0).all(), "a new episode begins at count 0"
-    assert ended > 10
-
-
-def test_an_episode_that_fails_after_a_success_is_a_failure(venv: RenderedVecEnv) -> None:
-    venv.seed(3)
-    venv.reset()
-    verdicts: list[list[bool]] = [[] for _ in range(5)]
-    for _ in range(60):
-        _, _, dones, infos = venv.step(np.zeros(5, dtype=int))
-        for index in np.flatnonzero(dones):
-            # An episode of even number succeeds; its number is in the picture's label.
-            number = round(float(infos[index]["terminal_observation"][0]) * 4096)
-            assert infos[index]["is_success"] is (number % 2 == 0)
-            verdicts[index].append(infos[index]["is_success"])
-    pairs = {pair for row in verdicts for pair in itertools.pairwise(row)}
-    assert (True, False) in pairs
-    assert (False, True) in pairs
-
-
 def test_tickets_number_the_pictures(venv: RenderedVecEnv) -> None:
     venv.reset()
     before = venv.steps_taken
@@ -177,18 +149,6 @@ def test_reset_without_a_new_seed_goes_on_to_new_episodes(venv: RenderedVecEnv) 
     np.testing.assert_array_equal(venv.reset(), second)
     assert venv.seed() == [9] * 5
     np.testing.assert_array_equal(venv.reset(), first)
-
-
-def test_every_simulator_has_episodes_of_its_own(venv: RenderedVecEnv) -> None:
-    venv.seed(0)
-    assert len(np.unique(venv.reset()[:, 0])) == 5
-
-
-def test_memory_does_not_grow_with_the_run(venv: RenderedVecEnv) -> None:
-    venv.reset()
-    for _ in range(10 * SLOTS):
-        venv.step(np.zeros(5, dtype=int))
-    assert venv.ring.frames.nbytes == SLOTS * 5 * 32 * 32 * 3
 
 
 def test_attributes_and_methods_of_simulators(venv: RenderedVecEnv) -> None:
@@ -282,3 +242,54 @@ def test_refuses_spaces_that_cannot_be_learned_in(
     factories = [lambda own=own: Spaced(**own) for own in spaces]
     with pytest.raises(InvalidInputError, match=message):
         RenderedVecEnv(factories, image_size=32, n_workers=workers)
+
+
+def spoilt(spoil: Callable[[Any], None]) -> Callable[[int], gym.Env[Any, Any]]:
+    def build(size: int) -> gym.Env[Any, Any]:
+        simulator = PointEnv(size)
+        spoil(simulator)
+        return simulator
+
+    return build
+
+
+def undrawn(simulator: Any) -> None:
+    simulator.render_mode = None
+
+
+def falling(simulator: Any) -> None:
+    simulator.step = lambda action: 1 / 0
+
+
+def many(simulator: Any) -> None:
+    simulator.action_space = gym.spaces.MultiBinary(3)
+
+
+@given(*[st.integers(1, 40)] * 3)
+def test_rendered_states_as_one_counts_them(steps: int, every: int, horizon: int) -> None:
+    of_an_episode = [step % horizon + 1 for step in range(steps)]
+    counted = sum(step in (1, horizon) or step % every == 0 for step in of_an_episode)
+    assert count_rendered(steps, render_every=every, horizon=horizon) == counted
+
+
+def test_it_is_what_the_task_says() -> None:
+    before = set(psutil.Process().children(recursive=True))
+    probe = probe_simulator(point_task(actions="box"), 40)
+    assert probe.observation_space == gym.spaces.Box(0.0, 1.0, (1,))
+    assert probe.action_space == gym.spaces.Box(-1.0, 1.0, (1,))
+    assert probe.frame_shape == (40, 40, 3)
+    assert 2**20 < probe.worker_bytes < 2**30
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (undrawn, 'render_mode of the environment must be "rgb_array", got None'),
+        (falling, r"the simulator of task 'point' cannot be used: (?s:.*)ZeroDivisionError"),
+        (many, "the action space must be Box or Discrete"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(spoil: Callable[[Any], None], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        probe_simulator(dataclasses.replace(point_task(), simulator=spoilt(spoil)), 32)

@@ -188,15 +188,13 @@ def test_resamples_of_one_kind_are_left_out_though_rounding_makes_them_vary() ->
 
 
 def test_states_of_one_kind_and_bad_settings_are_refused() -> None:
-    with pytest.raises(InvalidInputError, match="labels must have goal states and others, got no state of 8 as goal"):
-        PearsonBootstrap(np.zeros(8, dtype=bool), ALONE(8))
-    with pytest.raises(InvalidInputError, match="got every state of 8 as goal"):
-        PearsonBootstrap(np.ones(8, dtype=bool), ALONE(8))
-    with pytest.raises(InvalidInputError, match="the true reward must not be constant: it is 1 in all of 8 states"):
-        PearsonBootstrap(np.ones(8), ALONE(8))
-    with pytest.raises(InvalidInputError, match="an interval needs states of at least 2 episodes, got 8 of one"):
-        PearsonBootstrap(np.arange(8.0), np.zeros(8, dtype=np.int64))
-    with pytest.raises(InvalidInputError, match="resamples must be an int of at least 2, got 1"):
-        PearsonBootstrap(np.arange(8.0), ALONE(8), resamples=1)
-    with pytest.raises(InvalidInputError, match="confidence must be in"):
-        PearsonBootstrap(np.arange(8.0), ALONE(8), confidence=0.0)
+    varied, alone = np.arange(8.0), ALONE(8)
+    for arguments, options, message in (
+        ((np.zeros(8, dtype=bool), alone), {}, "labels must have goal states and others, got no state of 8 as goal"),
+        ((np.ones(8), alone), {}, "the true reward must not be constant: 8 values are all near 1"),
+        ((varied, alone * 0), {}, "an interval needs states of at least 2 episodes, got 8 of one"),
+        ((varied, alone), {"resamples": 1}, "resamples must be an int of at least 2, got 1"),
+        ((varied, alone), {"confidence": 0.0}, "confidence must be in"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            PearsonBootstrap(*arguments, **options)

@@ -1,19 +1,27 @@
-"""A policy's episodes, compared with a twin that runs them one after the other."""
+"""A policy's episodes, compared with a twin that runs them one after the other; policies that have learned nothing."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from vlm_rewards.collection.episodes import EpisodeSummary
-from vlm_rewards.errors import InvalidInputError, LabellerError
-from vlm_rewards.evaluation.rollouts import Evaluation, PolicyEvaluator, rollout_frames
+from vlm_rewards.errors import InvalidInputError, LabellerError, UnknownNameError
+from vlm_rewards.evaluation.rollouts import (
+    REFERENCE_POLICIES,
+    Evaluation,
+    PolicyEvaluator,
+    reference_policy,
+    rollout_frames,
+)
 from vlm_rewards.evaluation.statistics import wilson_interval
 from vlm_rewards.seeding import episode_seed
-from vlm_rewards.tasks.task import make_task_env
+from vlm_rewards.tasks.task import get_task, make_task_env
 from vlm_rewards.testing.counting import DelayedReward, counting_label, counting_reward, counting_task
 
 TASK = counting_task(lengths=(1, 12), horizon=10)
@@ -114,9 +122,6 @@ def test_a_reward_that_raises_ends_the_evaluation_and_spoils_nothing(
 def test_refuses_no_episodes(evaluator: PolicyEvaluator, episodes: int) -> None:
     with pytest.raises(InvalidInputError, match=f"episodes must be an int of at least 1, got {episodes}"):
         evaluator.run(idle, episodes=episodes, seed=0)
-
-
-def test_refuses_seeds_out_of_range(evaluator: PolicyEvaluator) -> None:
     with pytest.raises(InvalidInputError, match="seed must be an int from 0 to 4294967295, got -1"):
         evaluator.run(idle, episodes=1, seed=-1)
 
@@ -165,3 +170,68 @@ def test_a_video_that_is_not_watched_to_its_end_ends_its_simulator() -> None:
     frames = rollout_frames(idle, TASK, episodes=100, seed=0, image_size=32)
     assert len(list(itertools.islice(frames, 2))) == 2
     frames.close()  # type: ignore[attr-defined]
+
+
+SPACES = [
+    gym.spaces.Discrete(5),
+    gym.spaces.Discrete(3, start=-1),
+    gym.spaces.Box(-2.0, 3.0, (2,)),
+    gym.spaces.Box(np.array([-1, 0]), np.array([1, 4]), dtype=np.int64),
+]
+OBSERVATIONS = np.zeros((50, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_random_actions_are_spread_over_the_space_and_repeatable(space: gym.Space) -> None:
+    first = reference_policy("random", TASK, space, seed=1)(OBSERVATIONS)
+    assert first.shape == (50, *space.shape)
+    assert all(space.contains(action.astype(space.dtype)) for action in first)
+    assert len(np.unique(first)) > 2
+    np.testing.assert_array_equal(reference_policy("random", TASK, space, seed=1)(OBSERVATIONS), first)
+    assert not np.array_equal(reference_policy("random", TASK, space, seed=2)(OBSERVATIONS), first)
+
+
+def test_random_actions_disturb_nobody_elses() -> None:
+    space = gym.spaces.Box(-1.0, 1.0, (2,))
+    space.seed(0)
+    expected = space.sample()
+    space.seed(0)
+    reference_policy("random", TASK, space, seed=3)(OBSERVATIONS)
+    np.testing.assert_array_equal(space.sample(), expected)
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_zero_actions(space: gym.Space) -> None:
+    actions = reference_policy("zero", TASK, space)(OBSERVATIONS)
+    assert actions.shape == (50, *space.shape)
+    assert actions.dtype == space.dtype
+    assert not actions.any()
+
+
+def test_the_rule_is_asked_for_every_row() -> None:
+    task = dataclasses.replace(TASK, rule=lambda row: int(row[0] > 0))
+    observations = np.array([[-1.0], [2.0], [3.0]])
+    actions = reference_policy("rule", task, gym.spaces.Discrete(2))(observations)
+    assert actions.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["cartpole", "mountaincar", "mountaincar-textured"])
+def test_every_task_of_the_package_has_a_rule(name: str) -> None:
+    task = get_task(name)
+    simulator = task.simulator(32)
+    observation, _ = simulator.reset(seed=0)
+    actions = reference_policy("rule", task, simulator.action_space)(np.stack([observation] * 2))
+    assert simulator.action_space.contains(actions[1])
+
+
+def test_policies_that_cannot_be_are_refused() -> None:
+    assert REFERENCE_POLICIES == ("random", "zero", "rule")
+    with pytest.raises(UnknownNameError, match=r"unknown policy 'zeros'. Did you mean 'zero'"):
+        reference_policy("zeros", TASK, SPACES[0])
+    for name, space, message in (
+        ("random", gym.spaces.MultiBinary(2), "the action space must be Box or Discrete, got MultiBinary"),
+        ("zero", gym.spaces.Discrete(3, start=1), r"no zero action in Discrete\(3, start=1\)"),
+        ("rule", SPACES[0], "task 'counting' has no one-line rule"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            reference_policy(name, TASK, space)

@@ -200,14 +200,6 @@ def test_many_frames_too(rng: np.random.Generator) -> None:
         assert swept[i, j].tobytes() == expected.tobytes()
 
 
-def test_swept_numbers_derived_by_hand() -> None:
-    # As above: 9/16 at 1/2, 3/4 at 1, the cosine 0 at 0. The other way round d only changes its sign
-    # and v = x - b: the same numbers. Baseline and image the same: d = v = (1, -1), all along, 1 - 1/2 * 2 = 0.
-    one, two, three = np.eye(3)
-    swept = goal_baseline_sweep([three], [one, two, one], [two, one, three], [0, 0.5, 1])
-    assert swept[:, :, 0].tolist() == [[0, 9 / 16, 0.75], [0, 9 / 16, 0.75], [0, 0, 0]]
-
-
 def test_one_alpha_may_be_a_number() -> None:
     eye = np.eye(2)
     assert goal_baseline_sweep(eye, eye[:1], eye[1:], 0.5).tolist() == [[[1, 0]]]

@@ -15,12 +15,12 @@ from rich.table import Table
 from vlm_rewards.cli.common import ConsoleProgress
 from vlm_rewards.cli.judge import FormInputs
 from vlm_rewards.errors import InvalidInputError, check_count
-from vlm_rewards.evaluation.judging import GOAL_BASELINE, needs_encoder
+from vlm_rewards.evaluation.judging import GOAL_BASELINE
 from vlm_rewards.evaluation.scoring import Score, frames_per_second, score_paths, scores_to_csv, scores_to_json
 from vlm_rewards.media import expand_paths
 from vlm_rewards.reporting.figures.curves import plot_video_rewards
 from vlm_rewards.rewards.base import EmbeddingReward, FrameReward
-from vlm_rewards.rewards.config import build_reward
+from vlm_rewards.rewards.config import build_reward, needs_encoder
 from vlm_rewards.rewards.goal_baseline import check_alpha
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.training.rewards import load_encoder_for

@@ -88,12 +88,7 @@ class _Worker:
 
 
 class WorkerPool:
-    """Simulators spread over processes, several in each.
-
-    Args:
-        factories: Callables without arguments that build one simulator each.
-        processes: How many processes; at most one a simulator is started.
-        ring: Where the frames go, with one column a simulator.
+    """Simulators, each built by a callable, spread over at most so many processes, several in each.
 
     Raises:
         InvalidInputError: The simulators do not fit together, or their frames are none.

@@ -123,15 +123,8 @@ def shaped(
     ends would be paid for. A truncated episode has not ended for the learner,
     which bootstraps from its last state: that state keeps its potential.
 
-    Args:
-        base: Rewards of the transitions, ``[...]``.
-        potential: ``Phi`` of the states before, ``[...]``.
-        next_potential: ``Phi`` of the states after, ``[...]``.
-        terminated: bool ``[...]``; not where an episode was truncated.
-        gamma: The learner's own discount, in [0, 1]; with another one the guarantee is lost.
-
-    Returns:
-        float32 ``[...]``.
+    All are arrays ``[...]``, potentials of the states before and after, and so is the result, float32. With another
+    gamma than the learner's own discount the guarantee is lost.
     """
     # In float64, rounded once at the end: the difference of two like potentials is small against either.
     after = np.where(np.asarray(terminated, dtype=bool), 0.0, np.asarray(next_potential, dtype=np.float64))

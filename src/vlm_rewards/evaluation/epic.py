@@ -66,18 +66,19 @@ def check_rewards(one: ArrayLike, two: ArrayLike) -> tuple[NDArray[np.float64], 
     first, second = _values(one, "one"), _values(two, "two")
     if first.shape != second.shape:
         raise InvalidInputError(f"one and two must have the same length, got {len(first)} and {len(second)}.")
-    return _varied(first, "one"), _varied(second, "two")
+    return check_varied(first, "one"), check_varied(second, "two")
 
 
 def check_labelled(rewards: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return finite rewards and binary labels of the same states, float64 and bool ``[n]``, neither all the same."""
-    values, mask = _values(rewards, "rewards"), _labels(labels)
+    values, mask = _values(rewards, "rewards"), check_labels(labels)
     if values.shape != mask.shape:
         raise InvalidInputError(f"rewards and labels must have the same length, got {len(values)} and {len(mask)}.")
-    return _varied(values, "rewards"), mask
+    return check_varied(values, "rewards"), mask
 
 
-def _labels(labels: ArrayLike) -> NDArray[np.bool_]:
+def check_labels(labels: ArrayLike) -> NDArray[np.bool_]:
+    """Return binary labels, bool ``[n]``, not all the same."""
     mask = np.asarray(labels)
     if mask.dtype != np.bool_ and not (np.issubdtype(mask.dtype, np.number) and np.isin(mask, (0, 1)).all()):
         raise InvalidInputError(f"labels must be booleans, or 0 and 1, got dtype {mask.dtype}.")
@@ -100,7 +101,8 @@ def _values(values: ArrayLike, field: str) -> NDArray[np.float64]:
     return array
 
 
-def _varied(values: NDArray[np.float64], field: str) -> NDArray[np.float64]:
+def check_varied(values: NDArray[np.float64], field: str) -> NDArray[np.float64]:
+    """Return a reward that prefers something."""
     if float(np.ptp(values)) <= _SMALLEST_SPREAD * float(np.abs(values).max()):
         raise InvalidInputError(
             f"{field} must not be constant: {values.size} values are all near {values[0]:.6g}, and a distance to a "

@@ -118,12 +118,8 @@ def named_rewards(
 ) -> Iterator[tuple[str, Judgeable]]:
     """Make every form over every encoder, one after another: no two encoders are in memory at a time.
 
-    Args:
-        forms: The forms, each with the settings that it takes.
-        encoders: Make an encoder each.
-        prompts: Pairs of prompts; a form that takes none is made once.
-        alphas: Strengths of the baseline of goal-baseline, which is swept.
-        focus: That of any other form which has one; default: the alpha nearest 0.5.
+    Goal-baseline is swept over the alphas; any other form which has a strength gets ``focus``, or else the alpha
+    nearest 0.5. A form that takes no prompts is made once an encoder.
     """
     alpha = nearest_half(alphas) if focus is None else focus
     for config in forms:

@@ -55,9 +55,6 @@ def score_paths(reward: FrameReward, paths: Sequence[PathLike], *, batch_size: i
 
     Returns:
         One score an image or frame, in the order of ``paths``.
-
-    Raises:
-        InvalidInputError: A path does not exist or cannot be read as a frame or a video.
     """
     check_count("batch_size", batch_size)
     files = expand_paths(paths)

@@ -15,7 +15,7 @@ import numpy as np
 
 from vlm_rewards.arrays import Frames
 from vlm_rewards.collection.vec_env import RenderedVecEnv
-from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
+from vlm_rewards.errors import InvalidInputError, check_count
 from vlm_rewards.evaluation.rollouts import PolicyFunction, reference_policy
 from vlm_rewards.files import read_json
 from vlm_rewards.media import expand_paths, read_frames, write_png
@@ -238,8 +238,6 @@ def visited_states(task: Task, policies: Policies, count: int, *, seed: int, siz
     venv = RenderedVecEnv(simulators, image_size=size, seed=seed_of_episodes, slots=2, cameras=task.cameras)
     try:
         chosen = list(policies.build(venv, derive_seed(seed, "policy")))
-        if not chosen:
-            raise InvalidInputError(f"policies {policies.name!r} must be at least one, got none.")
         if len(chosen) > count:
             raise InvalidInputError(f"count must be at least one a policy, got {count} for {len(chosen)} policies.")
         shares = equal_parts(count, len(chosen))
@@ -259,8 +257,6 @@ def visited_states(task: Task, policies: Policies, count: int, *, seed: int, siz
 
 def named_policies(name: str, task: Task) -> Policies:
     """The policies behind ``"random"``, uniform actions, or ``"rule"``, the task's with shares of random actions."""
-    if name not in ("random", "rule"):
-        raise unknown_name("policies", name, ("random", "rule"))
     if name == "random":
         return Policies(name, lambda venv, seed: [reference_policy("random", task, venv.action_space, seed=seed)])
     if task.rule is None:

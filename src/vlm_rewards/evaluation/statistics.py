@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlm_rewards.errors import InvalidInputError, check_count
-from vlm_rewards.evaluation.epic import check_labelled, check_rewards
+from vlm_rewards.evaluation.epic import check_labelled, check_labels, check_rewards, check_varied
 
 
 def wilson_interval(
@@ -21,16 +21,8 @@ def wilson_interval(
     It keeps within [0, 1] and does not shrink to nothing when every episode
     succeeds: 100 of 100 says that the rate is above 0.96, not that it is 1.
 
-    Args:
-        successes: How many episodes succeeded, 0 to ``trials``.
-        trials: How many episodes there were, at least 1.
-        confidence: Coverage of the interval, in (0, 1).
-
     Returns:
         The lower and the upper end.
-
-    Raises:
-        InvalidInputError: An argument breaks these rules.
     """
     n, k = check_count("trials", trials), check_count("successes", successes, least=0)
     level = check_confidence(confidence)
@@ -86,7 +78,11 @@ class PearsonBootstrap:
         seed: int = 0,
         confidence: float = 0.95,
     ) -> None:
-        self._reference = _of_range_one(_varied(reference)[None])[0]
+        if reference.dtype == np.bool_:
+            values = check_labels(reference).astype(np.float64)
+        else:
+            values = check_varied(np.asarray(reference, dtype=np.float64), "the true reward")
+        self._reference = _of_range_one(values[None])[0]
         self._resamples = check_count("resamples", resamples, least=2)
         self._level = check_confidence(confidence)
         self._seed = seed
@@ -152,19 +148,6 @@ class PearsonBootstrap:
                     picked = stratum[rng.integers(0, len(stratum), len(stratum))]
                     row += np.bincount(picked, minlength=self._units)
             yield counts
-
-
-def _varied(reference: NDArray[np.generic]) -> NDArray[np.float64]:
-    values = np.asarray(reference, dtype=np.float64)
-    if np.ptp(values) > _SMALLEST_VARIANCE * np.abs(values).max():
-        return values
-    if reference.dtype == np.bool_:
-        every = "every state" if values.all() else "no state"
-        raise InvalidInputError(f"labels must have goal states and others, got {every} of {values.size} as goal.")
-    raise InvalidInputError(
-        f"the true reward must not be constant: it is {values[0]:.6g} in all of {values.size} states, and a distance "
-        "to a reward that prefers nothing is undefined."
-    )
 
 
 def _of_range_one(rows: NDArray[np.float64]) -> NDArray[np.float64]:
