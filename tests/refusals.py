@@ -74,13 +74,6 @@ class Refusal:
     """Whose annotation forbids it: where types are checked at run time, the checker may speak first."""
 
 
-class Opposed(FakeEncoder):
-    """Its second sentence is the opposite of the first."""
-
-    def embed_texts(self, prompts: Any) -> np.ndarray:
-        return np.stack([UNIT[0] * (-1) ** number for number in range(len(prompts))])
-
-
 class Alike(FakeEncoder):
     """Knows no sentence from another."""
 
