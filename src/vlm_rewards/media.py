@@ -190,12 +190,6 @@ def quietly(action: Callable[[], Any]) -> Any:
 
     It leaves the pipes of a process that has ended to the garbage collector, and JAX, where it is imported, fears any
     fork; that of ffmpeg goes on to exec at once.
-
-    Args:
-        action: The step.
-
-    Returns:
-        What it returns.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

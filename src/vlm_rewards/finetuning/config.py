@@ -90,11 +90,7 @@ class FinetuneConfig(Settings):
             )
 
     def share(self, index: int) -> int:
-        """Share of one of the tasks.
-
-        Args:
-            index: Its place in `tasks`.
-        """
+        """Share of the task at this place in `tasks`."""
         if self.shares:
             return self.shares[index]
         return _HUMANOID_SHARE if self.tasks[index] in GOALS else 1
