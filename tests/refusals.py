@@ -207,9 +207,9 @@ REFUSALS = [
     Refusal(
         "cameras-rule",
         "'mean' or 'min', got 'max'",
-        lambda _: CameraReward(vlm(), cameras=2, rule="max"),
+        lambda _: CameraReward(vlm(), cameras=2, rule="max"),  # type: ignore[arg-type]
         parameter="rule",
-    ),  # type: ignore[arg-type]
+    ),
     Refusal(
         "cameras-nested",
         "cameras cannot be nested",

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ def _simulate(captioner: SimulatedCaptioner, states: np.ndarray, frames: Frames,
     kinds, inner = captioner.split(states)
     size = frames.shape[1]
     parts = np.array_split(np.arange(len(states)), min(os.cpu_count() or 1, len(states)))
-    texts = {"name": "captions", "goal": "a frame", "baseline": "any frame"}
+    texts: dict[str, Any] = {"name": "captions", "goal": "a frame", "baseline": "any frame"}
     tasks = [Task(**texts, simulator=factory, horizon=1) for factory in captioner.simulators()]
     factories = [functools.partial(StateStudio, task, size) for task in tasks]
 
