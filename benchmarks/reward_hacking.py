@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
+from bench.scripted import run_script
 from vlm_rewards import Task, VLMReward, get_task, load_encoder, register_task
 from vlm_rewards.files import write_json
 from vlm_rewards.provenance import provenance
 from vlm_rewards.tasks.cartpole import CartPoleSimulator, cartpole_rule, draw_cartpole
 from vlm_rewards.tasks.mountain_car import MountainCarSimulator, draw_mountain_car, mountain_car_rule
-from vlm_rewards.testing.fakes import run_script
 from vlm_rewards.training.presets import preset
 
 HORIZON = 200

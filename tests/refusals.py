@@ -72,13 +72,6 @@ class Refusal:
     """Whose annotation forbids it: where types are checked at run time, the checker may speak first."""
 
 
-class Opposed(FakeEncoder):
-    """Its second sentence is the opposite of the first."""
-
-    def embed_texts(self, prompts: Any) -> np.ndarray:
-        return np.stack([UNIT[0] * (-1) ** number for number in range(len(prompts))])
-
-
 class Alike(FakeEncoder):
     """Knows no sentence from another."""
 
@@ -212,9 +205,9 @@ REFUSALS = [
     Refusal(
         "cameras-rule",
         "'mean' or 'min', got 'max'",
-        lambda _: CameraReward(vlm(), cameras=2, rule="max"),
+        lambda _: CameraReward(vlm(), cameras=2, rule="max"),  # type: ignore[arg-type]
         parameter="rule",
-    ),  # type: ignore[arg-type]
+    ),
     Refusal(
         "cameras-nested",
         "cameras cannot be nested",

@@ -133,8 +133,14 @@ def write_state(path: Path, state: Mapping[str, Any]) -> int:
         OSError: The disk is full, or the folder cannot be written; the old file is as it was.
         TypeError: The state holds something else.
     """
+    arrays: dict[str, np.ndarray] = {}
+    tree = _without_arrays(state, (), arrays)
     with _replacing(path) as file:
-        _write(file, state)
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(_JSON, json.dumps(tree))
+            for name, array in arrays.items():
+                with archive.open(name + ".npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
         return file.tell()
 
 
@@ -153,16 +159,6 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CheckpointError(f"the resume state {str(path)!r} must hold an object, got {type(state).__name__}.")
     return state
-
-
-def _write(file: IO[bytes], state: Mapping[str, Any]) -> None:
-    arrays: dict[str, np.ndarray] = {}
-    tree = _without_arrays(state, (), arrays)
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_JSON, json.dumps(tree))
-        for name, array in arrays.items():
-            with archive.open(name + ".npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _without_arrays(value: Any, path: tuple[str, ...], arrays: dict[str, np.ndarray]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import re
 import traceback
@@ -190,12 +191,6 @@ def quietly(action: Callable[[], Any]) -> Any:
 
     It leaves the pipes of a process that has ended to the garbage collector, and JAX, where it is imported, fears any
     fork; that of ffmpeg goes on to exec at once.
-
-    Args:
-        action: The step.
-
-    Returns:
-        What it returns.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -264,8 +259,6 @@ def _width(text: str, font: Any) -> int:
 
 def write_png(frame: Frame, path: Path) -> Path:
     """Write a frame as PNG, whole or not at all; folders are made."""
-    import io
-
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
     Image.fromarray(frame).save(content, "PNG", optimize=True)

@@ -186,12 +186,6 @@ def pictures():
 
 
 @pytest.fixture
-def tag_of():
-    """The pretrained tag that the tests use for an architecture."""
-    return TAGS
-
-
-@pytest.fixture
 def cache_model(hub_cache, model_folder, small_architectures):
     """A function that makes ``Architecture/tag`` an already downloaded model, and returns that name."""
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from bench.scripted import run_script
 from every_algorithm import train
 from vlm_rewards.collection.watcher import WatchedFrame
 from vlm_rewards.errors import InvalidInputError, LabellerError
@@ -23,7 +24,7 @@ from vlm_rewards.files import read_state
 from vlm_rewards.rewards.base import FormulaReward
 from vlm_rewards.rewards.model import VLMReward
 from vlm_rewards.tasks.task import Task, register_task
-from vlm_rewards.testing.fakes import FakeEncoder, run_script, state_differences
+from vlm_rewards.testing.fakes import FakeEncoder, state_differences
 from vlm_rewards.testing.point import PointEnv, brightness_reward, point_task
 from vlm_rewards.training.algorithms import DQNConfig
 from vlm_rewards.training.callbacks import _telling

@@ -56,17 +56,7 @@ def _load(source: Source, device: str, dtype: str, batch_size: int | None) -> Op
 
 
 def load_parts(source: Source) -> tuple[Source, torch.nn.Module, Any]:
-    """Build the model that a source stands for, with its weights and its tokenizer, as open_clip has them.
-
-    Args:
-        source: From ``parse_source``.
-
-    Returns:
-        The source with its files and configuration known, the model, the tokenizer.
-
-    Raises:
-        VLMRewardsError: As ``load_encoder``.
-    """
+    """The source with its files and configuration known, its model with weights, and its tokenizer, as open_clip's."""
     if source.kind != "hub":
         check_config(source)
     source = _download(source)

@@ -238,14 +238,7 @@ def _checked(encoder: Any, name: Any) -> ImageTextEncoder:
 
 
 def trained_on(name: str) -> tuple[str, ...] | None:
-    """Tasks on whose frames `vlm-rewards finetune` trained a model.
-
-    Args:
-        name: As `load_encoder` takes it.
-
-    Returns:
-        Their names; None where the model was not trained so, or nothing says on what.
-    """
+    """Tasks on whose frames `vlm-rewards finetune` trained a model; None where it did not, or nothing says on what."""
     if not is_openclip(name):
         return None
     from vlm_rewards.encoders.sources import parse_source  # it loads open_clip

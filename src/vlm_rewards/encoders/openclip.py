@@ -69,13 +69,7 @@ class PromptTokenizer:
         return self._tokenizer.clean_fn(prompt)
 
     def __call__(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Tokenize prompts, all of them or none.
-
-        Args:
-            prompts: The sentences.
-
-        Returns:
-            int64 ``[n context_length]``.
+        """Tokenize prompts, all of them or none: int64 ``[n context_length]``.
 
         Raises:
             InvalidInputError: If a prompt is not a string, is empty, or is too long.
@@ -103,17 +97,12 @@ class PromptTokenizer:
 
 
 def fold_batch_norms(model: nn.Module) -> int:
-    """Fold, in place, each batch norm that follows a convolution, in a model that will not be trained.
+    """Fold, in place, each batch norm that follows a convolution, and say how many are gone.
 
     Which layers follow each other is read from the traced computation, never
     guessed from the order in which they were defined. A model that cannot be
-    traced is left as it is.
-
-    Args:
-        model: In evaluation mode; float32 weights.
-
-    Returns:
-        How many batch norms are gone.
+    traced is left as it is. The model must be in evaluation mode, with float32
+    weights, and can be trained no more.
     """
     modules: dict[str, Any] = dict(model.named_modules())
     pairs = list(_foldable(model, modules))
@@ -217,14 +206,7 @@ class Preprocessing:
         return max(round(height / ratio), 1), max(round(width / ratio), 1)
 
     def fit(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Resize and crop or pad, as uint8.
-
-        Args:
-            pixels: uint8 ``[n 3 h w]``, 0 to 255.
-
-        Returns:
-            uint8 ``[n 3 height width]``; the argument itself where it already fits.
-        """
+        """Resize and crop or pad: uint8 ``[n 3 h w]`` to ``[n 3 height width]``; what fits comes back itself."""
         if pixels.dtype != torch.uint8:
             raise TypeError(f"pixels must be uint8, not {pixels.dtype}")
         shape = self.resized_shape(int(pixels.shape[-2]), int(pixels.shape[-1]))
@@ -239,13 +221,9 @@ class Preprocessing:
         return pixels
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Scale pixels as the model was trained: ``(pixels / 255 - mean) / std``.
+        """Scale pixels, uint8 ``[n 3 h w]``, as the model was trained: ``(pixels / 255 - mean) / std``.
 
-        Args:
-            pixels: uint8 ``[n 3 h w]``, 0 to 255.
-
-        Returns:
-            float32 of the same shape, in memory with the colours innermost.
+        Float32 of the same shape, in memory with the colours innermost.
         """
         n, _, height, width = pixels.shape
         mean = torch.tensor(self.mean, device=pixels.device)

@@ -50,19 +50,12 @@ class PlannedEncoder:
     """Where its weights will be fetched from; None where they are on this machine, or yet to be trained."""
 
     def memory_bytes(self, dtype: str) -> int:
-        """What its weights take up in memory, without activations.
-
-        Args:
-            dtype: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        """
+        """What its weights take up in memory, without activations, in ``"fp32"``, ``"bf16"`` or ``"fp16"``."""
         return self.parameters * (4 if dtype == "fp32" else 2)
 
 
 def plan_encoder(name: str) -> PlannedEncoder:
     """Check a model's name and describe the model, built on torch's meta device: tensors have shapes and no content.
-
-    Args:
-        name: As `load_encoder` takes it.
 
     Raises:
         VLMRewardsError: There is no such model, or its architecture cannot be built.
@@ -87,14 +80,7 @@ def plan_encoder(name: str) -> PlannedEncoder:
 
 
 def plan_size(size: str) -> PlannedEncoder:
-    """Describe one of the architectures that are trained from scratch.
-
-    Args:
-        size: One of `vlm_rewards.encoders.trainable.SIZES`.
-
-    Raises:
-        UnknownNameError: There is no such size.
-    """
+    """Describe one of `vlm_rewards.encoders.trainable.SIZES`, which are trained from scratch."""
     with torch.device("meta"):
         built = build_tiny(size=size)
     return _describe(size, built.model, built.model_config, built.preprocess_config, None)
@@ -116,11 +102,7 @@ def _describe(
 
 
 def why_unplannable(source: Source) -> str | None:
-    """Why a model that can be loaded cannot be described without the network; None where it can be.
-
-    Args:
-        source: From ``parse_source``.
-    """
+    """Why a model that can be loaded cannot be described without the network; None where it can be."""
     if source.is_local:
         return None
     if source.kind == "hub":
@@ -131,10 +113,6 @@ def why_unplannable(source: Source) -> str | None:
 
 def check_prompt_lengths(name: str, prompts: Sequence[str]) -> None:
     """Check that a model can read prompts, by its tokenizer; one that may have to be fetched is not asked.
-
-    Args:
-        name: As `load_encoder` takes it.
-        prompts: What it will read.
 
     Raises:
         InvalidInputError: One is too long.

@@ -113,14 +113,7 @@ def build_tiny(loss: LossName = "clip", size: str = TINY) -> TrainableModel:
 
 
 def load_trainable(name: str) -> TrainableModel:
-    """A model with weights, to go on from.
-
-    Args:
-        name: Any name that `load_encoder` takes.
-
-    Raises:
-        VLMRewardsError: As `load_encoder`.
-    """
+    """A model with weights, to go on from: any of open_clip that `load_encoder` takes, refused as it does."""
     source, model, tokenizer = load_parts(parse_source(name))
     config = copy.deepcopy(dict(source.config or open_clip.get_model_config(source.model) or {}))
     if source.pretrained_config.get("quick_gelu"):
@@ -210,16 +203,16 @@ class KnownTokens:
         self._text.token_embedding = nn.Embedding(full.shape[0], full.shape[1], _weight=full)
 
 
-def save_folder(trained: TrainableModel, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:
+def save_folder(trained: TrainableModel, folder: Path) -> None:
     """Write a model in open_clip's folder layout, for `load_encoder` and for open_clip itself.
 
     Args:
         trained: The model.
-        folder: Where ``open_clip_config.json`` and ``open_clip_model.safetensors`` go; it must exist.
-        dtype: In which floating dtype weights are written. Statistics of batch normalisation keep theirs.
+        folder: Where ``open_clip_config.json`` and ``open_clip_model.safetensors`` go; it must exist. Weights are
+            written in fp16, but for the statistics of batch normalisation.
     """
     state = {
-        key: (value.to(dtype) if value.is_floating_point() and "running_" not in key else value)
+        key: (value.half() if value.is_floating_point() and "running_" not in key else value)
         .detach()
         .cpu()
         .contiguous()

@@ -28,9 +28,6 @@ _BATCH = 64  # states in a request
 def captioned_tasks(names: Sequence[str]) -> list[Task]:
     """Look tasks up that can make captions.
 
-    Args:
-        names: Names in the registry.
-
     Raises:
         UnknownNameError: There is no such task.
         InvalidInputError: A task has no captioner, or shares it with another.
@@ -70,15 +67,7 @@ class CaptionedStates:
         rng: np.random.Generator,
         advance: Callable[[], object] = lambda: None,
     ) -> CaptionedStates:
-        """Sample and draw states.
-
-        Args:
-            captioner: Of the task.
-            count: How many.
-            size: Side of the frames in pixels.
-            rng: Draws the states.
-            advance: Called after each frame, for a progress bar.
-        """
+        """Sample states and draw them with ``size`` pixels a side; ``advance`` is called after each."""
         states = np.stack([captioner.sample(rng) for _ in range(count)])
         return cls(captioner, states, draw_states(captioner, states, size, advance))
 
@@ -150,14 +139,7 @@ class Jitter:
         self._generator = generator
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Jitter frames, each in its own way.
-
-        Args:
-            pixels: float32 ``[n 3 h w]``, 0 to 255.
-
-        Returns:
-            float32 of the same shape, 0 to 255.
-        """
+        """Jitter frames, each in its own way: float32 ``[n 3 h w]``, 0 to 255, and so returned."""
         n = len(pixels)
         brightness, contrast = self._spread(n, 12.0), 1 + self._spread(n, 0.1)
         noise = torch.randn(n, 1, *pixels.shape[2:], generator=self._generator) * 3 * self._uniform(n)

@@ -307,11 +307,7 @@ class Keeper:
 
 
 def load_state(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the state of a training that was broken off.
-
-    Args:
-        path: Its file.
-        settings: What is asked for now.
+    """Read the state of a training that was broken off, and hold its settings against what is asked for now.
 
     Raises:
         InvalidInputError: There is none, or it is of other settings; the message says which, then and now.

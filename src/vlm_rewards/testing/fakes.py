@@ -1,4 +1,4 @@
-"""An encoder without torch, a reward of plain states, and runs whose policy follows a script."""
+"""An encoder without torch, runs whose snapshots a function scores, and what differs between two resume states."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from stable_baselines3 import DQN, SAC
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from vlm_rewards.arrays import Embeddings, Frames, check_frames
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator
 from vlm_rewards.training import runner
-from vlm_rewards.training.config import TrainConfig
 
 _GRID = 4
 
@@ -111,32 +107,6 @@ def _unit(vectors: np.ndarray) -> Embeddings:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-Script = Callable[[np.ndarray, float, int], np.ndarray]
-"""Observations ``[n_envs ...]``, the share of the run that is over, and the step within the episode (all episodes have
-the length of the horizon) to actions ``[n_envs ...]``."""
-
-
-def run_script(
-    script: Script, config: TrainConfig, folder: Path, reward: Any, horizon: int, **options: Any
-) -> dict[str, Any]:
-    """Go through all that a training run does, but for its learning.
-
-    Args:
-        script: Chooses the actions, and thereby the states that are visited.
-        config: Settings with DQN or SAC; the script takes the place of exploration and updates.
-        folder: The run's folder.
-        reward: Scores the frames.
-        horizon: Steps of an episode.
-        **options: As `vlm_rewards.training.runner.learn` takes them.
-
-    Returns:
-        The run's record.
-    """
-    nothing = {"vlm_return": 0.0, "vlm_return_std": 0.0, "true_return": 0.0, "success_rate": None}
-    with _following(script, horizon), scored_by(lambda policy, *, episodes, seed: nothing):
-        return runner.learn(config, folder, reward, **options).record
-
-
 @contextlib.contextmanager
 def scored_by(judge: Callable[..., dict[str, Any]]) -> Iterator[None]:
     """While active, snapshots of runs are scored by a function, and no simulators run for it.
@@ -163,25 +133,6 @@ def scored_by(judge: Callable[..., dict[str, Any]]) -> Iterator[None]:
         yield
     finally:
         runner.open_evaluator = before
-
-
-@contextlib.contextmanager
-def _following(script: Script, horizon: int) -> Iterator[None]:
-    def act(model: Any, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> tuple[Any, Any]:
-        step = model.num_timesteps // n_envs % horizon
-        actions = np.asarray(script(model._last_obs, model.num_timesteps / model._total_timesteps, step))
-        stored = model.policy.scale_action(actions) if isinstance(model, SAC) else actions
-        return actions, stored
-
-    with contextlib.ExitStack() as stack:
-        for owner, name, replacement in (
-            (OffPolicyAlgorithm, "_sample_action", act),
-            (DQN, "train", lambda model, gradient_steps, batch_size=0: None),
-            (SAC, "train", lambda model, gradient_steps, batch_size=0: None),
-        ):
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, replacement)
-        yield
 
 
 _CLOCKS = {"seconds", "stopwatch", "history", "tensorboard", "identity"}
