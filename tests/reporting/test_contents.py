@@ -164,7 +164,11 @@ def test_reference_policies_are_drawn_like_the_run(config: dict[str, Any], flags
 
 @pytest.mark.parametrize(
     ("configs", "rewards"),
-    [([{}, {"seed": 1}], 1), ([{}, {"alpha": 1.0}], 2), ([{"humanoid": {"textures": t}} for t in ("original", "realistic")], 2)],
+    [
+        ([{}, {"seed": 1}], 1),
+        ([{}, {"alpha": 1.0}], 2),
+        ([{"humanoid": {"textures": t}} for t in ("original", "realistic")], 2),
+    ],
 )
 def test_returns_of_several_rewards_or_drawings_are_not_to_be_compared(configs: list[Any], rewards: int) -> None:
     runs = [run(str(place), config=config) for place, config in enumerate(configs)]
@@ -189,6 +193,16 @@ def test_encoders_are_flagged(encoder: dict[str, Any], config: dict[str, Any], n
 def test_an_encoder_of_other_simulators_is_a_stranger() -> None:
     told = {"encoder": {"name": "mine", "in_domain": True}, "captioned": False}
     assert encoder_note(told).startswith("trained on frames of other simulators")
+
+
+def test_rewards_that_are_not_swept_are_rows_of_a_judgement(tmp_path: Path) -> None:
+    swept = {"encoder": 0, "prompt": 0, "alpha": 0.5, "epic": 0.123}
+    told = {"kind": "judge", "encoders": [{"name": "a"}, {"name": "b"}], "prompts": [{}], "rows": [swept]}
+    forms = [{"encoder": None, "form": "brightness", "reward": {}, "epic": 0.5}]
+    (tmp_path / "judge.json").write_text(json.dumps({**told, "forms": forms}))
+    (study,) = contents(gather([tmp_path]))[0]["studies"]
+    assert study["heads"] == ["encoder", "alpha", "epic", "form"]
+    assert study["rows"] == [["a", "0.5", "0.123", "-"], ["-", "-", "0.5", "brightness"]]
 
 
 def test_alarms_are_counted() -> None:

@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 from PIL import Image
 
-from saved_figures import saved_by
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.files import write_json
-from vlm_rewards.reporting.figures import epic, landscapes, sweeps
+from vlm_rewards.reporting.figures import epic
 from vlm_rewards.reporting.figures.landscapes import SHOWN, plot_landscape, shown_places
 from vlm_rewards.reporting.figures.records import draw_figures, title_of
 from vlm_rewards.reporting.figures.style import domain_note
@@ -65,12 +64,6 @@ LANDSCAPE = {
     "encoders": [{"name": "bundled", "in_domain": True}],
     "rewards": [[[0.1, 0.2, 0.5, 0.3, 0.1], [0.0, 4.0, 2.0, 1.0, 0.0]]],
 }
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that were saved, newest last."""
-    return saved_by(monkeypatch, epic, landscapes, sweeps)
 
 
 def changed(record: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -25,18 +25,7 @@ from vlm_rewards.templates import render
 def dataset_card(
     facts: Mapping[str, Any], row: Mapping[str, Any], state_names: Sequence[str], state_units: Sequence[str]
 ) -> str:
-    """Write the card.
-
-    Args:
-        facts: What the states are: ``task``, ``goal``, ``criterion``, ``command``, ``size`` (of the frames),
-            ``states`` (as in `StateSet.facts`), ``version`` and ``commit``.
-        row: One line of the metadata, for the names of its columns.
-        state_names: Dimensions of the state; may be empty.
-        state_units: Their units; may be empty.
-
-    Returns:
-        Markdown with a YAML header.
-    """
+    """The card, as Markdown with a YAML header, of states as their facts, a row and their dimensions tell."""
     units = state_units or [""] * len(state_names)
     dimensions = list(zip(state_names, units, strict=True))
     return render("evaluation/dataset_card.md.j2", facts=facts, columns=list(row), dimensions=dimensions)

@@ -88,8 +88,9 @@ def report(
     page = Path("report.html") if page is None and text is None and figures is None else page
     if page is not None and text is not None and page.resolve() == text.resolve():
         raise InvalidInputError(f"out and markdown must be two files, both are {str(page)!r}.")
+    folder = None if figures is None else Path(figures)
     try:
-        return _write([Path(path) for path in paths], page, text, figures, title, max_mb, command)
+        return _write([Path(path) for path in paths], page, text, folder, title, max_mb, command)
     except OSError as error:
         raise InvalidInputError(f"a file of the report cannot be read or written: {error}.") from error
 
@@ -98,7 +99,7 @@ def _write(
     paths: Sequence[Path],
     page: Path | None,
     text: Path | None,
-    figures: str | Path | None,
+    figures: Path | None,
     title: str | None,
     max_mb: float,
     command: str,
@@ -108,12 +109,10 @@ def _write(
         _earlier("out", page, _HTML_MARK)
     into = "" if text is None else _earlier("markdown", text, _MARKDOWN_MARK, BEGIN, END)
     between = has_markers(into)
-    folder = None if figures is None else Path(figures)
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise InvalidInputError(f"figures must be a folder, got the file {str(folder)!r}.")
+    if figures is not None and figures.exists() and not figures.is_dir():
+        raise InvalidInputError(f"figures must be a folder, got the file {str(figures)!r}.")
     gathered = gather(paths)
-    drawn = {} if folder is None else _stems(gathered.studies)
-    files: list[Path] = []
+    drawn = {} if figures is None else _stems(gathered.studies)
     notes: list[str] = []
     if text is not None and between:
         notes.append(_save(text, placed(into, gathered)))
@@ -124,9 +123,10 @@ def _write(
             notes.append(_write_markdown(text, told, media))
         if page is not None:
             notes += _write_page(page, told, media, max_mb)
+    files = [path for path in (text, page) if path is not None]
     for stem, study in drawn.items():
-        files += draw_figures(study.record, Path(figures or ""), stem)
-    return Written((*(path for path in (text, page) if path is not None), *files), tuple(notes))
+        files += draw_figures(study.record, figures or Path(), stem)
+    return Written(tuple(files), tuple(notes))
 
 
 def has_markers(text: str) -> bool:
