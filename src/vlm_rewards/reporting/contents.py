@@ -506,7 +506,7 @@ def _drawn(draw: Callable[[Path], Path]) -> bytes | None:
 
 
 def _study(study: Study, shelf: Shelf) -> dict[str, Any]:
-    """Settings, a table where it is a simple one, frames. What is too long for a table is left to the frames."""
+    """Settings, a table where it is a simple one, figures. What is too long for a table is left to the figures."""
     record = study.record
     facts = [(name.replace("_", " "), _text(value)) for name, value in record.items() if _is_fact(name, value)]
     if isinstance(record.get("states"), dict):
@@ -528,7 +528,7 @@ def _study(study: Study, shelf: Shelf) -> dict[str, Any]:
         "facts": facts,
         "media": [
             shelf.add(f"{study.name}-{path.stem}", "png", path.read_bytes(), path.stem, (STUDIES, place))
-            for place, path in enumerate(study.frames)
+            for place, path in enumerate(study.figures)
         ],
         "heads": heads,
         "rows": rows,
@@ -562,7 +562,7 @@ def _rows(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]], str]:
     alone = {name for name in heads if name != "form" and len(record.get(f"{name}s") or ()) == 1}  # always the same
     heads = [name for name in heads if name not in alone or len(rows) == 1]
     if len(rows) > _LONGEST_TABLE or not heads:
-        return [], [], f"The record has {len(rows)} rows, too many for a table here; its frames show them."
+        return [], [], f"The record has {len(rows)} rows, too many for a table here; its figures show them."
     lines = [[_cell(record, name, row.get(name)) for name in heads] for row in rows]
     return [name.replace("_", " ") for name in heads], lines, ""
 

@@ -203,10 +203,7 @@ def markdown_page(told: Mapping[str, Any], sources: Mapping[str, str]) -> str:
 
 def _write_page(path: Path, told: Mapping[str, Any], media: Sequence[Media], max_mb: float) -> list[str]:
     text, fitted = html_page(told, media, max_mb)
-    notes = [_save(path, text)]
-    notes += [f"left out, as the page is to have at most {max_mb:g} MB: {one.caption}" for one in fitted.left_out]
-    if fitted.smaller:
-        notes.append(f"{len(fitted.smaller)} videos are coarser than those recorded, as the page is to be small")
+    notes = [_save(path, text), *fitted.notes(max_mb)]
     if path.stat().st_size > max_mb * _MB:
         notes.append(f"the text alone has more than {max_mb:g} MB; it is never cut")
     return notes
@@ -220,6 +217,13 @@ class Fitted:
     smaller: tuple[Media, ...]
     left_out: tuple[Media, ...]
 
+    def notes(self, max_mb: float) -> list[str]:
+        """What is to be said of the others, in the page and beside it."""
+        why = f"as the page is to have at most {max_mb:g} MB"
+        count = len(self.smaller)
+        coarser = [f"{count} video{'s are' if count > 1 else ' is'} coarser than recorded, {why}"] if count else []
+        return [f"left out, {why}: {one.caption}" for one in self.left_out] + coarser
+
 
 def html_page(told: Mapping[str, Any], media: Sequence[Media], max_mb: float) -> tuple[str, Fitted]:
     """A report as one HTML file that loads nothing; also which figures and videos are in it. The others are named."""
@@ -230,10 +234,7 @@ def html_page(told: Mapping[str, Any], media: Sequence[Media], max_mb: float) ->
 
 
 def _filled(told: Mapping[str, Any], fitted: Fitted, max_mb: float) -> str:
-    bound = f"this file is to have at most {max_mb:g} MB"
-    notes = [f"Left out, as {bound}: {one.caption}" for one in fitted.left_out]
-    if fitted.smaller:
-        notes.append(f"{len(fitted.smaller)} videos are coarser than those recorded, as {bound}.")
+    notes = fitted.notes(max_mb)
     sources = {
         one.name: f"data:{_TYPES[one.kind]};base64,{base64.b64encode(one.content).decode()}" for one in fitted.kept
     }
