@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
+import runpy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,23 +40,14 @@ def rows_at(record: dict[str, Any], alpha: float) -> list[dict[str, Any]]:
     return sorted((row for row in record["rows"] if row["alpha"] == alpha), key=lambda row: row["prompt"])
 
 
-def generator() -> Any:
-    spec = importlib.util.spec_from_file_location("make_evidence", DOCS / "make_evidence.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_pages_are_what_their_generator_writes() -> None:
-    made = generator()
-    found = made.pages()
+    made = runpy.run_path(str(DOCS / "make_evidence.py"))
+    found = made["pages"]()
     assert len(found) >= 10
     for page, content in found.items():
         assert page.read_text() == content, f"{page.name}: run `python docs/make_evidence.py`"
-    used = {name for content in found.values() for _, name, _, _ in made._PLACE.findall(content)}
-    assert used == set(made.blocks())  # no table is forgotten
+    used = {name for content in found.values() for _, name, _, _ in made["_PLACE"].findall(content)}
+    assert used == set(made["blocks"]())  # no table is forgotten
 
 
 def test_figures_of_pages_are_there() -> None:

@@ -195,6 +195,16 @@ def test_an_encoder_of_other_simulators_is_a_stranger() -> None:
     assert encoder_note(told).startswith("trained on frames of other simulators")
 
 
+def test_rewards_that_are_not_swept_are_rows_of_a_judgement(tmp_path: Path) -> None:
+    swept = {"encoder": 0, "prompt": 0, "alpha": 0.5, "epic": 0.123}
+    told = {"kind": "judge", "encoders": [{"name": "a"}, {"name": "b"}], "prompts": [{}], "rows": [swept]}
+    forms = [{"encoder": None, "form": "brightness", "reward": {}, "epic": 0.5}]
+    (tmp_path / "judge.json").write_text(json.dumps({**told, "forms": forms}))
+    (study,) = contents(gather([tmp_path]))[0]["studies"]
+    assert study["heads"] == ["encoder", "alpha", "epic", "form"]
+    assert study["rows"] == [["a", "0.5", "0.123", "-"], ["-", "-", "0.5", "brightness"]]
+
+
 def test_alarms_are_counted() -> None:
     def notes(*runs: Run) -> list[str]:
         text = render("reporting/templates/tables.md.j2", **tables(Gathered(runs, (), (), ())))

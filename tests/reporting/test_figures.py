@@ -11,10 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from report_runs import RECORDS, record, run_folder
-from saved_figures import saved_by
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.reporting.contents import contents
-from vlm_rewards.reporting.figures import curves
 from vlm_rewards.reporting.figures.curves import RunCurve, plot_learning_curve, plot_runs, plot_video_rewards
 from vlm_rewards.reporting.gathering import gather
 
@@ -34,12 +32,6 @@ SNAPSHOTS = """step,vlm_return,vlm_return_std,true_return,success_rate,path
 STEPS = np.array([100.0, 200.0, 300.0])
 JUDGED = {"step": STEPS, "vlm_return": np.array([1.0, 5.0, 3.0]), "success_rate": np.array([0.0, 0.5, 1.0])}
 TRAINED = {"step": STEPS, "vlm_return_mean": np.array([0.0, np.nan, 2.0])}
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that were saved, newest last."""
-    return saved_by(monkeypatch, curves)
 
 
 def lines(panel: Axes) -> dict[str, np.ndarray]:

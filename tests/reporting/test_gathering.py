@@ -53,7 +53,7 @@ def test_a_sweep_in_every_state(tmp_path: Path, above: int) -> None:
     ]
     assert found.runs[1].record["steps"] == 24_000
     assert found.runs[2].last_words == "ValueError: no"
-    assert [(study.kind, study.frames) for study in found.studies] == [("sweep", (folder / "summary.png",))]
+    assert [(study.kind, study.figures) for study in found.studies] == [("sweep", (folder / "summary.png",))]
 
 
 def test_each_is_there_once(tmp_path: Path) -> None:

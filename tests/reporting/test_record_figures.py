@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 from PIL import Image
 
-from saved_figures import saved_by
 from vlm_rewards.errors import CheckpointError, InvalidInputError
 from vlm_rewards.files import write_json
-from vlm_rewards.reporting.figures import epic, landscapes, sweeps
+from vlm_rewards.reporting.figures import epic
 from vlm_rewards.reporting.figures.landscapes import SHOWN, plot_landscape, shown_places
 from vlm_rewards.reporting.figures.records import draw_figures, title_of
 from vlm_rewards.reporting.figures.style import domain_note
@@ -67,12 +66,6 @@ LANDSCAPE = {
 }
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that were saved, newest last."""
-    return saved_by(monkeypatch, epic, landscapes, sweeps)
-
-
 def changed(record: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {**copy.deepcopy(record), **changes}
 
@@ -110,21 +103,24 @@ def test_a_judgement_has_three_figures(tmp_path: Path, drawn: list[Figure]) -> N
         assert "\\$5" in figure.get_suptitle()
 
 
-def test_labels_of_people_are_no_criterion(tmp_path: Path, drawn: list[Figure]) -> None:
-    draw_figures(changed(JUDGED, labels="mine.csv"), tmp_path, "")
-    assert drawn[0].axes[0].get_ylabel() == "EPIC distance to the labels of mine.csv"
-
-
 def test_one_encoder_has_no_size_to_compare(tmp_path: Path) -> None:
     one = changed(JUDGED, encoders=JUDGED["encoders"][:1], rows=JUDGED["rows"][:2], histograms=[histogram(0)])
     names = [path.name for path in draw_figures(one, tmp_path, "")]
     assert names == ["epic-over-alpha.png", "histograms.png"]
 
 
-def test_without_labels_there_are_no_histograms(tmp_path: Path, drawn: list[Figure]) -> None:
-    record = changed(JUDGED, reference="true_reward", histograms=[])
-    assert len(draw_figures(record, tmp_path, "")) == 2
-    assert drawn[0].axes[0].get_ylabel() == "EPIC distance to the true reward"
+@pytest.mark.parametrize(
+    ("changes", "figures", "label"),
+    [
+        ({"labels": "mine.csv"}, 3, "labels of mine.csv"),
+        ({"reference": "true_reward", "histograms": []}, 2, "true reward"),
+    ],
+)
+def test_what_is_compared_with_is_said(
+    tmp_path: Path, drawn: list[Figure], changes: dict[str, Any], figures: int, label: str
+) -> None:
+    assert len(draw_figures(changed(JUDGED, **changes), tmp_path, "")) == figures
+    assert drawn[0].axes[0].get_ylabel() == f"EPIC distance to the {label}"
 
 
 def test_models_without_the_count_of_their_image_tower_are_drawn_whole(tmp_path: Path, drawn: list[Figure]) -> None:

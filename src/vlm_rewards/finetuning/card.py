@@ -13,25 +13,18 @@ from vlm_rewards.tasks.captions import NEAREST_ALLOWED, PAPER_PROMPTS, STOP_WORD
 from vlm_rewards.tasks.task import Task
 from vlm_rewards.templates import render
 
-_CAPTIONS = 50_000
 _NEAREST = 3
 
 
-def model_card(record: Mapping[str, Any], tasks: Sequence[Task], *, captions: int | None = None) -> str:
-    """Write the card.
+def model_card(record: Mapping[str, Any], tasks: Sequence[Task], *, captions: int = 50_000) -> str:
+    """The card, as Markdown, of an encoder that was trained on these tasks.
 
-    Args:
-        record: The training record.
-        tasks: Tasks trained on.
-        captions: How many captions are drawn in search of those nearest to the paper's prompts; 50,000 if None.
-
-    Returns:
-        Markdown.
+    So many captions are drawn in search of those nearest to the paper's prompts.
     """
-    config, count = record["config"], _CAPTIONS if captions is None else captions
+    config = record["config"]
     names = tuple(config["tasks"])
     shares = FinetuneConfig(tasks=names, shares=tuple(config.get("shares", ())))  # a record names none that is usual
-    pool = sorted(_caption_pool(config["seed"], tasks, count))
+    pool = sorted(_caption_pool(config["seed"], tasks, captions))
     return render(
         "finetuning/model_card.md.j2",
         record=record,
@@ -46,7 +39,7 @@ def model_card(record: Mapping[str, Any], tasks: Sequence[Task], *, captions: in
         },
         nearest_allowed=NEAREST_ALLOWED,
         stop_words=STOP_WORDS,
-        captions=count,
+        captions=captions,
         nearest={prompt: _nearest(prompt, pool) for prompt in PAPER_PROMPTS},
     )
 

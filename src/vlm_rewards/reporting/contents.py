@@ -91,10 +91,9 @@ def contents(gathered: Gathered) -> tuple[dict[str, Any], list[Media]]:
     sections = [(task["name"], task["anchor"], [(r["heading"], r["anchor"]) for r in task["runs"]]) for task in tasks]
     sections += [(study["heading"], study["anchor"], []) for study in studies]
     sections += [("To do it again", "again", [])] if commands else []
-    states = Counter(run.state for run in gathered.runs)
     told = {
         "gathered": gathered,
-        "told_states": ", ".join(f"{count} {state}" for state, count in states.items()),
+        "told_states": ", ".join(f"{n} {state}" for state, n in Counter(run.state for run in gathered.runs).items()),
         "other_records": ", ".join(f"{study.name} ({study.kind})" for study in gathered.studies),
         "sections": [*sections, ("How this report was made", "made", [])],
         "tasks": tasks,
@@ -110,11 +109,10 @@ def tables(gathered: Gathered) -> dict[str, Any]:
     """The numbers alone, of all tasks in one table: for a page that has its own words and figures."""
     by_task = {task: _of_task(gathered, task) for task in gathered.tasks}
     settings = [(f"{task}: {one.label}", one) for task, (runs, _) in by_task.items() for one in settings_of(runs)]
-    rewards = {task: _rewards(*records) for task, records in by_task.items()}
     return {
         "gathered": gathered,
         "results": _table(_result_rows(gathered), with_task=True, anchors={}),
-        "rewards": rewards,
+        "rewards": {task: _rewards(*records) for task, records in by_task.items()},
         "watched": _watched(gathered.runs),
         "origin": _origin(gathered),
         "seeds": _seeds(settings),
@@ -228,8 +226,7 @@ def _distinctions(references: Sequence[dict[str, Any]]) -> list[str]:
         }
         for record in references
     ]
-    differing = [name for name in told[0] if any(own[name] != told[0][name] for own in told)] if told else []
-    labels = ["".join(f", {own[name]}" for name in differing) for own in told]
+    labels = ["".join(f", {own[name]}" for name in own if any(o[name] != own[name] for o in told)) for own in told]
     return [
         label if labels.count(label) == 1 else f"{label} ({labels[:place].count(label) + 1})"
         for place, label in enumerate(labels)
@@ -398,9 +395,8 @@ def _run(run: Run, label: str, anchor: str, turn: int, shelf: Shelf) -> dict[str
     """``turn`` is the run's place among those of its setting: the first ones' videos have precedence."""
     scores, record = run.evaluation, run.record
     curve = _run_figure(run, f"{run.task}: {label}, seed {run.seed}")
-    shown: list[Media] = []
-    if curve is not None:
-        shown.append(shelf.add(f"{run.name}-curve", "png", curve, f"Learning curve of {run.name}", (CURVES, turn)))
+    caption = f"Learning curve of {run.name}"
+    shown = [] if curve is None else [shelf.add(f"{run.name}-curve", "png", curve, caption, (CURVES, turn))]
     video = run.file((scores or {}).get("video"))
     if video is not None and video.suffix.lower() == ".mp4" and video.stat().st_size:
         caption = f"{run.name}, {video.stem}: the best snapshot by VLM return"
@@ -423,9 +419,8 @@ def _run(run: Run, label: str, anchor: str, turn: int, shelf: Shelf) -> dict[str
 
 
 def _outcome(run: Run, *, curve: bool, video: bool) -> list[tuple[str, str]]:
-    scores, facts = run.evaluation, []
-    if run.state != "complete":
-        facts.append(("state", _state_text(run)))
+    scores = run.evaluation
+    facts = [] if run.state == "complete" else [("state", _state_text(run))]
     if scores is not None:
         told = zip(("success", *_COLUMNS[3:7]), _score_texts(scores), strict=True)
         facts += [(name, text) for name, text in told if name not in _HELD or text != "-"]
@@ -511,7 +506,7 @@ def _drawn(draw: Callable[[Path], Path]) -> bytes | None:
 
 
 def _study(study: Study, shelf: Shelf) -> dict[str, Any]:
-    """Settings, a table where it is a simple one, frames. What is too long for a table is left to the frames."""
+    """Settings, a table where it is a simple one, figures. What is too long for a table is left to the figures."""
     record = study.record
     facts = [(name.replace("_", " "), _text(value)) for name, value in record.items() if _is_fact(name, value)]
     if isinstance(record.get("states"), dict):
@@ -527,13 +522,18 @@ def _study(study: Study, shelf: Shelf) -> dict[str, Any]:
         heads, rows, left_out = _sweep_rows(record) if study.kind == "sweep" else _rows(record)
     except (KeyError, TypeError, ValueError):  # of another version
         left_out = "The record has rows that this version does not know how to show."
-    shown = [
-        shelf.add(f"{study.name}-{path.stem}", "png", path.read_bytes(), path.stem, (STUDIES, place))
-        for place, path in enumerate(study.frames)
-    ]
-    command = [record["command"]] if record.get("command") else []
-    told = {"heading": f"{_TITLES[study.kind]}: {study.name}", "command": command, "facts": facts, "media": shown}
-    return {**told, "heads": heads, "rows": rows, "left_out": left_out}
+    return {
+        "heading": f"{_TITLES[study.kind]}: {study.name}",
+        "command": [record["command"]] if record.get("command") else [],
+        "facts": facts,
+        "media": [
+            shelf.add(f"{study.name}-{path.stem}", "png", path.read_bytes(), path.stem, (STUDIES, place))
+            for place, path in enumerate(study.figures)
+        ],
+        "heads": heads,
+        "rows": rows,
+        "left_out": left_out,
+    }
 
 
 def _is_fact(name: str, value: Any) -> bool:
@@ -553,15 +553,16 @@ def _text(value: Any) -> str:
 
 
 def _rows(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]], str]:
-    """The record's rows, where it has some; a column that counts another list of the record names what it counts."""
-    rows = record.get("rows")
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+    """The record's rows, if any, of sweeps and of other forms; a column that counts a list of the record names it."""
+    rows = [row for kind in ("rows", "forms") for row in record.get(kind) or ()]
+    if not rows or not all(isinstance(row, dict) for row in rows):
         return [], [], ""
-    heads = [name for name, value in rows[0].items() if value is None or _plain(value)][:_WIDEST_TABLE]
-    alone = {name for name in heads if len(record.get(f"{name}s") or ()) == 1}  # the same in every row
+    known = {name: None for row in rows for name, value in row.items() if value is None or _plain(value)}
+    heads = list(known)[:_WIDEST_TABLE]
+    alone = {name for name in heads if name != "form" and len(record.get(f"{name}s") or ()) == 1}  # always the same
     heads = [name for name in heads if name not in alone or len(rows) == 1]
     if len(rows) > _LONGEST_TABLE or not heads:
-        return [], [], f"The record has {len(rows)} rows, too many for a table here; its frames show them."
+        return [], [], f"The record has {len(rows)} rows, too many for a table here; its figures show them."
     lines = [[_cell(record, name, row.get(name)) for name in heads] for row in rows]
     return [name.replace("_", " ") for name in heads], lines, ""
 

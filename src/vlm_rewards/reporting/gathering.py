@@ -83,7 +83,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Study:
-    """A record that frames tell more of than a table."""
+    """A record that figures tell more of than a table."""
 
     name: str
     """Such as the file's name."""
@@ -93,7 +93,7 @@ class Study:
     """What the command wrote."""
     path: Path
     """The record's file."""
-    frames: tuple[Path, ...]
+    figures: tuple[Path, ...]
     """The PNG files beside the record."""
 
 
@@ -193,7 +193,7 @@ class _Found:
         study_names = _short_names([path for path, _ in self._studies])
         folders = [path.parent for path, _ in self._studies]
         studies = [
-            Study(name, record["kind"], record, path, _frames_beside(path, alone=folders.count(path.parent) == 1))
+            Study(name, record["kind"], record, path, _figures_beside(path, alone=folders.count(path.parent) == 1))
             for name, (path, record) in zip(study_names, self._studies, strict=True)
         ]
         baselines = sorted(self._baselines, key=lambda record: (str(record["task"]), record["seed"]))
@@ -278,7 +278,7 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _frames_beside(record: Path, *, alone: bool) -> tuple[Path, ...]:
+def _figures_beside(record: Path, *, alone: bool) -> tuple[Path, ...]:
     """PNG files beside a record; where several records share a folder, those named after it, if there are any."""
     beside = sorted(record.parent.glob("*.png"))
     own = [path for path in beside if path.name.startswith(record.stem)]

@@ -88,8 +88,9 @@ def report(
     page = Path("report.html") if page is None and text is None and figures is None else page
     if page is not None and text is not None and page.resolve() == text.resolve():
         raise InvalidInputError(f"out and markdown must be two files, both are {str(page)!r}.")
+    folder = None if figures is None else Path(figures)
     try:
-        return _write([Path(path) for path in paths], page, text, figures, title, max_mb, command)
+        return _write([Path(path) for path in paths], page, text, folder, title, max_mb, command)
     except OSError as error:
         raise InvalidInputError(f"a file of the report cannot be read or written: {error}.") from error
 
@@ -98,7 +99,7 @@ def _write(
     paths: Sequence[Path],
     page: Path | None,
     text: Path | None,
-    figures: str | Path | None,
+    figures: Path | None,
     title: str | None,
     max_mb: float,
     command: str,
@@ -108,12 +109,10 @@ def _write(
         _earlier("out", page, _HTML_MARK)
     into = "" if text is None else _earlier("markdown", text, _MARKDOWN_MARK, BEGIN, END)
     between = has_markers(into)
-    folder = None if figures is None else Path(figures)
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise InvalidInputError(f"figures must be a folder, got the file {str(folder)!r}.")
+    if figures is not None and figures.exists() and not figures.is_dir():
+        raise InvalidInputError(f"figures must be a folder, got the file {str(figures)!r}.")
     gathered = gather(paths)
-    drawn = {} if folder is None else _stems(gathered.studies)
-    files: list[Path] = []
+    drawn = {} if figures is None else _stems(gathered.studies)
     notes: list[str] = []
     if text is not None and between:
         notes.append(_save(text, placed(into, gathered)))
@@ -124,9 +123,10 @@ def _write(
             notes.append(_write_markdown(text, told, media))
         if page is not None:
             notes += _write_page(page, told, media, max_mb)
+    files = [path for path in (text, page) if path is not None]
     for stem, study in drawn.items():
-        files += draw_figures(study.record, Path(figures or ""), stem)
-    return Written((*(path for path in (text, page) if path is not None), *files), tuple(notes))
+        files += draw_figures(study.record, figures or Path(), stem)
+    return Written(tuple(files), tuple(notes))
 
 
 def has_markers(text: str) -> bool:
@@ -203,10 +203,7 @@ def markdown_page(told: Mapping[str, Any], sources: Mapping[str, str]) -> str:
 
 def _write_page(path: Path, told: Mapping[str, Any], media: Sequence[Media], max_mb: float) -> list[str]:
     text, fitted = html_page(told, media, max_mb)
-    notes = [_save(path, text)]
-    notes += [f"left out, as the page is to have at most {max_mb:g} MB: {one.caption}" for one in fitted.left_out]
-    if fitted.smaller:
-        notes.append(f"{len(fitted.smaller)} videos are coarser than those recorded, as the page is to be small")
+    notes = [_save(path, text), *fitted.notes(max_mb)]
     if path.stat().st_size > max_mb * _MB:
         notes.append(f"the text alone has more than {max_mb:g} MB; it is never cut")
     return notes
@@ -220,6 +217,13 @@ class Fitted:
     smaller: tuple[Media, ...]
     left_out: tuple[Media, ...]
 
+    def notes(self, max_mb: float) -> list[str]:
+        """What is to be said of the others, in the page and beside it."""
+        why = f"as the page is to have at most {max_mb:g} MB"
+        count = len(self.smaller)
+        coarser = [f"{count} video{'s are' if count > 1 else ' is'} coarser than recorded, {why}"] if count else []
+        return [f"left out, {why}: {one.caption}" for one in self.left_out] + coarser
+
 
 def html_page(told: Mapping[str, Any], media: Sequence[Media], max_mb: float) -> tuple[str, Fitted]:
     """A report as one HTML file that loads nothing; also which figures and videos are in it. The others are named."""
@@ -230,10 +234,7 @@ def html_page(told: Mapping[str, Any], media: Sequence[Media], max_mb: float) ->
 
 
 def _filled(told: Mapping[str, Any], fitted: Fitted, max_mb: float) -> str:
-    bound = f"this file is to have at most {max_mb:g} MB"
-    notes = [f"Left out, as {bound}: {one.caption}" for one in fitted.left_out]
-    if fitted.smaller:
-        notes.append(f"{len(fitted.smaller)} videos are coarser than those recorded, as {bound}.")
+    notes = fitted.notes(max_mb)
     sources = {
         one.name: f"data:{_TYPES[one.kind]};base64,{base64.b64encode(one.content).decode()}" for one in fitted.kept
     }
