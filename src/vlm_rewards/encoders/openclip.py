@@ -110,8 +110,8 @@ def fold_batch_norms(model: nn.Module) -> int:
         norm: Any = modules[norm_name]
         _replace(model, conv_name, fuse_conv_bn_eval(modules[conv_name], norm))
         # What a batch norm does apart from normalising: timm's also drop and activate.
-        timms = type(norm) is BatchNormAct2d
-        _replace(model, norm_name, nn.Sequential(norm.drop, norm.act) if timms else nn.Identity())
+        rest: list[Any] = [norm.drop, norm.act] if type(norm) is BatchNormAct2d else []
+        _replace(model, norm_name, nn.Sequential(*rest) if rest else nn.Identity())
     return len(pairs)
 
 
