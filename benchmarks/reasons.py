@@ -23,6 +23,7 @@ from accumulating import keep_row, rows_of
 from vlm_rewards.collection.vec_env import RenderedVecEnv
 from vlm_rewards.evaluation.states import Policies, StateSet, generated_states, visited_states
 from vlm_rewards.evaluation.statistics import auroc
+from vlm_rewards.progress import LoggedProgress
 from vlm_rewards.provenance import provenance
 from vlm_rewards.rewards.base import EmbeddingReward
 from vlm_rewards.seeding import derive_seed

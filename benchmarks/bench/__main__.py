@@ -59,7 +59,7 @@ def _measure(arguments: list[str]) -> int:
     for measurement in measure(settings):
         measurements.append(measurement)
         progress.print(f"{measurement.name}: {measurement.median:,.4g} {measurement.unit}", style="dim", markup=False)
-    record = record_of(measurements, settings, shlex.join(["make", "bench", *arguments]))
+    record = record_of(measurements, settings, _command(arguments))
     text = json.dumps(record, indent=2)
     if chosen.out is not None:
         write_atomically(chosen.out, (text + "\n").encode())
@@ -68,6 +68,11 @@ def _measure(arguments: list[str]) -> int:
     else:
         Console().print(table_of(record))
     return 0
+
+
+def _command(arguments: list[str]) -> str:
+    """What to type for the same measurement."""
+    return f"make bench ARGS={shlex.quote(shlex.join(arguments))}" if arguments else "make bench"
 
 
 def _quick(settings: BenchSettings) -> BenchSettings:

@@ -62,7 +62,7 @@ def test_every_number_can_be_computed_again_from_the_runs(
     assert record["kind"] == "bench"
     assert record["repeats"] == 2
     assert record["torch_threads"] == 1
-    assert record["command"].startswith("make bench --quick")
+    assert record["command"].startswith("make bench ARGS='--quick")
     assert record["machine"]["cores"] >= 1
     rows = {row["name"]: row for row in record["measurements"]}
     assert list(rows) == names
