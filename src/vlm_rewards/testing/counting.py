@@ -19,7 +19,6 @@ from vlm_rewards.arrays import Frames, Rewards
 from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.tasks.canvas import check_size
 from vlm_rewards.tasks.task import Task
-from vlm_rewards.testing.fakes import FakeEncoder
 
 Ending = Literal["terminate", "truncate", "either"]
 
@@ -120,18 +119,9 @@ def counting_reward(frames: Frames) -> Rewards:
 
 
 class CountingPotential:
-    """`counting_reward` in the form of an `EmbeddingReward`."""
+    """`counting_reward` in the form of a `FrameReward`."""
 
-    encoder = FakeEncoder(image_size=32)
     frame_size = 32
-
-    def embed(self, frames: Frames) -> np.ndarray:
-        """The rewards themselves, float32 ``[n 1]``."""
-        return counting_reward(frames)[:, None]
-
-    def score(self, embeddings: np.ndarray) -> Rewards:
-        """What `embed` gave, without the second axis."""
-        return embeddings[:, 0]
 
     def __call__(self, frames: Frames) -> Rewards:
         """As `counting_reward`."""
