@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vlm_rewards.errors import check_count
@@ -11,7 +11,7 @@ from vlm_rewards.files import write_atomically, write_json
 from vlm_rewards.provenance import provenance
 from vlm_rewards.reporting.figures.sweeps import plot_sweep
 from vlm_rewards.reporting.settings import RESAMPLES, aggregate
-from vlm_rewards.templates import render
+from vlm_rewards.templates import number, percent, render
 from vlm_rewards.training.config import TrainConfig
 from vlm_rewards.training.sweep import RunStatus, execute, locked, status_of
 from vlm_rewards.training.sweep_plan import PlannedRun, SweepPlan, write_plan
