@@ -188,7 +188,9 @@ def test_the_bundled_encoder_says_that_a_drawing_is_foreign(
 class Mean(FakeEncoder):
     """An encoder of one's own."""
 
-    name = "mean-colour"
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "mean-colour"
 
 
 @pytest.mark.slow
