@@ -126,11 +126,14 @@ def _train(run: Run, *, video: bool, keep_state: bool, resume: bool = False, **o
     config, files, progress = run.config, run.files, run.progress
     task = run.task  # prompts, a factory of simulators, a criterion that the learner never sees
     watched_against(config, task)
-    reward = run.reward  # frames, uint8 [n h w 3], to numbers, float32 [n]: eq. 3 is in rewards/goal_baseline.py
+    # What will turn frames, uint8 [n h w 3], into numbers, float32 [n]; nothing is scored yet. The usual formula is
+    # eq. 3, `_eq3` in rewards/goal_baseline.py.
+    reward = run.reward
     held_out = load_held_out(config, task, reward, progress)
     _announce(run)
     try:
-        # Simulators -> frames -> reward(frames) -> replay -> algorithm; `learn` puts them together, in that order.
+        # Simulators -> frames -> reward -> replay -> algorithm. While they go, `reward(frames)` is called at one place:
+        # `Labeller._score` in collection/labeller.py, for which `LabelRewards` in collection/callback.py starts a thread.
         outcome = learn(
             config, run.folder, reward, task=task, held_out=held_out, resume=resume, progress=progress, **options
         )

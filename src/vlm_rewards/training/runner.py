@@ -117,11 +117,12 @@ def learn(
         seed = derive_seed(config.seed, "learner")
         model = build_algorithm(config.algorithm, simulators, seed=seed, device=config.device)
         simulators.seed(derive_seed(config.seed, "train"))
-        # Here a frame becomes a reward: `LabelRewards` hands chunks of drawn frames to `reward(frames)`, in a thread
-        # while the simulators step on, and puts the numbers into the replay buffer before the next update.
         watcher = None
         if against is not None:
             watcher = FrameWatcher(held_out if against == "held-out" else None, true_reward=against == "true-reward")
+        # Where a frame becomes a reward, from `session.learn()` on: `LabelRewards` hands chunks of drawn frames to
+        # `reward(frames)` (`Labeller._score`, collection/labeller.py), in a thread while the simulators step on, and puts
+        # the numbers into the replay buffer, or for PPO the rollout, before the next update.
         labels = LabelRewards(reward, chunk_frames=config.chunk_frames, standardise=config.standardise, watcher=watcher)
         present = identity(task, simulators, reward, held_out)
         if state is not None:
