@@ -132,8 +132,8 @@ def _train(run: Run, *, video: bool, keep_state: bool, resume: bool = False, **o
     held_out = load_held_out(config, task, reward, progress)
     _announce(run)
     try:
-        # Simulators -> frames -> reward -> replay -> algorithm. While they go, `reward(frames)` is called at one place:
-        # `Labeller._score` in collection/labeller.py, for which `LabelRewards` in collection/callback.py starts a thread.
+        # Simulators -> frames -> reward -> replay -> algorithm. While they go, `reward(frames)` is called at one
+        # place, `Labeller._score` in collection/labeller.py; `LabelRewards` in collection/callback.py starts it.
         outcome = learn(
             config, run.folder, reward, task=task, held_out=held_out, resume=resume, progress=progress, **options
         )

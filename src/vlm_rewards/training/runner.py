@@ -121,8 +121,8 @@ def learn(
         if against is not None:
             watcher = FrameWatcher(held_out if against == "held-out" else None, true_reward=against == "true-reward")
         # Where a frame becomes a reward, from `session.learn()` on: `LabelRewards` hands chunks of drawn frames to
-        # `reward(frames)` (`Labeller._score`, collection/labeller.py), in a thread while the simulators step on, and puts
-        # the numbers into the replay buffer, or for PPO the rollout, before the next update.
+        # `reward(frames)` (`Labeller._score`, collection/labeller.py), in a thread while the simulators step on, and
+        # puts the numbers into the replay buffer, or for PPO the rollout, before the next update.
         labels = LabelRewards(reward, chunk_frames=config.chunk_frames, standardise=config.standardise, watcher=watcher)
         present = identity(task, simulators, reward, held_out)
         if state is not None:
