@@ -19,7 +19,7 @@ from vlm_rewards.testing.point import point_task
 from vlm_rewards.training import algorithms
 from vlm_rewards.training.algorithms import DQNConfig, algorithm_name, get_algorithm, register_algorithm
 from vlm_rewards.training.config import TrainConfig
-from vlm_rewards.training.presets import preset
+from vlm_rewards.training.presets import preset, start_settings
 
 SMALL: dict[str, Any] = {
     "steps": 64, "n_envs": 2, "n_workers": 1, "standardise": 10, "learning_starts": 16, "train_freq": 4,
@@ -146,3 +146,20 @@ class TestAlgorithmFromOutside:
             register_algorithm("mine", DQNConfig, lambda *_: None)  # type: ignore[arg-type,return-value]
         with pytest.raises(InvalidInputError, match="algorithm 'dqn' is already registered"):
             register_algorithm("dqn", dataclasses.make_dataclass("Own", [], bases=(DQNConfig,), frozen=True), print)  # type: ignore[arg-type]
+
+
+def test_what_a_run_has_already_is_not_given_twice(tmp_path: Path) -> None:
+    dot = point_task("dot")
+    run = vlm_rewards.train(task=dot, reward=light, frame_size=32, run_dir=tmp_path / "run", video=False, **SMALL)
+    assert vlm_rewards.evaluate(run, episodes=2).to_dict()["episodes"] == 2
+    for given in ({"goal": "another"}, {"reward": light, "frame_size": 32}, {"env_id": "CartPole-v1"}):
+        with pytest.raises(InvalidInputError, match="settings must be left out with a run"):
+            vlm_rewards.evaluate(run, episodes=2, **given)
+    with pytest.raises(InvalidInputError, match="task must be that of config, 'dot', got 'other'"):
+        vlm_rewards.train(task=dataclasses.replace(dot, name="other"), config=run.config, run_dir=tmp_path / "other")
+
+
+def test_a_plain_function_does_not_ask_for_the_papers_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    names = {"none (object)": "cpu", "bundled (object)": "cpu", "bundled": "cpu", "ViT-B-32/openai": "paper"}
+    assert {name: start_settings("cartpole", None, encoder=name).preset for name in names} == names

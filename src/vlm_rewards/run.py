@@ -142,8 +142,8 @@ def _train(run: Run, *, video: bool, keep_state: bool, resume: bool = False, **o
             progress.say(_advice(run.folder))
         raise
     _draw_curve(run)
+    run.interrupted = outcome.interrupted
     if outcome.interrupted:
-        run.interrupted = True
         progress.say(f"interrupted after {outcome.record['steps']:,} steps; what was learned is in {run.folder}")
         progress.say(_advice(run.folder))
         return run
@@ -243,6 +243,8 @@ def _settings(
         for name, value in others.items():
             if value is not None and not isinstance(value, Task):
                 raise InvalidInputError(f"{name} must be left out with config, which has one, got {value!r}.")
+        if isinstance(task, Task) and task.name != config.task:
+            raise InvalidInputError(f"task must be that of config, {config.task!r}, got {task.name!r}.")
         return change(config, settings)
     environment = None
     if env_id is not None:
@@ -482,9 +484,15 @@ def evaluate(
     Raises:
         InvalidInputError: There is no such run, task or policy, or a setting is not usable.
     """
+    named = _words(form=reward, encoder=encoder)
     if isinstance(what, (str, Path)) and RunFolder(Path(what)).config.is_file():
-        what = Run.open(what, progress=progress)
+        objects: dict[str, Any] = {"reward": reward, "encoder": encoder}
+        objects = {name: value for name, value in objects.items() if value is not None and not isinstance(value, str)}
+        what = Run.open(what, **objects, frame_size=frame_size, progress=progress)
+        reward = encoder = frame_size = None
     if isinstance(what, Run):
+        if settings or named or any(value is not None for value in (env_id, reward, encoder, frame_size)):
+            raise InvalidInputError("settings must be left out with a run, which has its own.")
         if policy is None:
             return what.evaluate(episodes) if seed is None else what.evaluate(episodes, seed=seed)
         run = what
@@ -495,7 +503,7 @@ def evaluate(
                 f"{', '.join(REFERENCE_POLICIES)}, or a function."
             )
         given = _Objects.of(what, reward, encoder, frame_size)
-        settings = given.settings(settings | _words(form=reward, encoder=encoder), env_id)
+        settings = given.settings(settings | named, env_id)
         run = Run(Path(), _settings(None, env_id, what, None, None, settings), given, progress)
     return _evaluate_policies(run, [policy], episodes, seed or 0)[0]
 
@@ -579,6 +587,7 @@ def sweep(
 
     def configure(cell: Mapping[str, Any]) -> tuple[TrainConfig, Sequence[str]]:
         own = {**settings, **cell}
+        own |= _words(form=own.pop("reward", None))
         return _settings(None, env_id, task, preset, own.pop("algo", None), own), ()
 
     cells = SweepRequest(grid=grid).combinations()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vlm_rewards.finetuning import card, trainer
+from vlm_rewards.finetuning import run, trainer
 from vlm_rewards.finetuning.config import FinetuneConfig
 
 
@@ -16,7 +17,7 @@ from vlm_rewards.finetuning.config import FinetuneConfig
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FinetuneConfig]:
     """Settings of a very short run, with changes."""
     monkeypatch.setattr(trainer, "_SCAN", 200)
-    monkeypatch.setattr(card, "_CAPTIONS", 300)
+    monkeypatch.setattr(run, "model_card", functools.partial(run.model_card, captions=300))
 
     def build(**changes: Any) -> FinetuneConfig:
         settings: dict[str, Any] = {

@@ -77,7 +77,8 @@ def main(arguments: list[str]) -> int:
 def _evaluate_run(arguments: list[str]) -> int:
     chosen = tyro.cli(_OfRun, prog="vlm-rewards evaluate", args=arguments)
     console = Console(quiet=chosen.json)
-    if not chosen.run.exists() and (str(chosen.run) in list_tasks() or chosen.run.suffix == ".py"):
+    task = chosen.run.suffix.partition(":")[0] == ".py" or str(chosen.run) in list_tasks()
+    if task and not chosen.run.is_dir():
         raise InvalidInputError(f"--policy must be given with a task, one of {', '.join(_POLICIES)}, got none.")
     run = Run.open(chosen.run, device=chosen.device, progress=ConsoleProgress(console))
     snapshot = find_snapshot(run.files, chosen.snapshot).name

@@ -291,6 +291,15 @@ def _checked(about: AboutTask[_Arguments], command: str) -> _Plan:
     source = chosen.source
     if source.save_states is None and (source.format is not None or source.overwrite):
         raise InvalidInputError("format and overwrite are of use with --save-states alone.")
+    drawn = between or line.along is not None
+    unused = [name for name in ("states", "count", "labels", "save_states") if getattr(source, name) not in ((), None)]
+    if drawn and unused:
+        raise InvalidInputError(f"{unused[0]} is of no use where rewards are drawn along a line; leave it out.")
+    if chosen.dry_run and (drawn or source.save_states is not None or chosen.json):
+        raise InvalidInputError(
+            "dry_run plans a judgement, as a table: leave it out with --along, --from-state, --to-state, --save-states "
+            "and --json."
+        )
     return _Plan(about.task, chosen, command, forms, prompts, alphas, encoders, trainings)
 
 

@@ -118,6 +118,8 @@ def _sentences(chosen: _Arguments) -> tuple[str, str]:
         sentence = getattr(chosen, field)
         if sentence is not None:
             check_prompt(field, sentence)
+        elif field == "baseline" and chosen.reward.others:
+            continue  # they compete with the goal in its place
         elif needs_encoder(chosen.reward) and not _WITHOUT_GOAL & set(get_form(form).needs):
             raise InvalidInputError(f"the reward form {form!r} needs a {field}: --{field} TEXT.")
     return chosen.goal or "", chosen.baseline or ""

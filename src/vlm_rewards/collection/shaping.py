@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from vlm_rewards.arrays import Rewards
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.errors import InvalidInputError
-from vlm_rewards.rewards.base import AnyReward, FrameReward, check_callable, score_columns
+from vlm_rewards.rewards.base import AnyReward, FrameReward, as_frame_reward, check_callable, score_columns
 
 
 class TransitionRule:
@@ -174,6 +174,8 @@ class PotentialShaping:
             raise InvalidInputError(f"base must be 'environment' or a reward, got {base!r}.")
         if isinstance(potential, PotentialShaping) or isinstance(base, PotentialShaping):
             raise InvalidInputError("potential and base must be rewards of a state, not shapings of transitions.")
+        potential = as_frame_reward(potential)  # refuses what does not say which frames it wants
+        base = base if isinstance(base, str) else as_frame_reward(base)
         self.potential, self.gamma, self.base = potential, float(gamma), base
         self.frame_size, self.cameras = potential.frame_size, int(getattr(potential, "cameras", 1))
         if not isinstance(base, str) and getattr(base, "cameras", 1) != self.cameras:

@@ -93,9 +93,9 @@ def portable_command(verb: str, arguments: Sequence[str]) -> str:
     pending = list(arguments)
     while pending:
         argument = pending.pop(0)
-        if argument == "--save-states":
+        if argument in ("--save-states", "--out"):
             pending = pending[1:]
-        elif not argument.startswith(("--save-states=", "--overwrite", "--no-overwrite")):
+        elif not argument.startswith(("--save-states=", "--out=", "--overwrite", "--no-overwrite")):
             flag, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
             kept.append(flag + equals + (Path(value).name if Path(value).is_absolute() else value))
     return shlex.join(["vlm-rewards", verb, *kept])

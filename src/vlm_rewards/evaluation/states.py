@@ -15,7 +15,7 @@ import numpy as np
 
 from vlm_rewards.arrays import Frames
 from vlm_rewards.collection.vec_env import RenderedVecEnv
-from vlm_rewards.errors import InvalidInputError, check_count
+from vlm_rewards.errors import InvalidInputError, check_count, unknown_name
 from vlm_rewards.evaluation.rollouts import PolicyFunction, reference_policy
 from vlm_rewards.files import read_json
 from vlm_rewards.media import expand_paths, read_frames, write_png
@@ -257,6 +257,8 @@ def visited_states(task: Task, policies: Policies, count: int, *, seed: int, siz
 
 def named_policies(name: str, task: Task) -> Policies:
     """The policies behind ``"random"``, uniform actions, or ``"rule"``, the task's with shares of random actions."""
+    if name not in ("random", "rule"):
+        raise unknown_name("policies", name, ("random", "rule"))
     if name == "random":
         return Policies(name, lambda venv, seed: [reference_policy("random", task, venv.action_space, seed=seed)])
     if task.rule is None:

@@ -47,9 +47,11 @@ from vlm_rewards.settings import (
 
 
 def _is_entropy_coefficient(value: Any) -> bool:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return 0 <= value < math.inf
     try:
-        return value == "auto" or 0 < float(value.removeprefix("auto_")) < math.inf
-    except (ValueError, AttributeError):
+        return value == "auto" or 0 < float(str(value).removeprefix("auto_")) < math.inf
+    except ValueError:
         return False
 
 
@@ -323,8 +325,11 @@ def register_algorithm(
     Raises:
         InvalidInputError: The name is taken, or the settings are those of another algorithm or of none.
     """
-    if not (isinstance(config, type) and issubclass(config, AlgorithmConfig) and dataclasses.is_dataclass(config)):
-        raise InvalidInputError(f"config must be a dataclass that extends AlgorithmConfig, got {config!r}.")
+    kinds = (OffPolicyConfig, PPOConfig)
+    if not (isinstance(config, type) and issubclass(config, kinds) and dataclasses.is_dataclass(config)):
+        raise InvalidInputError(
+            f"config must be a dataclass that extends OffPolicyConfig or PPOConfig, got {config!r}."
+        )
     if _NAMES.get(config, name) != name:
         raise InvalidInputError(
             f"config of algorithm {name!r} must be a class of its own: {config.__name__} is that of {_NAMES[config]!r}."

@@ -19,6 +19,7 @@ from vlm_rewards.collection.callback import LabelRewards
 from vlm_rewards.collection.episodes import EpisodeSummary
 from vlm_rewards.collection.watcher import WatchedFrame
 from vlm_rewards.encoders.base import ImageTextEncoder
+from vlm_rewards.errors import InvalidInputError
 from vlm_rewards.evaluation.rollouts import PolicyEvaluator
 from vlm_rewards.media import montage, write_png
 from vlm_rewards.progress import Progress
@@ -401,10 +402,13 @@ class HackingWatch(Callback):
             if comparison.correlation is not None:
                 self.logger.record("watch/correlation", comparison.correlation)
 
-    def _truth(self, episode: EpisodeSummary) -> Any:  # a number: `watched_against` has seen to it
+    def _truth(self, episode: EpisodeSummary) -> float:
         if self._against == "true-reward":
             return episode.true_return / episode.length
-        return episode.criterion if self._against == "criterion" else episode.held_out
+        value = episode.criterion if self._against == "criterion" else episode.held_out
+        if value is None:
+            raise InvalidInputError(f"watch: an episode came without a {REFERENCES[self._against]}.")
+        return value
 
     def _raise_alarm(self, comparison: Comparison) -> None:
         watcher = self._labels.watcher

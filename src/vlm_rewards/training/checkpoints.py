@@ -107,7 +107,7 @@ class Interruption:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
-FORMAT = 2
+FORMAT = 3
 """Of the resume state; another number is another layout."""
 
 

@@ -14,6 +14,7 @@ import torch
 from stable_baselines3 import DQN, SAC
 
 from vlm_rewards.errors import InvalidInputError, unknown_name
+from vlm_rewards.rewards.config import OBJECT
 from vlm_rewards.tasks.any_env import EnvironmentConfig, environment_task
 from vlm_rewards.tasks.builtin import GOALS, config_of, configured
 from vlm_rewards.tasks.files import file_digest
@@ -319,7 +320,9 @@ def start_settings(
         if task is None:
             raise InvalidInputError(f"task or env_id must be given. Tasks: {', '.join(list_tasks())}.")
         known = task.name if isinstance(task, Task) else task
-        large = encoder not in (None, "bundled") and known in PAPER_TASKS and torch.cuda.is_available()
+        # A reward that is an object, or without an encoder, does not ask for the paper's millions of steps either.
+        pretrained = (encoder or "none").removesuffix(OBJECT) not in ("none", "bundled")
+        large = pretrained and known in PAPER_TASKS and torch.cuda.is_available()
         name = name or ("paper" if large else "cpu")
         named = None if isinstance(task, Task) else re.fullmatch(r"(?P<file>.+\.py)(:(?P<name>[^:/\\]*))?", task)
         if named is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlm_rewards.collection.shaping import shaped_by
+from vlm_rewards.collection.shaping import PotentialShaping, shaped_by
 from vlm_rewards.encoders.base import ImageTextEncoder
 from vlm_rewards.encoders.loading import load_encoder, trained_on
 from vlm_rewards.errors import InvalidInputError
@@ -55,6 +55,8 @@ def load_reward(
         prompts: dict[str, Any] = {"goal": config.goal, "baseline": config.baseline, "alpha": config.alpha}
         reward = build_reward(config.reward, load, **prompts, cameras=task.cameras)
     elif task.cameras > getattr(reward, "cameras", 1):
+        if isinstance(reward, PotentialShaping):
+            raise InvalidInputError("put CameraReward inside of PotentialShaping, around its potential.")
         reward = CameraReward(reward, cameras=task.cameras, rule=config.reward.camera_rule)
     return shaped_by(reward, config.reward.shaping, config.algorithm.gamma)
 

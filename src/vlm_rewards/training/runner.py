@@ -184,7 +184,8 @@ def _check_reward(config: TrainConfig, reward: FrameReward) -> None:
     """Refuse a reward that is not what the settings, and so the record, say."""
     for name in ("goal", "baseline", "alpha"):
         given, said = getattr(reward, name, None), getattr(config, name)
-        if given is not None and given != said:
+        # Several wordings of a prompt are told by the reward itself, in the record: settings have room for one.
+        if isinstance(given, (str, float)) and given != said:
             raise InvalidInputError(f"{name} of the reward must be that of the settings, {said!r}, got {given!r}.")
 
 

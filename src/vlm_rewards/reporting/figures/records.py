@@ -36,7 +36,9 @@ def _draw_judgement(record: Mapping[str, Any], out: Path, stem: str) -> list[Pat
         return []  # rewards that are not swept over alpha are in the record's forms, and have no figure
     title, prefix = title_of(record), f"{stem}-" if stem else ""
     drawn = [plot_epic_over_alpha(record, out / f"{prefix}epic-over-alpha.png", title=title)]
-    if len(record["encoders"]) > 1:
+    encoders = record["encoders"]  # of a family that need not say how large they are
+    counted = any(all(one.get(key) for one in encoders) for key in ("image_parameters", "parameters"))
+    if len(encoders) > 1 and counted:
         path = out / f"{prefix}epic-over-parameters.png"
         drawn.append(plot_epic_over_parameters(record, path, title=title, alpha=record["focus"]))
     if record["histograms"]:
