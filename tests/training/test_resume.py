@@ -202,7 +202,7 @@ def test_a_state_of_another_format_is_refused(stopped: tuple[TrainConfig, RunFol
     state = read_state(stopped[1].state)
     state["identity"]["format"] = 99
     write_state(stopped[1].state, state)
-    refused(stopped, reward, "the resume state has format 99, this version reads 2")
+    refused(stopped, reward, "the resume state has format 99, this version reads 3")
 
 
 @pytest.mark.parametrize("keep", [0, 100, 5_000])
